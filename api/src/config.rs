@@ -168,7 +168,7 @@ enum Named {
     /// Import a git repository's history as a project: each commit becomes a checkpoint with its files
     ///
     /// Follows first parents from HEAD, oldest first. The message's metadata records the commit's id, author,
-    /// committer, times, other parents and file modes. A symbolic link becomes a file that contains its target.
+    /// committer, times, other parents and file modes.
     /// Submodules, and files that the service does not accept, are left out and reported. An unreadable part of a
     /// commit (a missing date, an unknown encoding) is replaced by a default and reported. A repeated run continues
     /// after the last imported commit.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail, ensure};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use tokio::time::timeout;
 
 use crate::config::database::schema_name;
 use crate::model::clock;
-use crate::storage::db::set_schema;
+use crate::storage::db::{Hosts, set_schema};
 
 /// Longest time in which a database that is not overloaded answers.
 const ASK_TIME: Duration = Duration::from_secs(2);
@@ -19,8 +19,8 @@ const ASK_TIME: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// What is wrong and what to do, for the operator.
-pub(crate) async fn check(options: &PgConnectOptions, schema: Option<&str>) -> anyhow::Result<()> {
-    let (Ok(mut one), Ok(mut other)) = (options.connect().await, options.connect().await) else { return Ok(()) };
+pub(crate) async fn check(hosts: &Hosts, schema: Option<&str>) -> anyhow::Result<()> {
+    let (Ok(mut one), Ok(mut other)) = (hosts.connect().await, hosts.connect().await) else { return Ok(()) };
     let is_shared = is_shared(&mut one, &mut other).await;
     let _ = other.close().await;
     ensure!(
@@ -29,7 +29,7 @@ pub(crate) async fn check(options: &PgConnectOptions, schema: Option<&str>) -> a
          survive a transaction there; use the direct connection, or the pooler in session mode (pgbouncer: pool_mode = session; \
          Supabase: port 5432 instead of 6543)"
     );
-    let checked = check_schema(&mut one, options, schema).await;
+    let checked = check_schema(&mut one, hosts.last(), schema).await;
     let _ = one.close().await;
     checked
 }

@@ -6,7 +6,6 @@ use anyhow::{anyhow, bail, ensure};
 use percent_encoding::percent_decode_str;
 use sqlx::{
     ConnectOptions,
-    postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use tokio::time::timeout;
@@ -15,7 +14,7 @@ use crate::{
     config::Settings,
     connection_check,
     model::error::Error,
-    storage::db::{Db, check_log, postgres_options},
+    storage::db::{Db, Hosts, check_log, shown},
 };
 
 /// Timeout of the attempt to find out why a connection fails.
@@ -24,11 +23,11 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 /// A database, identified by its URL.
 #[derive(Debug)]
 pub(crate) enum DatabaseUrl {
-    Sqlite(SqliteConnectOptions),
-    Postgres(PgConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Hosts),
 }
 
-/// The parameters that [`PgConnectOptions`] reads. It ignores any other, and logs its value, which can be a password.
+/// The parameters that are read. The driver ignores any other, and logs its value, which can be a password.
 const PARAMETERS: &[&str] = &[
     "sslmode",
     "ssl-mode",
@@ -48,6 +47,7 @@ const PARAMETERS: &[&str] = &[
     "password",
     "application_name",
     "options",
+    "target_session_attrs",
 ];
 
 /// Checks the parameters of a PostgreSQL URL, of which `rest` is what follows the host.
@@ -82,7 +82,7 @@ impl DatabaseUrl {
                 !in_memory && !url.contains("mode=memory"),
                 "{unusable}: it must name a file, such as sqlite://antiphon.db; in-memory databases are not supported"
             );
-            Ok(Self::Sqlite(options))
+            Ok(Self::Sqlite(Box::new(options)))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let hint = "characters such as @ : / # % in the password must be written as %40 %3A %2F %23 %25";
             // An unescaped character in the password would cut the URL, and part of the password would be shown as host
@@ -94,7 +94,7 @@ impl DatabaseUrl {
             let authority = host_on.strip_suffix(rest).unwrap_or(host_on);
             let has_zone = authority.rsplit_once('[').is_some_and(|(_, address)| address.contains('%'));
             ensure!(!has_zone, "{unusable}: an address with a zone must be a parameter, as in ?host=fe80::1%25eth0");
-            Ok(Self::Postgres(postgres_options(url).map_err(|error| anyhow!("{unusable}: {error}; {hint}"))?))
+            Ok(Self::Postgres(Hosts::parse(url).map_err(|error| anyhow!("{unusable}: {error}; {hint}"))?))
         } else {
             bail!("{unusable}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
         }
@@ -105,8 +105,8 @@ impl DatabaseUrl {
         let schema = settings.store.database_schema.as_deref();
         match self {
             Self::Sqlite(options) => check_log(options).await.map_err(for_operator)?,
-            Self::Postgres(options) => {
-                timeout(PROBE_TIME, connection_check::check(options, schema)).await.unwrap_or(Ok(()))?
+            Self::Postgres(hosts) => {
+                timeout(PROBE_TIME, connection_check::check(hosts, schema)).await.unwrap_or(Ok(()))?
             }
         }
         let error = match Db::connect_in(settings.store.database_url.expose(), schema, &settings.database).await {
@@ -116,12 +116,12 @@ impl DatabaseUrl {
         // The pool reports only a timeout; a plain attempt reports the cause.
         let (refusal, advice) = match self {
             Self::Sqlite(options) => (
-                refusal(&options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal)).await,
+                refusal(options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal).connect()).await,
                 "the file and its existing folder must be writable by this user, or choose another with --database-url \
                  (DATABASE_URL)",
             ),
-            Self::Postgres(options) => {
-                (refusal(options).await, "check that it runs, and --database-url (DATABASE_URL)")
+            Self::Postgres(hosts) => {
+                (refusal(hosts.connect()).await, "check that it runs, and --database-url (DATABASE_URL)")
             }
         };
         let cause = refusal.unwrap_or(error);
@@ -133,25 +133,19 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(options) => write!(f, "SQLite file {}", options.get_filename().display()),
-            Self::Postgres(options) => {
-                let user = options.get_username();
-                let database = options.get_database().unwrap_or(user);
-                write!(f, "PostgreSQL database {database} as {user} at ")?;
-                match options.get_socket() {
-                    Some(folder) => write!(f, "{}", folder.display()),
-                    None if options.get_host().contains(':') => {
-                        write!(f, "[{}]:{}", options.get_host(), options.get_port())
-                    }
-                    None => write!(f, "{}:{}", options.get_host(), options.get_port()),
-                }
+            Self::Postgres(hosts) => {
+                let user = hosts.last().get_username();
+                let database = hosts.last().get_database().unwrap_or(user);
+                let places: Vec<String> = hosts.all().map(shown).collect();
+                write!(f, "PostgreSQL database {database} as {user} at {}", places.join(", "))
             }
         }
     }
 }
 
 /// Why a connection fails, in the database's own words; `None` if it succeeds.
-pub(crate) async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<anyhow::Error> {
-    match timeout(PROBE_TIME, options.connect()).await {
+pub(crate) async fn refusal<C>(connect: impl Future<Output = sqlx::Result<C>>) -> Option<anyhow::Error> {
+    match timeout(PROBE_TIME, connect).await {
         Ok(Ok(_)) => None,
         Ok(Err(sqlx::Error::Io(error))) => Some(error.into()),
         Ok(Err(sqlx::Error::Database(error))) => Some(anyhow!("{}", error.message())),
@@ -174,7 +168,7 @@ mod tests {
 
     fn host(url: &str) -> String {
         match DatabaseUrl::parse(url).unwrap() {
-            DatabaseUrl::Postgres(options) => options.get_host().to_owned(),
+            DatabaseUrl::Postgres(hosts) => hosts.last().get_host().to_owned(),
             DatabaseUrl::Sqlite(_) => panic!("{url} is not SQLite"),
         }
     }
@@ -227,5 +221,8 @@ mod tests {
         assert!(message.contains("?host="), "{message}");
         let shown = DatabaseUrl::parse("postgres://u@[::1]:5433/d").unwrap().to_string();
         assert_eq!(shown, "PostgreSQL database d as u at [::1]:5433");
+        let shown =
+            DatabaseUrl::parse("postgres://u:p@db1,db2:7/d?target_session_attrs=read-write").unwrap().to_string();
+        assert_eq!(shown, "PostgreSQL database d as u at db1:5432, db2:7");
     }
 }

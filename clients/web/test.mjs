@@ -68,12 +68,12 @@ test('an empty Vite project compiles as strictly as can be, and builds', once, a
 test('the code of the README runs, and compiles as strictly as can be', async () => {
   const readme = await readFile(join(source, 'README.md'), 'utf8');
   const blocks = [...readme.matchAll(/^( *)```(js|tsx?)\n([^]*?)^ *```$/gm)].map(([, indent, kind, code]) => [kind, code.replaceAll(`\n${indent}`, '\n').slice(indent.length)]);
-  assert.deepEqual(blocks.map(([kind]) => kind), ['js', 'ts', 'ts', 'ts', 'tsx']);
+  assert.deepEqual(blocks.map(([kind]) => kind), ['ts', 'js', 'ts', 'ts', 'tsx']);
   const app = await application('readme', own('vite'));
   await writeFile(join(app, 'src/auth.ts'), "export const getAccessToken = async () => sessionStorage.getItem('token');\n");
   for (const [at, [kind, code]] of blocks.entries()) await writeFile(join(app, `src/readme${at}.${kind}`), code.replace('http://127.0.0.1:8080/graphql', url));
   await tool('tsc', ['-p', app]);
-  const { stdout } = await run(process.execPath, [join(app, 'src/readme0.js')], { cwd: app });
+  const { stdout } = await run(process.execPath, [join(app, 'src/readme1.js')], { cwd: app });
   assert.match(stdout, /name: 'My agent'[^]*totalFiles: 1/);
 });
 

@@ -1,8 +1,8 @@
 //! The schema's migrations: the source of truth for the tables, from which the `entity` crate is generated.
 //!
-//! [`m20261130_000000_schema`] creates the whole schema of the first release, in files that can be read as its present state.
-//! Later changes are migrations of their own (CONTRIBUTING.md). [`unsquashed`] accepts databases of the last development version,
-//! which recorded many small migrations instead.
+//! [`m20261130_000000_schema`] creates the whole schema of the first release. Later changes are migrations of their own
+//! (CONTRIBUTING.md). [`unsquashed`] accepts databases of the last development version, which recorded many small
+//! migrations instead.
 
 pub use sea_orm_migration::SchemaManager;
 pub use sea_orm_migration::migrator::Migration;

@@ -1,6 +1,6 @@
 //! Row-level security on PostgreSQL. Every migration that creates a table or a view there [`close`]s it, and then
 //! [`run`]s the grants to the role `authenticated` that the service needs, with a policy for each granted command. A
-//! test fails for tables without.
+//! test fails for tables that are not closed or have no policies.
 
 use sea_orm_migration::SchemaManager;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
@@ -32,8 +32,8 @@ pub(crate) async fn close(manager: &SchemaManager<'_>, tables: &[&str], views: &
     run(manager, &sql).await
 }
 
-/// Runs SQL. `{member}`, `{writer}` and `{owner}` are replaced by conditions, and `{schema}` by the quoted schema of the tables:
-/// functions that run as the owner pin their search path, and must name the schema of their tables.
+/// Runs SQL. `{member}`, `{writer}` and `{owner}` are replaced by conditions, and `{schema}` by the quoted schema of
+/// the tables: functions that run as the owner pin their search path, and must name the schema of their tables.
 pub(crate) async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     let query = Statement::from_string(DbBackend::Postgres, "SELECT quote_ident(current_schema()) AS schema");

@@ -1,4 +1,5 @@
-//! Databases of the last development version, which recorded the schema as many small migrations, with some older names.
+//! Databases of the last development version, which recorded many small migrations, and in which some tables and
+//! columns have older names.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +36,8 @@ const NAMES: [&str; 22] = [
     "m20261129_000061_ended_sessions",
 ];
 
-/// Whether the database is one of the last development version, complete and without anything newer. It then lacks every
-/// migration of this version.
+/// Whether the database is one of the last development version, complete and without anything newer. It then lacks
+/// every migration of this version.
 ///
 /// # Errors
 /// [`DbErr::Migration`] if it is one of an earlier development version.
@@ -62,9 +63,9 @@ pub async fn is_unsquashed(manager: &SchemaManager<'_>) -> Result<bool, DbErr> {
     Ok(true)
 }
 
-/// Turns a database of the last development version into one of [`Migration`]: renames tables and columns, replaces functions,
-/// views, triggers and policies, and replaces the recorded migrations. Returns the name of the migration that it has recorded, or
-/// nothing for other databases, which stay as they are. Run it in a transaction.
+/// Converts a database of the last development version to one of [`Migration`]: renames tables and columns, replaces
+/// functions, views, triggers and policies, and replaces the recorded migrations. Returns the name of the migration
+/// that is now recorded; `None` for other databases, which stay as they are. Run it in a transaction.
 ///
 /// # Errors
 /// Those of [`is_unsquashed`].

@@ -2,9 +2,12 @@
 //! unusual isolation level, then acknowledged writes are stored, refused ones are not, and callers see no fault that
 //! the server can repair.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::json;
@@ -12,6 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{
     client::Client,
     database::{Database, Kind},
+    disk::{Fault, FaultyDisk},
     ledger::{Fate, Ledger, Tally},
     project::Project,
     server::{ChildServer, Server, run_with_database},
@@ -117,6 +121,80 @@ fn a_restart_of_the_database_fails_no_later_write() {
         assert_eq!((all.refused, all.unknown), (0, 0), "{codes:?}");
         server.stop().await;
     });
+}
+
+/// PostgreSQL's write-ahead log.
+const LOG: &str = "/pg_wal/";
+
+/// Rounds of one fault of the cluster's disk, under the files whose path contains `path`.
+fn survive(fault: Fault, path: &str) {
+    if !tests::database::postgres_is_here() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let disk = FaultyDisk::build();
+        let database = Database::on(&disk, path).await;
+        let server = Server::start(&database).await;
+        let client = server.user("ada@example.com");
+        let mut ledgers = Vec::new();
+        let rounds = rounds(3);
+        for _ in 0..rounds {
+            let ledger = Ledger::begin(&client).await;
+            ledger.write_at_once(&client, WRITERS, WRITES).await;
+            let before = disk.failed();
+            disk.fail(fault);
+            // Tables have free space that must be used up first.
+            let most = if path == LOG { WRITES } else { 500 };
+            let write = || {
+                let (ledger, client) = (ledger.clone(), client.clone());
+                tokio::spawn(async move {
+                    for _ in 0..most {
+                        if ledger.write(&client).await != Fate::Acknowledged {
+                            break;
+                        }
+                    }
+                })
+            };
+            let writers: Vec<_> = (0..WRITERS).map(|_| write()).collect();
+            while disk.failed() == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if path == LOG {
+                // PostgreSQL stops if it cannot write its log; it starts again while the writers wait.
+                disk.repair();
+                database.restart().await;
+            }
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            disk.repair();
+            recover(&ledger, &client).await;
+            let codes = ledger.codes();
+            let allowed = ["READ_ONLY", "UNAVAILABLE", "RATE_LIMITED"];
+            assert!(codes.iter().all(|code| allowed.contains(&code.as_str())), "{codes:?}");
+            ledgers.push(ledger);
+        }
+        let all = compare(&ledgers, &client, "while serving", rounds).await;
+        server.stop().await;
+        assert_eq!(wrong(&database).await, [""; 0]);
+        println!("PostgreSQL, {fault:?} in {path}: {all}");
+    });
+}
+
+#[test]
+fn nothing_is_lost_if_the_databases_tables_cannot_grow() {
+    survive(Fault::Full, "/data/base/");
+}
+
+#[test]
+fn nothing_is_lost_if_the_databases_log_cannot_be_written() {
+    survive(Fault::Write, LOG);
+}
+
+#[test]
+fn nothing_is_lost_if_the_databases_log_does_not_sync() {
+    survive(Fault::Sync, LOG);
 }
 
 #[test]

@@ -402,7 +402,7 @@ tests::on_both! {
         let other = Repository::init(folder.path("other"));
         other.write("a", "b").commit("Other");
         let refused = try_import(&database, &other.0, "steps", &[]).await.unwrap_err();
-        assert!(refused.to_string().contains("does not come from"), "{refused}");
+        assert!(refused.to_string().contains("is not an ancestor of HEAD"), "{refused}");
         server.stop().await;
     }
 

@@ -19,6 +19,7 @@ mod deploy;
 mod disk_faults;
 mod documents;
 mod doors;
+mod failover;
 mod faults;
 mod folders;
 mod graphiql;

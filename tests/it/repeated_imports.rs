@@ -196,7 +196,7 @@ tests::on_both! {
         both.repository.git(&["add", "."]);
         both.repository.git(&["update-index", "--chmod=+x", "run"]);
         both.repository.git(&["commit", "-q", "-m", "Second"]);
-        assert_eq!(both.again().await, ["bytes: It is changed here and there, and is no text that can be merged."]);
+        assert_eq!(both.again().await, ["bytes: It is changed here and there, and is not text, so it cannot be merged."]);
         let query = "files(first: 50) { nodes { path mode content contentBase64 } }";
         let read = project.ask(query).await;
         let of = |path: &str| read["files"]["nodes"].as_array().unwrap().iter().find(|file| file["path"] == path).unwrap().clone();

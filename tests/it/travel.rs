@@ -427,7 +427,7 @@ tests::on_both! {
         assert_eq!(answer.field(), "revision");
         assert!(answer.error()["message"].as_str().unwrap().ends_with("changed since: description."), "{answer:?}");
         let answer = refused(&project, "undo", json!({ "revision": renamed }), "CONFLICT").await;
-        assert!(answer.error()["message"].as_str().unwrap().starts_with("Nothing is left of"), "{answer:?}");
+        assert!(answer.error()["message"].as_str().unwrap().ends_with("is already undone."), "{answer:?}");
         undo(&project, described).await;
         undo(&project, changed + 2).await;
         assert_eq!(project.ask(fields).await, start);

@@ -25,7 +25,10 @@ use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tokio::sync::OnceCell;
 
-use crate::server::{self, user_id};
+use crate::{
+    disk::FaultyDisk,
+    server::{self, user_id},
+};
 
 /// The kind of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +82,49 @@ impl Database {
 
     /// A fresh database in a PostgreSQL cluster of its own, which a test can restart; it ends with the process.
     pub async fn alone() -> Self {
-        let binaries = binaries().expect("PostgreSQL");
-        let cluster = Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"));
-        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+        let cluster = Cluster::leak(Setup { options: NOT_DURABLE, ..Setup::default() }).await;
         cluster.template.get_or_init(|| cluster.make_template()).await;
         cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// As [`Database::alone`], durable, with this disk under the files whose path contains `path` ("/pg_wal/").
+    pub async fn on(disk: &FaultyDisk, path: &str) -> Self {
+        let cluster = Cluster::leak(Setup { environment: disk.under(path), ..Setup::default() }).await;
+        cluster.template.get_or_init(|| cluster.make_template()).await;
+        cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// A fresh database in a cluster of its own that can have standbys: commits are sent to them, but not to the disk.
+    pub async fn primary() -> Self {
+        let cluster = Cluster::leak(Setup { options: SENT_TO_STANDBYS, ..Setup::default() }).await;
+        cluster.template.get_or_init(|| cluster.make_template()).await;
+        cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// The same database on a new streaming standby of its cluster.
+    pub async fn standby(&self) -> Self {
+        let Place::Named { cluster, name } = &*self.0 else { panic!("this is a file") };
+        let primary = cluster.url_of("postgres", "postgres");
+        let setup = Setup { options: SENT_TO_STANDBYS, primary, ..Setup::default() };
+        let standby = Cluster::leak(setup).await;
+        Self(Arc::new(Place::Named { cluster: standby, name: name.clone() }))
+    }
+
+    /// Makes the standby of this database the primary.
+    pub async fn promote(&self) {
+        self.control("promote").await;
+    }
+
+    /// The host and port of the database's cluster.
+    pub fn place(&self) -> String {
+        let Place::Named { cluster, .. } = *self.0 else { panic!("this is a file") };
+        format!("127.0.0.1:{}", cluster.port)
+    }
+
+    /// The URL of a server's login for several clusters: a server uses the one that is the primary.
+    pub fn server_url_of(all: &[&Self]) -> String {
+        let places: Vec<String> = all.iter().map(|database| database.place()).collect();
+        all.first().expect("a database").server_url().replace(&places[0], &places.join(","))
     }
 
     /// Restarts the database's own cluster, which cuts all connections; or starts it, if it is stopped.
@@ -233,14 +274,21 @@ const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
-/// Creates a cluster in the current folder, prints the result, and stops or restarts the cluster for each
-/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
-/// `$2`: the port; `$3`: the first SQL to run; `$4`: more server options.
+/// Creates a cluster in the current folder, prints the result, and stops, restarts or promotes the cluster for each
+/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`:
+/// PostgreSQL's binaries; `$2`: the port; `$3`: the first SQL to run; `$4`: more server options; `$5`: the cluster to
+/// be a standby of, if any.
 const KEEPER: &str = r#"
 trap '' PIPE # the process can be gone before it reads the word
 folder=$PWD
-if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
-   echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1 &&
+create() {
+  if [ -n "$5" ]
+  then "$1/pg_basebackup" -D "$folder/data" -d "$5" -R -X stream -c fast --no-sync </dev/null >log 2>&1
+  else "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
+    echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1
+  fi
+}
+if create "$@" &&
    "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
      -c max_connections=300 $4" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
@@ -257,10 +305,21 @@ const NOT_DURABLE: &str = "-c fsync=off -c synchronous_commit=off -c full_page_w
 
 static DURABLE: AtomicBool = AtomicBool::new(false);
 
+/// Commits wait for a synchronous standby, if there is one.
+const SENT_TO_STANDBYS: &str = "-c fsync=off -c full_page_writes=off -c wal_receiver_status_interval=1";
+
 /// Makes the process's cluster as durable as one in production, for honest measurements. Call it before the first
 /// database is created.
 pub fn be_durable() {
     DURABLE.store(true, Ordering::Relaxed);
+}
+
+#[derive(Default)]
+struct Setup {
+    options: &'static str,
+    /// URL of the cluster that this one is a standby of; empty for a primary.
+    primary: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 struct Cluster {
@@ -276,7 +335,9 @@ fn cluster() -> Option<&'static Cluster> {
     CLUSTER
         .get_or_init(|| {
             let binaries = binaries()?;
-            Some(Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}")))
+            let options = if DURABLE.load(Ordering::Relaxed) { "" } else { NOT_DURABLE };
+            let started = Cluster::start(&binaries, &Setup { options, ..Setup::default() });
+            Some(started.unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}")))
         })
         .as_ref()
 }
@@ -312,7 +373,15 @@ pub(crate) fn unprivileged_user() -> anyhow::Result<(u32, u32)> {
 }
 
 impl Cluster {
-    fn start(binaries: &Path) -> anyhow::Result<Self> {
+    /// Starts a cluster that ends with the process.
+    async fn leak(setup: Setup) -> &'static Self {
+        let binaries = binaries().expect("PostgreSQL");
+        let started = tokio::task::spawn_blocking(move || Self::start(&binaries, &setup)).await;
+        let started = started.expect("no panic");
+        Box::leak(Box::new(started.unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"))))
+    }
+
+    fn start(binaries: &Path, setup: &Setup) -> anyhow::Result<Self> {
         let folder = Folder::new()?;
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700))?;
         let password = folder.0.join("password");
@@ -325,7 +394,7 @@ impl Cluster {
             "CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'\n\
              CREATE ROLE {SERVER_LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}'"
         ));
-        keeper.arg(if DURABLE.load(Ordering::Relaxed) { "" } else { NOT_DURABLE });
+        keeper.args([setup.options, &setup.primary]).envs(setup.environment.iter().cloned());
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // In a process group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans
         // up.

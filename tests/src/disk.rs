@@ -1,16 +1,16 @@
 //! Failing disks: a library that makes a server's writes fail, and a file system of a few MiB.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::database::{Database, Folder};
 
-/// What fails. The numbers are Linux's, of errno(3).
+/// The operation that fails. The numbers are those of errno(3) on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// EIO from every write.
@@ -58,19 +58,26 @@ impl FaultyDisk {
         let mut options = OpenOptions::new();
         let control = options.read(true).write(true).create_new(true).open(folder.0.join("control")).expect("a file");
         control.set_len(16).expect("a control file");
+        // PostgreSQL has a user of its own.
+        control.set_permissions(Permissions::from_mode(0o666)).expect("a control file");
         Self { folder, control }
     }
 
     /// The environment variables that put this disk under the database's file.
     ///
     /// # Panics
-    /// On PostgreSQL, whose files are not the server's.
+    /// On PostgreSQL, whose files are not the server's; see [`Database::on`].
     pub fn variables(&self, database: &Database) -> Vec<(&'static str, String)> {
-        let shown = |path: PathBuf| path.display().to_string();
+        self.under(&database.file().expect("a file").display().to_string())
+    }
+
+    /// The environment variables that put this disk under all files whose path contains `part`.
+    pub(crate) fn under(&self, part: &str) -> Vec<(&'static str, String)> {
+        let shown = |file: &str| self.folder.0.join(file).display().to_string();
         vec![
-            ("LD_PRELOAD", shown(self.folder.0.join("faulty_disk.so"))),
-            ("ANTIPHON_FAULTS", shown(self.folder.0.join("control"))),
-            ("ANTIPHON_FAULTS_IN", shown(database.file().expect("a file"))),
+            ("LD_PRELOAD", shown("faulty_disk.so")),
+            ("ANTIPHON_FAULTS", shown("control")),
+            ("ANTIPHON_FAULTS_IN", part.to_owned()),
         ]
     }
 

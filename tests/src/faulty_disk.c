@@ -1,4 +1,4 @@
-/* Preloaded into a server under test: makes writes to files whose path begins with $ANTIPHON_FAULTS_IN fail as the control
+/* Preloaded into a server under test: makes writes to files whose path contains $ANTIPHON_FAULTS_IN fail as the control
    file $ANTIPHON_FAULTS specifies. The file is mapped, so changes take effect at once in the test and the server. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,12 +22,12 @@ struct control {
 };
 
 static volatile struct control *control;
-static const char *folder;
+static const char *part;
 
 __attribute__((constructor)) static void start(void) {
     const char *path = getenv("ANTIPHON_FAULTS");
-    folder = getenv("ANTIPHON_FAULTS_IN");
-    int fd = path && folder ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    part = getenv("ANTIPHON_FAULTS_IN");
+    int fd = path && part ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) return;
     void *mapped = mmap(0, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (mapped != MAP_FAILED) control = mapped;
@@ -37,9 +37,10 @@ __attribute__((constructor)) static void start(void) {
 static int is_meant(int fd) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path);
-    size_t wanted = strlen(folder);
-    return length >= (ssize_t)wanted && memcmp(path, folder, wanted) == 0;
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return strstr(path, part) != 0;
 }
 
 static int fails(int error) {
@@ -83,6 +84,10 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
 
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
     return write_fails(fd, at, 1) ? -1 : REAL(pwritev)(fd, parts, count, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) {
+    return write_fails(fd, at, 1) ? -1 : REAL(pwritev64)(fd, parts, count, at);
 }
 
 int fsync(int fd) { return sync_fails(fd) ? -1 : REAL(fsync)(fd); }

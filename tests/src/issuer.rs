@@ -89,7 +89,7 @@ impl SigningKey {
     }
 }
 
-/// What an issuer answers.
+/// The response of an issuer.
 pub enum Answer {
     /// A key set with these keys.
     Keys(Vec<SigningKey>),
@@ -143,7 +143,7 @@ impl Issuer {
         *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
-    /// How many requests it has received.
+    /// The number of requests that it has received.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }

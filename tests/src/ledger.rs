@@ -25,7 +25,7 @@ pub enum Fate {
     Acknowledged,
     /// The server refused it, with this code.
     Refused(String),
-    /// The connection was cut before a response.
+    /// The connection was cut before a response, or the server does not know the outcome.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether every acknowledgement and refusal was true.
+    /// Whether the stored data agrees with every acknowledgement and refusal.
     pub fn is_honest(&self) -> bool {
         (self.lost, self.there, self.doubled) == (0, 0, 0)
     }
@@ -103,6 +103,11 @@ impl Ledger {
         }))
     }
 
+    /// The id of the project.
+    pub fn project(&self) -> &str {
+        &self.0.project
+    }
+
     /// Writes the next message or file.
     pub async fn write(&self, client: &Client) -> Fate {
         let n = self.0.next.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +123,7 @@ impl Ledger {
             Err(_) => Fate::Unknown,
             Ok(Response { errors, .. }) => match errors.first() {
                 None => Fate::Acknowledged,
+                Some(error) if error["extensions"]["mayBeStored"] == true => Fate::Unknown,
                 Some(error) => Fate::Refused(text(&error["extensions"]["code"])),
             },
         };

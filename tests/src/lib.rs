@@ -36,7 +36,7 @@ pub mod size;
 pub mod socket;
 pub mod workload;
 
-/// Makes one test on SQLite and one on PostgreSQL of each body.
+/// Makes two tests of each body: one on SQLite and one on PostgreSQL.
 #[macro_export]
 macro_rules! on_both {
     ($($(#[$attribute:meta])* async fn $name:ident($argument:ident: $kind:ident) $body:block)+) => {$(

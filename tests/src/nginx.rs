@@ -1,5 +1,5 @@
-//! nginx for tests, with `deploy/nginx.conf` as it is but for addresses, from the machine's own binary (Debian's package `nginx`). If
-//! there is none, the tests that need it are left out, loudly; with `CI` set that is a failure.
+//! nginx for tests, with `deploy/nginx.conf` and other addresses, from the machine's own binary (Debian's package
+//! `nginx-light` or `nginx`). Without it the tests that need it are skipped with a warning; if `CI` is set, they fail.
 
 use std::{
     env, fs,
@@ -18,12 +18,12 @@ use std::{
 
 use crate::database::{Folder, unprivileged_user};
 
-/// Runs nginx for as long as its standard input is open, which it is as long as the test process lives.
+/// Runs nginx until standard input closes, that is, until the test process ends.
 const KEEPER: &str = r#""$@" >log 2>&1 & read -r _; kill -TERM $!; wait"#;
 
-/// A proxy. Dropped, it is gone.
+/// A proxy. Dropping it stops it.
 pub struct Nginx {
-    /// The port of the site that is Antiphon's own.
+    /// The port of the site that is only for Antiphon.
     site: u16,
     /// The port of the site that has Antiphon below `/api/`.
     below_path: u16,
@@ -32,20 +32,19 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts one in front of a server; none if the machine has no nginx.
+    /// Starts a proxy in front of a server; `None` if the machine has no nginx.
     ///
     /// # Panics
-    /// If there must be one and is not, or it does not start.
+    /// If nginx is required and missing, or does not start.
     pub fn start(server: SocketAddr) -> Option<Self> {
         static REPORTED: OnceLock<()> = OnceLock::new();
         let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("nginx").canonicalize().ok()) else {
             assert!(env::var_os("CI").is_none(), "nginx is not here, and CI is set");
-            // Past the capture of libtest.
+            // Directly to the terminal: libtest would capture it.
             REPORTED.get_or_init(|| {
-                let text =
-                    b"\n*** LEFT OUT: every test with nginx, for lack of it (Debian's package of that name).\n\n";
+                let text = b"\n*** SKIPPED: every test with nginx. It is missing (Debian's package of that name).\n\n";
                 let _ = io::stderr().write_all(text);
             });
             return None;
@@ -90,7 +89,7 @@ impl Nginx {
         Some(Self { site, below_path, keeper, _folder: folder })
     }
 
-    /// Where Antiphon is by way of nginx: at a host of its own, and below the path of another.
+    /// The base URLs of Antiphon through nginx: at a host of its own, and below a path of another host.
     pub fn bases(&self) -> [String; 2] {
         [format!("http://127.0.0.1:{}", self.site), format!("http://127.0.0.1:{}/api", self.below_path)]
     }

@@ -1,4 +1,4 @@
-//! A project in tests: the most frequent requests, without the parts that every one of them would repeat.
+//! A project in tests: the most frequent requests, without the parts that they have in common.
 
 use serde_json::{Value, json};
 
@@ -173,7 +173,7 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text, but {value}")).to_owned()
 }
 
-/// The answer to a read at a past revision, with the ids of the present. Ids of the past contain their revision, and
+/// The response to a read at a past revision, with the ids of the present. Ids of the past contain their revision, and
 /// for a file or folder possibly its path.
 #[track_caller]
 pub fn without_moment(read: &Value, revision: i64) -> Value {

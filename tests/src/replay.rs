@@ -1,7 +1,7 @@
 //! Replays a stream of [`workload`](crate::workload) through the API, and checks the server against the stream's own
 //! hashes.
 //!
-//! A turn is a message and then its files, which name the message, so that the snapshot of a checkpoint follows. A
+//! A turn is a message and then its files. The files name the message, so the snapshot of a checkpoint includes them. A
 //! rollback restores the snapshot of the turn that it returns to, and then adds a message. A subscriber on a connection
 //! of its own receives all of it. Every mismatch is an error that names the turn.
 

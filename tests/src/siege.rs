@@ -1,5 +1,6 @@
-//! Hostile users at work beside an ordinary one: bodies and documents that are small to send and large to process, all at once. The report
-//! states what each attack got, what the ordinary user noticed, and the peak of the server's memory.
+//! Hostile users and an ordinary user at the same time. The attacks are bodies and documents that are small to send and
+//! large to process. The report has the responses to each attack, the times and errors of the ordinary user, and the
+//! peak of the server's memory.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,7 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// How large a siege is.
+/// The size of a siege.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     /// Files of 10 MiB in the attacked project.
@@ -47,18 +48,18 @@ pub struct Scale {
     pub sockets: usize,
     /// Subscriptions on each of them.
     pub subscriptions: usize,
-    /// Attackers of a kind; of some kinds there is a multiple of it.
+    /// Attackers of each kind; some kinds have a multiple of it.
     pub attackers: usize,
-    /// How long the siege lasts at least.
+    /// The minimum duration of the siege.
     pub time: Duration,
-    /// Requests of the ordinary user, at least.
+    /// The minimum number of requests of the ordinary user.
     pub rounds: usize,
 }
 
-/// What happened.
+/// The result of a siege.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The answers to each attack, and how often each came: `answered`, a status or a code.
+    /// The responses to each attack (`answered`, a status or a code), with their counts.
     pub attacks: BTreeMap<&'static str, BTreeMap<String, usize>>,
     /// Times of the ordinary user's reads, sorted.
     pub reads: Vec<Duration>,
@@ -73,7 +74,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The attacks that got an answer which is always a bug.
+    /// The attacks with a response that is always a bug.
     pub fn bugs(&self) -> Vec<String> {
         let is_bug = |answer: &str| answer == "INTERNAL" || answer.starts_with("500");
         let attacks = self.attacks.iter().flat_map(|(name, answers)| answers.keys().map(move |answer| (name, answer)));
@@ -141,7 +142,7 @@ impl Siege {
 /// Runs the siege against a server on a fresh database.
 ///
 /// # Panics
-/// If what the attacks need cannot be prepared.
+/// If the attacks cannot be prepared.
 pub async fn run(server: &ChildServer, scale: Scale) -> Report {
     let siege = Siege { base: server.base().to_owned(), report: Arc::default(), is_over: Arc::default() };
     let eve = siege.user("eve");
@@ -175,7 +176,7 @@ pub async fn run(server: &ChildServer, scale: Scale) -> Report {
     report
 }
 
-/// Reads, writes and asks for the health 50 times a second.
+/// Reads, writes and requests `/healthz` 50 times a second.
 async fn ordinary_user(siege: &Siege, mine: &Project, scale: Scale) {
     let begun = Instant::now();
     let mut count = 0;
@@ -221,7 +222,7 @@ async fn ask(client: &Client, query: &str) -> String {
     post(client, json!({ "query": query }).to_string(), "").await
 }
 
-/// Compressed bodies: numbers, as anyone and as a user, and blanks that come slowly.
+/// Compressed bodies: numbers, without a token and as a user, and blanks that arrive slowly.
 fn bodies(siege: &Siege, tasks: &mut JoinSet<()>, attackers: usize) {
     let compressed = |text: String| Bytes::from(zstd::encode_all(text.as_bytes(), 3).unwrap_or_default());
     let numbers = |count: usize| {
@@ -279,7 +280,7 @@ async fn drip(siege: &Siege, address: &str, bearer: &str, body: &[u8]) -> std::i
     Ok("still open at the end".to_owned())
 }
 
-/// Large contents under many aliases, and differences that take long.
+/// Large contents under many aliases, and diffs that take long.
 fn contents(siege: &Siege, tasks: &mut JoinSet<()>, large: &Project, attackers: usize) {
     let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", large.id);
     let aliases = |count: usize, field: &str| (0..count).map(|n| format!("a{n}: {field} ")).collect::<String>();

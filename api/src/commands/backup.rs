@@ -56,7 +56,7 @@ pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Ver
 /// The settings name a PostgreSQL database; the error names what to use instead.
 pub(super) fn sqlite(settings: &Settings, instead: &str) -> anyhow::Result<SqliteConnectOptions> {
     match DatabaseUrl::parse(settings.store.database_url.expose())? {
-        DatabaseUrl::Sqlite(options) => Ok(options),
+        DatabaseUrl::Sqlite(options) => Ok(*options),
         target @ DatabaseUrl::Postgres(_) => bail!("this command is for SQLite; for the {target} use {instead}"),
     }
 }

@@ -46,7 +46,7 @@ pub async fn export(
                 .chain([format!("{} commits written to {}", exported.commits, folder.display())])
                 .collect()
         }
-        (None, None) => bail!("export what? give --to or --git"),
+        (None, None) => bail!("give --to or --git"),
     };
     services.close().await;
     Ok(summary)

@@ -149,5 +149,5 @@ pub(super) async fn run_down(settings: &Settings, steps: u32, confirmed: bool) -
     };
     let names = take_back(settings, steps, confirmed, &mut report).await;
     printed?;
-    names?.iter().try_for_each(|name| print(&format!("{name} taken back\n")))
+    names?.iter().try_for_each(|name| print(&format!("{name} reverted\n")))
 }

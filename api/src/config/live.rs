@@ -14,8 +14,8 @@ pub struct Live {
     /// by commas. Messages contain only project ids and revisions
     #[arg(long, env = "NATS_URL", hide_env_values = true, value_name = "URL")]
     pub nats_url: Option<Secret>,
-    /// Whether servers of one PostgreSQL database notify each other by LISTEN and NOTIFY. This takes one connection. It
-    /// does not work through a pooler in transaction mode; then only the sweep finds writes of other servers
+    /// Whether servers of one PostgreSQL database notify each other by LISTEN and NOTIFY. This takes one connection.
+    /// Set it to false if a pooler does not pass notifications: then only the sweep finds writes of other servers
     #[arg(long, env = "NOTIFY", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false", value_parser = boolean)]
     pub notify: bool,
     /// Interval at which subscribed projects are compared with the database, in seconds: the longest delay until a

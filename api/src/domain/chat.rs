@@ -79,12 +79,11 @@ pub struct Added {
     pub revision: i32,
 }
 
-/// Adds a message, also to an ended session, which stays ended. An assistant's checkpoint also creates a snapshot, in the
-/// same revision.
+/// Adds a message, also to an ended session, which stays ended. An assistant's checkpoint also creates a snapshot, in
+/// the same revision.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the session's author;
-/// `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the session's author; `PayloadTooLarge` for a value over the limit.
 pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
     let limits = writer.limits();
     check_text(limits, "content", &new.content)?;
@@ -156,7 +155,7 @@ pub(super) async fn add(mut write: Write, message: Message, idempotency_key: Opt
     write.about.message = Some(message.id);
     let new = MessageRow { message: message.clone(), idempotency_key, snapshot: snapshot.clone() };
     write.about.rows = Rows::Message(Box::new(new));
-    // The name follows from the time, so it is not stored.
+    // The name is derived from the time, so it is not stored.
     let named = |made| ProjectSnapshot { name: Some(automatic_name(message.timestamp)), ..made };
     let added = Added { revision: message.revision, snapshot: snapshot.map(named), message };
     write.commit(EventKind::MessageAdded, added).await

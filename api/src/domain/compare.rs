@@ -55,7 +55,7 @@ pub struct Sides {
     pub old: Option<Arc<Vec<u8>>>,
     /// The content after.
     pub new: Option<Arc<Vec<u8>>>,
-    /// Whether, in the same set of changes, something else comes to where it was, or leaves where it is.
+    /// Whether another change of the same set takes the old path or leaves the new path.
     pub meets_others: bool,
 }
 
@@ -65,7 +65,7 @@ impl Sides {
         [&self.old, &self.new].into_iter().flatten().map(|bytes| bytes.len()).sum()
     }
 
-    /// The unified diff of its texts.
+    /// The unified diff of both texts.
     fn diff(&self, old: &str, new: &str) -> String {
         // git and `patch` do not know folders.
         if self.old.is_none() && self.new.is_none() {
@@ -230,7 +230,8 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
     Ok(diffs)
 }
 
-/// For each change of a set: whether another change takes the path that its file left, or leaves the path that it takes.
+/// For each change of a set: whether another change takes the path that its file left, or leaves the path that it
+/// takes.
 fn meeting<'p>(passages: impl Iterator<Item = Passage<'p>> + Clone) -> Vec<bool> {
     let left: HashSet<&FilePath> = passages.clone().filter_map(|passage| passage.left()).collect();
     let reached: HashSet<&FilePath> = passages.clone().filter_map(|passage| passage.reached()).collect();
@@ -332,7 +333,7 @@ const BLAMED_VERSIONS: i32 = 1_000;
 /// Maximum size of the contents that [`blame`] holds at once.
 const BLAMED_BYTES: usize = 32 * 1024 * 1024;
 
-/// How often [`blame`] follows a restored content to the file that had its path before.
+/// Maximum number of steps that [`blame`] takes from a restored content to the file from which it was copied.
 const BLAMED_COPIES: u32 = 8;
 
 /// The version that wrote each line of these files, each up to a version; nothing for a file that is not text. A file
@@ -472,8 +473,8 @@ impl Lines {
         Self { kept, ..Self::default() }
     }
 
-    /// Advances to the text of a step. Copied lines have their own writers, restored lines get the writers of the earlier
-    /// version, and other lines that existed before keep theirs.
+    /// Advances to the text of a step. Copied lines have their own writers, restored lines get the writers of the
+    /// earlier version, and other lines that existed before keep theirs.
     fn go_on(&mut self, text: &str, step: &Step, earlier: Option<(i32, &str)>) {
         let inherited = || inherit(&self.writers, &self.text, text, step.at);
         let mut writers = step.copied.clone().unwrap_or_else(inherited);

@@ -92,7 +92,7 @@ impl FileWrite {
         self.make(heads, gathered.prepare().await?)
     }
 
-    /// Makes prepared edits, given the same live files.
+    /// Makes prepared edits. `heads` are the live files for which they were prepared.
     pub(super) fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
         let (changed, blobs) = self.change(prepared)?;
         let mut follow = None;
@@ -109,7 +109,7 @@ impl FileWrite {
         Ok(changed)
     }
 
-    /// The changes of edits, with the contents that the project does not have yet.
+    /// The changes that edits make, with the contents that the project does not have yet.
     fn change(&self, prepared: Prepared) -> Result<(Vec<Changed>, Vec<NewBlob>)> {
         let Write { locked, writer, about, .. } = &self.write;
         let project = locked.id;
@@ -219,8 +219,8 @@ impl Gathered {
     }
 }
 
-/// A file created at the path of a deleted file becomes the next version of that file: a path has one lineage. A file that takes
-/// the path of another file continues above its version numbers.
+/// A file created at the path of a deleted file becomes the next version of that file: a path has one lineage. If a
+/// file takes the path of another file, its version numbers continue above those of the other file.
 async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> Result<()> {
     let arrives = |edit: &&mut Edit| matches!(edit.change_type, ChangeType::Create | ChangeType::Rename);
     let paths: Vec<FilePath> = edits.iter_mut().filter(arrives).map(|edit| edit.path.clone()).collect();
@@ -272,7 +272,7 @@ fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>
     Ok(Some(found))
 }
 
-/// From where to where a change takes a file; `None` for where it is not there.
+/// The old and the new path of a changed file; `None` if the file does not exist before or after the change.
 #[derive(Clone, Copy)]
 pub(super) struct Passage<'p> {
     pub(super) from: Option<&'p FilePath>,
@@ -285,19 +285,19 @@ impl<'p> Passage<'p> {
         self.to.or(self.from)
     }
 
-    /// Where something was that is no longer there.
+    /// The old path, if the file leaves it.
     pub(super) fn left(&self) -> Option<&'p FilePath> {
         self.from.filter(|_| self.from != self.to)
     }
 
-    /// Where something is that was not there.
+    /// The new path, if the file was not there before.
     pub(super) fn reached(&self) -> Option<&'p FilePath> {
         self.to.filter(|_| self.from != self.to)
     }
 }
 
 impl Edit {
-    /// From where to where it takes its file.
+    /// The old and the new path of its file.
     pub(super) fn passage(&self) -> Passage<'_> {
         let from = self.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted).map(|file| &file.path);
         Passage { from, to: (self.change_type != ChangeType::Delete).then_some(&self.path) }
@@ -320,8 +320,9 @@ pub(super) fn in_order(mut edits: Vec<Edit>) -> Vec<Edit> {
     arranged(edits, Edit::passage)
 }
 
-/// Changes in their order, but each after those that make room for it: what was at its new path, above it or below it leaves first, so
-/// that the diffs can be applied one after the other. In a circle the first comes first.
+/// Changes in their order, except that a change comes after those that make room for it: files at its new path, above
+/// it or below it leave first. So the diffs can be applied one after the other. In a circle of changes, the first one
+/// comes first.
 pub(super) fn arranged<T>(changes: Vec<T>, passage: impl Fn(&T) -> Passage<'_>) -> Vec<T> {
     let leavers: BTreeMap<&str, usize> =
         changes.iter().enumerate().filter_map(|(at, change)| Some((passage(change).left()?.as_str(), at))).collect();
@@ -412,7 +413,7 @@ impl Heads {
 
 /// Checks that after the edits each path has one entry, and that nothing is below a file.
 pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
-    // What stays where it is, and what the edits bring there.
+    // The files that keep their paths, and the paths that the edits fill.
     let (mut stays, mut comes): (BTreeMap<&FilePath, &File>, BTreeMap<&FilePath, FileType>) = Default::default();
     stays.extend(heads.by_path.iter().map(|(path, head)| (path, &head.file)));
     for edit in edits {
@@ -423,7 +424,7 @@ pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> 
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
         let is_twice = comes.insert(&edit.path, edit.file_type).is_some();
         if is_twice || stays.contains_key(&edit.path) {
-            let message = format!("There is something at {:?} already.", edit.path.as_str());
+            let message = format!("A file or folder already exists at {:?}.", edit.path.as_str());
             return Err(taken(&edit.path, field, message, stays.get(&edit.path).copied()));
         }
     }

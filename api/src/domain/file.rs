@@ -95,10 +95,10 @@ fn stale(entry: &Entry, expected: i32) -> Conflict {
     }
 }
 
-/// The conflict of a new path with what is there.
+/// The conflict of a new path with a file or folder that has it.
 fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
     Error::Conflict(Box::new(Conflict {
-        message: format!("There is something at {:?} already.", path.as_str()),
+        message: format!("A file or folder already exists at {:?}.", path.as_str()),
         field: Some(field),
         current_version: Some(by.map_or(0, |head| head.file.number())),
         current_hash: by.and_then(|head| head.file.hash).map(hex::encode),
@@ -196,7 +196,7 @@ fn tree(heads: &Heads, path: &FilePath) -> Result<(Entry, Vec<Head>)> {
 pub struct NewFile {
     /// Its project.
     pub project_id: ProjectId,
-    /// Where it goes.
+    /// Its path.
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
@@ -260,7 +260,7 @@ pub(super) fn file_content(
 pub struct Named {
     /// Its project.
     pub project_id: ProjectId,
-    /// Where it is.
+    /// Its path.
     pub path: FilePath,
     /// The version that the caller has seen, as a precondition.
     pub expected_version: Option<i32>,

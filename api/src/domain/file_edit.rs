@@ -32,7 +32,7 @@ pub(super) struct Edit {
     pub(super) mode: Option<FileMode>,
     /// The version of the same file whose lines are restored.
     pub(super) restores: Option<i32>,
-    /// The highest number of a version that another file had at the path to which this one comes.
+    /// The highest version number that another file had at the new path.
     pub(super) others: i32,
 }
 
@@ -118,7 +118,7 @@ impl Content {
     }
 }
 
-/// Edits with everything that is to be written for them.
+/// Edits with the contents to write for them.
 #[derive(Default)]
 pub(super) struct Prepared {
     pub(super) edits: Vec<(Edit, PreparedContent)>,

@@ -1,6 +1,6 @@
-//! CPU-bound work: diffs, blame, merges, encoding, and decompression. Work on few bytes runs at once, since passing it to
-//! another thread takes as long. All other work runs outside the threads that serve requests, and work on many bytes is
-//! limited to one task per processor, so that other work is not delayed.
+//! CPU-bound work: diffs, blame, merges, encoding, and decompression. Work on few bytes runs at once, since passing it
+//! to another thread takes as long. All other work runs outside the threads that serve requests, and work on many bytes
+//! is limited to one task per processor, so that other work is not delayed.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

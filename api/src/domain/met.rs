@@ -1,4 +1,4 @@
-//! The users whom this server has met: their profiles need no update.
+//! The users whose profiles this server has created or updated, so that it need not do so for each request.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::model::actor::{Actor, Claims};
 use crate::model::ids::UserId;
 
-/// Maximum number of remembered users. When it is exceeded all are forgotten, which costs a statement each.
+/// Maximum number of remembered users. One more makes the server forget all of them, which costs one statement each.
 const SEEN_USERS: usize = 100_000;
 
 /// Pause after a failed attempt to create a profile.
@@ -61,12 +61,12 @@ impl Met {
         true
     }
 
-    /// The profile of a user turned out to be missing.
+    /// Forgets a user whose profile is missing, so that the next request creates it.
     pub fn forget(&self, user: UserId) {
         self.0.lock().users.remove(&user);
     }
 
-    /// The profile of a user could not be updated.
+    /// Forgets a user whose profile could not be updated, and pauses updates.
     pub fn failed(&self, user: UserId) {
         let mut known = self.0.lock();
         known.users.remove(&user);

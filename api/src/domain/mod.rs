@@ -1,5 +1,4 @@
-//! Use cases. Each takes the services and the actor. A write is one transaction, one revision and one event. All use
-//! cases fail with `Internal` if the database fails.
+//! Use cases. A write is one transaction, one revision and one event. Errors follow the convention of `model::error`.
 //!
 //! Reads have no use cases: the modules here re-export the functions of `storage`.
 

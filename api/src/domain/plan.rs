@@ -77,7 +77,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Whether there is none.
+    /// Whether nothing is restricted.
     pub(super) fn is_none(&self) -> bool {
         self.paths.is_none() && self.session.is_none()
     }
@@ -155,7 +155,7 @@ async fn between_each(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Ve
     Ok(steps.into_iter().map(|steps| steps.into_values().collect()).collect())
 }
 
-/// Refuses paths that never existed, since they are misspelt.
+/// Refuses paths that never existed: they are probably misspelt.
 async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[Step], heads: &Heads) -> Result<()> {
     let targets = steps.iter().filter_map(|step| step.to.as_ref().map(|to| &to.path));
     let known: Vec<&FilePath> = heads.by_path.keys().chain(targets).collect();
@@ -187,7 +187,7 @@ fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
         }
     }
     for copy in copies {
-        // A file that is at the path now gets the old content.
+        // If a file is at the path now, it gets the old content.
         let here = kept.iter_mut().find(|step| {
             let now = step.now.as_ref().map(|now| &now.file);
             step.to.is_none() && now.is_some_and(|now| now.path == copy.path && now.file_type == copy.file_type)

@@ -22,7 +22,7 @@ use crate::model::memory::Memory;
 use crate::storage::db::{Db, Tx};
 use crate::storage::operator;
 
-/// How long a refused write predicts that the next one is refused too.
+/// How long the server counts as read-only after a refused write.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
 
 /// Shared state of the use cases, one per server.
@@ -40,7 +40,7 @@ pub struct Services {
     pub(super) projects: Cache<(UserId, Uuid), ProjectId>,
     /// When the database last refused a write; `None` since the last commit.
     refused: Mutex<Option<Instant>>,
-    /// Users who have been here.
+    /// Users whose profiles are up to date.
     pub(super) met: Met,
     /// The number of segments of activity that this server has stored, or is storing, by project.
     pub(super) rolled_up: Cache<ProjectId, i32>,
@@ -106,7 +106,7 @@ impl Services {
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
-    /// The error of a wait: if the database cannot be reached, that is what everybody waits for.
+    /// The error of a wait that was too long: `Unavailable` if the database cannot be reached.
     pub(super) fn or_outage(&self, error: Error) -> Error {
         match self.db.outage() {
             Some(why) if matches!(error, Error::RateLimited { .. }) => Error::Unavailable(format!("database: {why}")),

@@ -180,8 +180,8 @@ pub struct Restored {
     pub revision: i32,
 }
 
-/// Makes a project's files equal to those of an earlier moment, in one revision, after naming the state before.
-/// Unchanged files get no new version.
+/// Makes a project's files equal to those of an earlier moment, in one revision. Also creates a snapshot of the state
+/// before. Unchanged files get no new version.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `BadInput` for a revision that does not exist yet, and for a conversation without a
@@ -244,7 +244,7 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     closed.commit(restored).await
 }
 
-/// Checks the guard that nothing has changed since a revision of what goes back: files, and the session's messages.
+/// Checks the precondition: what the restore replaces (files, the session's messages) has not changed since a revision.
 async fn check_seen(write: &Write, restore: &Restore, goal: Option<&ProjectSnapshot>, expected: i32) -> Result<()> {
     const OF_CONVERSATIONS: &[EventKind] = &[EventKind::MessageAdded, EventKind::ProjectRestored];
     let (tx, project) = (&write.tx, write.locked.id);
@@ -338,7 +338,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
 async fn hide(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
     let Write { tx, locked, writer, .. } = &write.write;
     let session = restore.session_of(snapshot);
-    let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
+    let missing = || Error::bad_input("sessionId", "Give `sessionId`: the session whose conversation is restored.");
     let session = session.ok_or_else(missing)?;
     let found = chat::conversation(tx, locked.id, Some(session), None).await?;
     let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;

@@ -28,8 +28,8 @@ fn publish(writer: &Writer, project: ProjectId) {
 /// key.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the session's author; `Conflict` if the project is deleted or
-/// there are too many streaming messages; `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the session's author; `Conflict` if the project is deleted or there are
+/// too many streaming messages; `PayloadTooLarge` for a value over the limit.
 pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress> {
     let limits = writer.limits();
     check_json(limits, "contextData", new.context_data.as_ref())?;
@@ -110,8 +110,8 @@ fn length_of(text: &str) -> i32 {
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if the text differs from the existing text or
-/// starts after its end, or if the message is finished or its project is deleted; `BadInput` for
-/// an impossible offset; `PayloadTooLarge` over a limit.
+/// starts after its end, or if the message is finished or its project is deleted; `BadInput` for an impossible offset;
+/// `PayloadTooLarge` over a limit.
 pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let limits = writer.limits();
     check_text(limits, "text", &chunk.text)?;
@@ -189,8 +189,8 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
 /// Adds a streaming message to the history, as [`chat::add_message`] would. Does nothing if it is finished.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if its length differs or its
-/// project is deleted; `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if its length differs or its project is deleted;
+/// `PayloadTooLarge` for a value over the limit.
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
     let id = finish.message_id;

@@ -21,7 +21,7 @@ use crate::storage::file::{self, Head};
 /// One file of a sync.
 #[derive(Clone, Debug)]
 pub struct SyncFile {
-    /// Where it is.
+    /// Its path.
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
@@ -222,7 +222,7 @@ async fn check_revision(write: &Write, heads: &Heads, job: &Job, expected: Optio
 /// More files than this make a sync a large write.
 const MANY_FILES: usize = 200;
 
-/// And so do more bytes than this.
+/// More bytes than this make a sync a large write, too.
 const MANY_BYTES: usize = 1 << 20;
 
 fn size_of(wanted: &[Wanted], deletes: usize) -> Size {
@@ -233,7 +233,7 @@ fn size_of(wanted: &[Wanted], deletes: usize) -> Size {
     if wanted.len() + deletes > MANY_FILES || bytes.sum::<usize>() > MANY_BYTES { Size::Large } else { Size::Small }
 }
 
-/// Files of a refused sync that are described, at most.
+/// Maximum number of files that the error of a refused sync describes.
 const MAX_CONFLICTS: usize = 100;
 
 /// The files that have changed since the caller saw the project and differ from the caller's target: those of the sync,
@@ -438,7 +438,7 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
 }
 
 impl Synced {
-    /// How many changes were of this kind.
+    /// The number of changes of this kind.
     pub fn count(&self, change_type: ChangeType) -> usize {
         self.changes.iter().filter(|changed| changed.change.change_type == change_type).count()
     }

@@ -4,8 +4,8 @@
 //! Reads and writes have separate lanes. A lane has permits for as many transactions as it has connections. A user has
 //! a share of them, and free permits go to the waiting users in rotation, one transaction each (round robin). Large
 //! writes are a separate flow of their user, one at a time per user. On PostgreSQL, where a write holds its connection
-//! while it waits for its project's row, the writers of one project first queue here, in order of arrival. All waits of a
-//! transaction share one deadline; after it the error is `RateLimited`.
+//! while it waits for its project's row, the writers of one project first queue here, in order of arrival. All waits of
+//! a transaction share one deadline; after it the error is `RateLimited`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -114,12 +114,12 @@ impl Turns {
     async fn bounded<T>(&self, lane: &'static str, next: oneshot::Receiver<T>, deadline: Instant) -> Result<T> {
         match self.metrics.waiting_turn(lane, metrics::paused(timeout_at(deadline, next))).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Error::busy("Others were first", self.longest)),
+            _ => Err(Error::busy("The request waited for other requests", self.longest)),
         }
     }
 }
 
-/// The users of a resource, and those who wait for it.
+/// The turns for one resource: those that are taken, and those that tasks wait for.
 struct Lane {
     name: &'static str,
     /// Maximum number of turns.
@@ -194,7 +194,7 @@ impl Lane {
         Turn { lane: self.clone(), flow }
     }
 
-    /// Returns a turn, and gives free permits to waiting tasks.
+    /// Takes a turn back, and gives free permits to waiting tasks.
     fn release(self: &Arc<Self>, flow: Flow) {
         let mut given = Vec::new();
         {
@@ -302,12 +302,12 @@ mod tests {
         Some(UserId(Uuid::from_u128(id)))
     }
 
-    /// Takes a turn that there is.
+    /// Takes a turn, which must be free.
     fn taken(lane: &Arc<Lane>, flow: Flow) -> Turn {
         lane.take(flow).ok().unwrap()
     }
 
-    /// Waits for one.
+    /// Waits for a turn, which must not be free.
     fn waits(lane: &Arc<Lane>, flow: Flow) -> oneshot::Receiver<Turn> {
         lane.take(flow).err().unwrap()
     }

@@ -17,12 +17,13 @@ pub use crate::storage::undo::of_projects;
 use crate::storage::undo::{self, Made};
 use crate::storage::{chat, event};
 
-/// What a caller undoes.
+/// The writes that a caller undoes.
 #[derive(Clone, Copy, Debug)]
 pub enum Taken {
     /// A revision.
     Revision(i32),
-    /// Everything that was written for a message and is not undone yet; `revision` must not be given too.
+    /// Everything that was written for a message and is not undone yet. The second value is the argument `revision`,
+    /// which must not be given too.
     Message(MessageId, Option<i32>),
     /// The newest change that is not undone.
     Newest,
@@ -86,7 +87,8 @@ pub async fn undo(
     closed.commit(restored).await
 }
 
-/// Checks the precondition: nothing that the undo can write has changed since the expected revision. Messages do not count.
+/// Checks the precondition: nothing that the undo can write has changed since the expected revision. Messages do not
+/// count.
 async fn check_seen(write: &Write, taken: Taken, expected: i32) -> Result<()> {
     const OF_FILES: &[EventKind] = &[EventKind::FilesChanged, EventKind::ProjectRestored];
     let (tx, project) = (&write.tx, write.locked.id);
@@ -118,7 +120,7 @@ struct Taking {
     redone: Vec<i32>,
 }
 
-/// Number of changes that are searched for one that is not undone.
+/// Number of changes that one statement reads to find one that is not undone.
 const LOOKED_AT: i32 = 200;
 
 impl Taking {
@@ -129,9 +131,7 @@ impl Taking {
         let undos = undo::of_projects(tx, &[member]).await?.remove(&project).unwrap_or_default();
         match taken {
             Taken::Revision(revision) => {
-                let gone = || {
-                    Error::conflict("revision", format!("Nothing is left of revision {revision}: it is taken back."))
-                };
+                let gone = || Error::conflict("revision", format!("Revision {revision} is already undone."));
                 Self::of_revision(write, member, revision, None).await?.ok_or_else(gone)
             }
             Taken::Message(message, revision) => {
@@ -168,7 +168,7 @@ impl Taking {
                     before = *oldest;
                     let candidates = candidates.into_iter().filter(|revision| !undos.is_undo(*revision)).collect();
                     for revision in Self::standing(tx, member, &undos, &undone, candidates).await? {
-                        // What later changes have taken back by themselves is no step.
+                        // Skip a revision that later changes have reverted already.
                         match Self::of_revision(write, member, revision, Some(&undone)).await {
                             Ok(Some(taking)) => return Ok(taking),
                             Ok(None) => {}

@@ -21,6 +21,7 @@ use crate::model::project::{NewProject, Project};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
 use crate::storage::db::{Size, Tx};
+use crate::storage::event;
 use crate::storage::file_write::{self, FileChanges};
 use crate::storage::profile;
 use crate::storage::project;
@@ -88,12 +89,12 @@ impl Writer {
         turn.map_err(|error| self.services.or_outage(error))
     }
 
-    /// The same, for large writes.
+    /// A writer for writes of this size.
     pub(super) fn of_size(self, size: Size) -> Self {
         Self { size, ..self }
     }
 
-    /// The same, for a payload that reads as of revisions up to this one, which an argument gives.
+    /// A writer whose payload reads as of revisions up to this one, which the named argument has.
     pub fn reading_until(self, horizon: Option<(i32, String)>) -> Self {
         Self { horizon, ..self }
     }
@@ -249,7 +250,7 @@ pub(super) struct About {
 /// Rows that are written together with their revision.
 #[derive(Default)]
 pub(super) enum Rows {
-    /// None: writes of other kinds have written their own.
+    /// None: the write has written its rows already.
     #[default]
     None,
     /// A message.
@@ -316,7 +317,7 @@ impl Write {
             Rows::Message(new) => chat::add_message(&tx, &event, *new).await?,
             Rows::Files(changes) => file_write::write(&tx, &event, about.description, changes).await?,
         }
-        Ok(Closed { tx, turn, locked, writer })
+        Ok(Closed { tx, turn, locked, services: writer.services, actor: writer.actor })
     }
 
     /// Ends the write without a trace.
@@ -326,30 +327,38 @@ impl Write {
     }
 }
 
-/// A write with its event. It remains to read the project back, or to remove what the actor needed to append the event:
-/// their membership or invitation.
+/// A write with its event. Before the commit, the use case can read the project back, or remove what the actor needed
+/// to append the event: their membership or invitation.
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct Closed {
     pub(super) tx: Tx,
     turn: Option<ProjectTurn>,
     pub(super) locked: Locked,
-    writer: Writer,
+    services: Arc<Services>,
+    actor: Actor,
 }
 
 impl Closed {
     /// Commits, then notifies the project's subscribers.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
-        let Self { tx, turn, locked, writer: Writer { services, actor, .. } } = self;
-        tx.commit().await?;
-        drop(turn);
-        services.note_write(false);
-        (services.publish)(locked.id, Change::Advanced(locked.revision));
-        services.roll_up(&actor, locked.id, locked.revision);
+        let (services, actor, locked) = (&self.services, &self.actor, &self.locked);
+        self.tx.commit_proven(async { is_written(services, actor, locked).await.unwrap_or(false) }).await?;
+        drop(self.turn);
+        self.services.note_write(false);
+        (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
+        self.services.roll_up(&self.actor, self.locked.id, self.locked.revision);
         Ok(value)
     }
 }
 
+/// Whether a write is in the log. Its time has microseconds, so that another write does not have the same.
+async fn is_written(services: &Services, actor: &Actor, locked: &Locked) -> Result<bool> {
+    let tx = services.read(actor).await?;
+    let found = event::one(&tx, locked.id, locked.revision).await?;
+    Ok(found.is_some_and(|event| event.created_at == locked.at && event.actor_id == Some(actor.user_id)))
+}
+
 /// The conflict of a write with the deletion of its project.
 pub(super) fn project_is_deleted(field: &'static str) -> Error {
-    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
+    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE restores it.")
 }

@@ -1,6 +1,6 @@
-//! Checks the arguments of lists before an operation runs. A list that fails nulls its parents: below a mutation the
-//! whole payload, after the commit. So a mutation with such an argument is refused before it writes anything, and
-//! likewise a query if the failure of a root field would null all of its data.
+//! Checks the arguments of lists before an operation runs. A list that fails in a mutation would hide what was written,
+//! after the commit. So a mutation with a wrong argument is refused before it writes. A query is refused in the same
+//! way if the failure of a root field would null all of its data.
 
 use async_graphql::{Name, PathSegment, Value, indexmap::IndexMap, parser::types::OperationType};
 
@@ -26,7 +26,7 @@ enum Parts {
     Pages(PageSize, Option<&'static [KeyKind]>),
     /// The log: pages without cursors.
     Log(PageSize),
-    /// Rows after one with an id, or anything else that the list itself checks.
+    /// Rows after a row with an id. The list itself checks the argument.
     Rest,
     /// Differences after the entry with a cursor or after a path.
     AfterPath,
@@ -69,7 +69,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("RestorePreview", "diff", Parts::AfterPath),
 ];
 
-/// The arguments of fields that are revisions of the project.
+/// The names of arguments that are revisions of the project.
 const REVISIONS: [&str; 4] = ["at", "from", "to", "afterRevision"];
 
 /// Checks the arguments, as far as that is possible without the database.

@@ -43,7 +43,7 @@ impl Wanted {
         if let Some(value) = self.take_ready(&key) {
             return Ok(Some(value));
         }
-        // Tokio's channel can delay a message for cooperative scheduling; then the operation would seem to wait for it.
+        // Not Tokio's channel: for cooperative scheduling it can delay a message, and the operation would seem to wait.
         let (sender, answer) = oneshot::channel();
         self.ask(key, sender);
         answer.await.map_err(|_| Error::internal("a read was cancelled"))?

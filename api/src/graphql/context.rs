@@ -49,7 +49,7 @@ pub struct Caller {
     pub wanted: Wanted,
     delivered: Option<Delivered>,
     horizon: Horizon,
-    /// The names in the response of the mutations that are committed.
+    /// The response names of the committed mutations.
     committed: Mutex<Vec<String>>,
 }
 
@@ -90,8 +90,8 @@ impl Caller {
         Ok(done)
     }
 
-    /// Marks the errors below committed mutations, or of the whole operation if one is committed: a payload that cannot be read is null,
-    /// and the client must not repeat the mutation.
+    /// Marks the errors below committed mutations, and errors of the whole operation if a mutation is committed: a
+    /// payload that cannot be read is null, and the client must not repeat the mutation.
     pub fn mark_committed(&self, errors: &mut [ServerError]) {
         let committed = self.committed.lock();
         let is_below = |error: &ServerError| match error.path.first() {

@@ -103,6 +103,7 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
                 extensions.set("files", Value::List(conflict.files.iter().map(file_conflict).collect()));
             }
         }
+        Error::MayBeStored => extensions.set("mayBeStored", true),
         Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
         Error::PositionLost(Position::Revision(revision)) => extensions.set("revision", *revision),
         Error::PositionLost(Position::Length(length)) => extensions.set("currentLength", *length),

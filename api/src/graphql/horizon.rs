@@ -10,7 +10,7 @@ use async_graphql::Request;
 pub struct Horizon(HashMap<String, (i32, String)>);
 
 impl Horizon {
-    /// The one that was found when the request was prepared.
+    /// The revisions that were found when the request was prepared.
     pub fn of_request(request: &Request) -> Self {
         let found = request.data.get(&TypeId::of::<Self>()).and_then(|any| any.downcast_ref::<Self>());
         found.cloned().unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Subscriptions as documents: the topic of their field, and when two of them can share executions.
+//! Analyses the documents of subscriptions: the topic of their field, and whether two subscriptions can share
+//! executions.
 
 use std::collections::HashSet;
 use std::convert::Infallible;

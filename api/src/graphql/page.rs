@@ -150,7 +150,7 @@ pub fn cut_by_id<T>(
     cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
-/// As [`cut_by_id`]; `after` can also be the place of a row, which holds when the row is gone.
+/// As [`cut_by_id`]; `after` can also be the cursor of a row, which stays valid when the row is removed.
 ///
 /// # Errors
 /// As [`cut_by_id`].

@@ -1,4 +1,4 @@
-//! The parents of what is read, with the proofs that the caller is a member of their projects.
+//! The parents of lists, with the proofs that the caller is a member of their projects.
 
 use std::hash::Hash;
 

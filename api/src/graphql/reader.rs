@@ -15,7 +15,7 @@ pub struct Reader {
     services: Arc<Services>,
     actor: Actor,
     budget: Arc<Budget>,
-    /// Also an error: the other reads of the operation do not wait for the same outage again.
+    /// Keeps an error, too, so that the other reads of the operation do not wait for the same outage again.
     current: Mutex<Option<Result<Arc<Tx>>>>,
 }
 

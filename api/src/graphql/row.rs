@@ -16,7 +16,7 @@ use super::error_path;
 /// An object that occurs many times in a result.
 pub trait Plain: ContainerType {
     /// Whether a field usually resolves without waiting. This is only a hint: a field that does wait is resolved a
-    /// second time, at the cost of time only.
+    /// second time, which only takes more time.
     fn is_plain(field: &str) -> bool;
 }
 

@@ -26,7 +26,7 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
 }
 
-/// A moment in time as RFC 3339 text. Answers are in UTC with up to microseconds; arguments can have any offset.
+/// A moment in time as RFC 3339 text. Responses are in UTC with up to microseconds; arguments can have any offset.
 #[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -30,7 +30,8 @@ pub fn build(limits: &Limits) -> AppSchema {
     if limits.introspection { schema } else { schema.disable_introspection().disable_suggestions() }.finish()
 }
 
-/// The arguments of the built-in directives, with their descriptions in introspection, which the library does not print.
+/// The arguments of the built-in directives, with their descriptions in introspection, which the library does not
+/// print.
 const DIRECTIVES: [(&str, &str, &str); 4] = [
     ("skip", "if: Boolean!", "Skipped when true."),
     ("include", "if: Boolean!", "Included when true."),

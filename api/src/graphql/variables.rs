@@ -120,7 +120,7 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
             },
             Token::String(Ok(string)) => Value::String(string.into_owned()),
             Token::String(Err(())) => return Err(lone_surrogate(parameter, &open)),
-            // Parsing the number would change how its exponent is written.
+            // Parsing the number could change the spelling of its exponent.
             Token::Number(number) => Value::Number(Number::from_string_unchecked(number.to_owned())),
             Token::True => Value::Boolean(true),
             Token::False => Value::Boolean(false),
@@ -153,7 +153,7 @@ fn lone_surrogate(parameter: &str, open: &[Open]) -> Error {
                 field.clone_from(key);
                 break;
             }
-            // The name of this variable is chosen by the client and carries no meaning.
+            // The client chooses the name of this variable, so the name is left out.
             Kind::Object(_, key) if depth == 0 && open.len() > 1 && key == "input" => {}
             Kind::Object(_, key) => {
                 field.push_str(if field.is_empty() || key.is_empty() { "" } else { "." });

@@ -14,7 +14,7 @@ use super::presence::ProjectPresence;
 use crate::model::event::Change;
 use crate::model::ids::ProjectId;
 
-/// How often other servers are notified of the side changes of one project.
+/// Shortest time between two notifications of other servers about side changes of one project.
 const SIDE_CHANGE_PERIOD: Duration = Duration::from_millis(50);
 
 /// The channels of a server. Clones share them.
@@ -50,7 +50,8 @@ impl Channels {
         }
     }
 
-    /// Chunks of text arrive quickly: other servers are notified of them together.
+    /// Notifies other servers of a side change at the end of the period, together with others: chunks of text arrive
+    /// quickly.
     fn publish_later(&self, project: ProjectId) {
         if !self.0.side_changes.lock().insert(project) {
             return;

@@ -73,7 +73,7 @@ pub struct DraftText {
     id: MessageId,
     project: ProjectId,
     shared: SharedRead<State>,
-    /// Is only appended to.
+    /// Only grows.
     text: Mutex<String>,
 }
 

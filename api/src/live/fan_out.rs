@@ -36,10 +36,10 @@ use crate::model::memory::{Memory, Taken};
 const KEPT: usize = 256;
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
-/// The kept results take at most one KEPT_SHARE-th of the server's memory.
+/// All kept results together take at most one eighth of the server's memory.
 const KEPT_SHARE: usize = 8;
 
-/// How many events are executed at once, per core.
+/// Maximum number of events that are executed at once, per core.
 const EXECUTIONS_PER_CORE: usize = 8;
 
 /// How long executions that fail because of an outage are repeated, and the pauses in between; each pause is twice as
@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many subscribers are notified before other tasks of the server run.
+/// Number of subscribers that are notified before other tasks of the server run.
 const NOTIFIED_AT_ONCE: usize = 32;
 
 /// Longest pause after a round of notifications. The pause is as long as the round, so that other tasks get half of the
@@ -302,7 +302,7 @@ struct SharedSubscription {
     window: Mutex<Window>,
     /// Notifies when there are results, or when a subscriber may have lost access.
     changed: watch::Sender<()>,
-    /// Held during a round of notifications; nothing is read then, since the results would only wait.
+    /// Held during a round of notifications. Nothing is read during a round, since the results would only wait.
     notifying: tokio::sync::Mutex<()>,
     subscribers: Mutex<HashMap<Uuid, Subscribed>>,
 }
@@ -532,7 +532,7 @@ pub struct Subscriber {
     user: UserId,
 }
 
-/// What a subscriber receives next.
+/// The next step of a subscriber.
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Next {
     Delivery(Delivery),

@@ -21,10 +21,10 @@ use crate::model::event::Event;
 use crate::model::ids::{ProjectId, UserId};
 use crate::storage::{event, operator, project};
 
-/// How many entries are read at once.
+/// Number of entries that are read at once.
 pub(super) const BATCH: usize = 100;
 
-/// How many of the newest entries a tail keeps.
+/// Number of the newest entries that a tail keeps.
 const KEPT: usize = 256;
 
 /// The tail of one project's log.

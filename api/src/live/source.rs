@@ -28,7 +28,7 @@ pub enum Topic {
     /// Entries of a project's log, of these kinds if any are given. They start after a revision, or without a revision
     /// after the newest entry. `ready` first delivers the entry before the start, of any kind.
     ProjectLog { project: ProjectId, kinds: Vec<EventKind>, after: Option<i32>, ready: bool },
-    /// Messages of a session, with the same start.
+    /// Messages of a session. They start as the entries of a log do.
     SessionMessages { session: SessionId, after: Option<i32> },
     /// The text of a streaming message, after an offset.
     MessageText { message: MessageId, after: Option<i32> },

@@ -1,4 +1,4 @@
-//! The state of a server for subscriptions, and what keeps it in step with other servers.
+//! The state of a server for subscriptions, and the tasks that keep it in step with other servers.
 
 use std::collections::HashMap;
 use std::sync::Arc;

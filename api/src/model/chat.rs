@@ -7,14 +7,14 @@ use super::event::AsOf;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::json::Json;
 
-/// A conversation within a project.
+/// A session: a part of a project's conversation, by one author.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The id.
     pub id: SessionId,
     /// The project.
     pub project_id: ProjectId,
-    /// The owner of the conversation; only they can write to it.
+    /// The author. Only the author can write in the session.
     pub author_id: UserId,
     /// The revision that started it.
     pub revision: i32,
@@ -98,7 +98,7 @@ pub struct NewMessage {
 pub struct SessionFilter {
     /// Active or ended.
     pub is_active: Option<bool>,
-    /// Owned by this user.
+    /// By this author.
     pub author: Option<UserId>,
     /// Started at or after this time.
     pub started_after: Option<DateTime<Utc>>,

@@ -7,21 +7,21 @@
 //! 1. Common lines at both ends are removed, whatever their size.
 //! 2. For up to [`EXACT_LINES`] remaining lines, Myers' algorithm with its heuristics (crate `similar`) finds the
 //!    difference.
-//! 3. Above, lines that are unique on both sides and in the same order are taken as equal (patience diff), and Myers'
-//!    algorithm fills the gaps until it has seen [`EXACT_LINES`]; the remaining gaps are replaced as a whole.
-//! 4. Above [`ANCHORED_LINES`] everything that differs is replaced as a whole. All results are correct; later methods
-//!    are coarser.
+//! 3. For more lines, those that are unique on both sides and in the same order are taken as equal (patience diff), and
+//!    Myers' algorithm fills the gaps until it has seen [`EXACT_LINES`]; the remaining gaps are replaced as a whole.
+//! 4. For more than [`ANCHORED_LINES`], everything that differs is replaced as a whole. All results are correct; later
+//!    methods are coarser.
 
 use std::collections::HashMap;
 
 use serde::{Serialize, Serializer};
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
 
-/// Most lines of both sides together for Myers' algorithm. Its worst cases (shuffled or repeated lines) take 60 to 100
-/// ms for this number in a release build, and 2 s for ten times as many.
+/// Maximum number of lines of both sides together for Myers' algorithm. Its worst cases (shuffled or repeated lines)
+/// take 60 to 100 ms for this number in a release build, and 2 s for ten times as many.
 const EXACT_LINES: usize = 20_000;
 
-/// Most lines of both sides together that are compared one by one (about 50 bytes of memory each).
+/// Maximum number of lines of both sides together that are compared one by one (about 50 bytes of memory each).
 const ANCHORED_LINES: usize = 400_000;
 
 /// Equal lines shown around a change.
@@ -56,7 +56,7 @@ pub struct LineChange<'a> {
     pub op: LineOp,
     /// Its first line in the old text, from 1; for an insertion the line that it precedes.
     pub old_start: u32,
-    /// Its first line in the new text, from 1; for a deletion the line that now stands in its place.
+    /// Its first line in the new text, from 1; for a deletion the line that now has its place.
     pub new_start: u32,
     /// The lines.
     pub lines: Lines<'a>,
@@ -314,7 +314,7 @@ impl Equal {
         }
     }
 
-    /// The same in parts, between the lines that are unique on both sides and in the same order.
+    /// Adds the equal lines in parts, between the lines that are unique on both sides and in the same order.
     fn anchored(&mut self, old: &[u32], new: &[u32], distinct: usize, at: usize) {
         let mut budget = EXACT_LINES;
         let (mut old_done, mut new_done) = (0, 0);

@@ -54,6 +54,9 @@ pub enum Error {
     /// A subscriber's position is not in the log, which ends before it or has diverged since. The client must read the
     /// project again and subscribe from there.
     PositionLost(Position),
+    /// The connection to the database was lost during the commit, and the outcome is unknown. Clients see `UNAVAILABLE`
+    /// with `mayBeStored`.
+    MayBeStored,
     /// An outage; the same request can succeed later. Clients see `UNAVAILABLE`, and the text goes to the log only.
     Unavailable(String),
     /// A defect, or damaged data; the same request fails again. Clients see `INTERNAL`, and the text goes to the log
@@ -61,7 +64,7 @@ pub enum Error {
     Internal(String),
 }
 
-/// The current end of what a subscriber follows, if its position is lost.
+/// The current end of a subscriber's log or text, if its position is lost.
 #[derive(Clone, Copy, Debug)]
 pub enum Position {
     /// The project's current revision.
@@ -160,7 +163,7 @@ impl Error {
             Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
             Self::ReadOnly(_) => "READ_ONLY",
             Self::PositionLost(_) => "POSITION_LOST",
-            Self::Unavailable(_) => "UNAVAILABLE",
+            Self::MayBeStored | Self::Unavailable(_) => "UNAVAILABLE",
             Self::Internal(_) => "INTERNAL",
         }
     }
@@ -173,7 +176,7 @@ impl Error {
         }
     }
 
-    /// Whether a subscriber can wait until the same succeeds: the database is unavailable or busy.
+    /// Whether the cause is not in the request: an outage, a busy database, or a defect.
     pub fn is_passing(&self) -> bool {
         self.cause().is_some() || matches!(self, Self::RateLimited { .. })
     }
@@ -196,6 +199,11 @@ impl Error {
             ),
             Self::PositionLost(Position::Length(length)) => {
                 format!("The message has only {length} bytes: discard its text and subscribe from the beginning.")
+            }
+            Self::MayBeStored => {
+                "The connection to the database was lost while the write was stored, so it may be stored \
+                 or not: read before you repeat it."
+                    .to_owned()
             }
             Self::Unavailable(_) => "The database is unavailable at the moment: try again.".to_owned(),
             Self::Internal(_) => "Internal error; the log has the cause under the request id.".to_owned(),

@@ -72,7 +72,7 @@ pub struct File {
     pub size_bytes: i32,
     /// Number of versions at that time.
     pub version: i32,
-    /// What the number of the version has above that.
+    /// The difference between `version` and the number that clients see.
     pub version_offset: i32,
     /// Hash of the content; `None` for a folder and for a deleted file.
     pub hash: Option<Hash>,
@@ -87,13 +87,14 @@ pub struct File {
 }
 
 impl File {
-    /// The number of the version, as clients know it: no two versions at one path have the same, also not those of two files.
+    /// The number of the version, as clients see it. No two versions at one path have the same number, even if they
+    /// belong to two files.
     pub fn number(&self) -> i32 {
         self.version + self.version_offset
     }
 }
 
-/// An implicit folder: it exists because there is something below it, and disappears with the last of that.
+/// An implicit folder, which exists only while something is below it.
 #[derive(Clone, Debug)]
 pub struct Folder {
     /// The project.
@@ -108,7 +109,7 @@ pub struct Folder {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What is at a path: a file or folder with a row and versions, or an implicit folder.
+/// The entry at a path: a file or folder with a row and versions, or an implicit folder.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A file or an explicitly created folder.
@@ -164,9 +165,9 @@ pub struct FileSnapshot {
     pub file_id: FileId,
     /// The revision that created it.
     pub revision: i32,
-    /// How many versions the file has up to this one.
+    /// Number of versions of the file up to this one.
     pub version: i32,
-    /// What the number of the version has above that.
+    /// The difference between `version` and the number that clients see.
     pub version_offset: i32,
     /// The base version for comparison, or 0: the previous version, or with coalesced autosaves the version before the
     /// first of them.
@@ -225,7 +226,7 @@ pub struct ChangeFilter {
     pub message_id: Option<MessageId>,
     /// Of this file.
     pub file_id: Option<FileId>,
-    /// Of what was in this folder of a project after the change.
+    /// Of files that were in this folder of a project after the change.
     pub folder: Option<(ProjectId, FilePath)>,
     /// Of the file that was at this path after the change.
     pub path: Option<FilePath>,

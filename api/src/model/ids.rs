@@ -83,7 +83,7 @@ impl<I: From<Uuid>> ReadId<I> {
     /// `BadInput` with `field` for any other text.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
         match split_revision(text) {
-            // Of two revisions, `parse_uuid` would advise to remove the second one.
+            // For a text with two revisions, the error of `parse_uuid` would advise to remove only the second one.
             Some((plain, at)) => {
                 let id = parse_uuid(plain, field).map_err(|_| not_an_id(field))?;
                 Ok(Self { id: id.into(), at: Some(at) })

@@ -23,15 +23,16 @@ pub struct DatabaseLimits {
     /// connections, one is always left for others. From 1 to 10000
     #[arg(long, env = "DATABASE_USER_CONNECTIONS", default_value_t = 4, global = true, value_name = "N", value_parser = number(1_u32..=10_000))]
     pub database_user_connections: u32,
-    /// Time that a request waits for others before it is refused with RATE_LIMITED, in seconds: for its user's share of
-    /// the connections, for a connection, or for earlier writers of its project. From 1 to 3600
+    /// Time that a request waits for others, in seconds: for its user's share of the connections, for a connection, or
+    /// for earlier writers of its project. Then the error is RATE_LIMITED, or UNAVAILABLE if the database cannot be
+    /// reached. From 1 to 3600
     #[arg(long, env = "DATABASE_ACQUIRE_SECONDS", default_value_t = 10, global = true, value_name = "SECONDS", value_parser = number(1_u64..=3_600))]
     pub database_acquire_seconds: u64,
     /// Time after which an idle connection is closed, in seconds. From 1 to 86400
     #[arg(long, env = "DATABASE_IDLE_SECONDS", default_value_t = 600, global = true, value_name = "SECONDS", value_parser = number(1_u64..=86_400))]
     pub database_idle_seconds: u64,
-    /// Maximum age of a connection, in seconds; this also closes connections that a failover has left on the old server.
-    /// From 1 to 86400
+    /// Maximum age of a connection, in seconds; this also closes connections that a failover has left on the old
+    /// server. From 1 to 86400
     #[arg(long, env = "DATABASE_LIFETIME_SECONDS", default_value_t = 1_800, global = true, value_name = "SECONDS", value_parser = number(1_u64..=86_400))]
     pub database_lifetime_seconds: u64,
     /// Timeout for a PostgreSQL statement, in seconds, except in migrations; 0 uses the server's own setting.
@@ -67,8 +68,8 @@ pub struct Limits {
     /// Maximum number of files in one sync. From 1 to 1000000
     #[arg(long, env = "MAX_SYNC_FILES", default_value_t = 5_000, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
     pub max_sync_files: usize,
-    /// Maximum number of rows returned by a list without pages (checkpoints, differences, blame, agent configurations).
-    /// From 1 to 1000000
+    /// Maximum number of rows that a list without pages (checkpoints, differences, blame, agent configurations) returns
+    /// at once; clients must read a longer list in parts. From 1 to 1000000
     #[arg(long, env = "MAX_LIST_ROWS", default_value_t = 5_000, global = true, value_name = "N", value_parser = number(1_u32..=1_000_000))]
     pub max_list_rows: u32,
     /// Show consecutive autosaves as one entry in the lists of versions and changes, if they are at most this many

@@ -1,10 +1,11 @@
 //! The changes between two texts, exactly as git finds and places them.
 //!
-//! A merge needs this: if both sides make the same change to repeated lines, both changes must cover the same lines of the
-//! base. At different places, the merge loses or doubles lines. The method is that of git's xdiff:
-//! 1. Lines that the other text lacks are changed. So are lines that it has very often, among many of the former.
-//! 2. E. Myers' divide and conquer finds the rest ("An O(ND) Difference Algorithm and Its Variations", 1986), and gives up
-//!    the shortest result for a good one if the search takes long.
+//! A merge needs this: if both sides make the same change to repeated lines, both changes must cover the same lines of
+//! the base. If they cover different lines, the merge loses or doubles lines. The method is that of git's xdiff:
+//! 1. Lines that the other text lacks are changed. Lines that the other text has very often are changed, too, if many
+//!    changed lines are around them.
+//! 2. E. Myers' divide and conquer finds the rest ("An O(ND) Difference Algorithm and Its Variations", 1986). If the
+//!    search takes long, it returns a good result instead of the shortest one.
 //! 3. Each change slides down as far as its lines repeat, or less far if it then meets a change of the other text.
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ const WINDOW: usize = 100;
 const SNAKE: isize = 20;
 /// From this cost on, the search takes a good place instead of the best one.
 const GOOD_COST: isize = 256;
-/// How much a good place must exceed its cost.
+/// Factor by which the gain of a good place must exceed its cost.
 const GOOD_GAIN: isize = 4;
 
 /// Lines of the new text that replace lines of the old one, as ranges that count from 0.
@@ -202,7 +203,7 @@ impl Span {
         (self.min..=self.max).contains(&diagonal)
     }
 
-    /// From the highest on, every second one.
+    /// Every second diagonal, from the highest to the lowest.
     fn diagonals(self) -> impl Iterator<Item = isize> {
         (self.min..=self.max).rev().step_by(2)
     }

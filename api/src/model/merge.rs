@@ -68,11 +68,12 @@ fn coding_of(texts: [&(Cow<'_, str>, Coding); 3]) -> Option<Coding> {
 /// Steps that the merges of one request can take: about half a second.
 pub const MAX_STEPS: u64 = 100_000_000;
 
-/// Most lines of the three texts of a merge. Each takes about 50 bytes of memory, however short it is.
+/// Maximum number of lines of the three texts of a merge together. Each takes about 50 bytes of memory, however short
+/// it is.
 const MAX_LINES: usize = 1_000_000;
 
-/// Merges the present text with the text that a caller made from `base`. `None` if the texts have more than [`MAX_LINES`],
-/// or if this takes more than `steps`; the steps taken are subtracted.
+/// Merges the present text with the text that a caller made from `base`. `None` if the texts have more than
+/// [`MAX_LINES`], or if this takes more than `steps`; the steps taken are subtracted.
 ///
 /// The changes of both sides are those that git finds ([`super::line_diff`]). Their order, which of them conflict, and
 /// how a conflict is written are as in `git merge-file --diff3`: markers are on separate lines with the line ends of
@@ -146,7 +147,7 @@ impl Texts<'_> {
                 }
                 (Some(our), Some(their)) => {
                     if our.old != their.old || at(&self.now, &our.new) != at(&self.sent, &their.new) {
-                        // Extends each side to the end of the other's change.
+                        // Extend each side to the end of the other side's change.
                         let start = our.old.start.min(their.old.start);
                         let end = our.old.end.max(their.old.end);
                         let widen = |change: &Change| {

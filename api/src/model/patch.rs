@@ -28,8 +28,9 @@ pub fn unified(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>
     unified_in_set(old, new, from, to)
 }
 
-/// The same within a set of changes in which others come to where the file was, or leave where it is: a link that moves is a
-/// rename, since git reads renames as all at the same time, and a deletion with a creation one after the other. `patch` moves no links.
+/// As [`unified`], in a set of changes in which another change takes the old path of the file or leaves its new path. A
+/// link that moves is then a rename: git applies all renames of a set at the same time, but a deletion and a creation
+/// one after the other. `patch` cannot move links.
 pub fn unified_in_set(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) -> String {
     if let (Some(before), Some(after)) = (from, to)
         && (before.mode == FileMode::Symlink) != (after.mode == FileMode::Symlink)
@@ -87,7 +88,7 @@ fn header(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) ->
         (Some(from), Some(to)) if from == to => String::new(),
         (Some(from), Some(to)) => {
             let mut text = first_line(from.path, to.path);
-            // git learns from the modes that a link leaves its place.
+            // The modes show git that a link leaves its path.
             if from.mode != to.mode || from.mode == FileMode::Symlink {
                 text.push_str(&format!("old mode {}\nnew mode {}\n", from.mode.as_git(), to.mode.as_git()));
             }

@@ -16,7 +16,7 @@ pub struct Profile {
     pub full_name: Option<String>,
     /// URL of the picture shown to others.
     pub avatar_url: Option<String>,
-    /// When the user was first seen.
+    /// When the server created the profile.
     pub created_at: DateTime<Utc>,
     /// When the profile last changed.
     pub updated_at: DateTime<Utc>,

@@ -7,7 +7,7 @@ use super::event::AsOf;
 use super::ids::{ProjectId, UserId};
 use super::json::Json;
 
-/// A project as seen by one of its collaborators.
+/// A project as one of its members sees it.
 #[derive(Clone, Debug)]
 pub struct Project {
     /// The id.
@@ -40,7 +40,7 @@ pub struct Project {
     pub created_at: DateTime<Utc>,
     /// When its own fields last changed.
     pub updated_at: DateTime<Utc>,
-    /// When a collaborator last opened it.
+    /// When a member last opened it.
     pub last_accessed_at: DateTime<Utc>,
     /// When its newest session started.
     pub last_session_at: Option<DateTime<Utc>>,
@@ -119,7 +119,7 @@ pub enum ProjectOrderField {
     CreatedAt,
     /// When its own fields last changed.
     UpdatedAt,
-    /// When a collaborator last opened it.
+    /// When a member last opened it.
     LastAccessedAt,
     /// When anything in it last changed.
     LastActivityAt,

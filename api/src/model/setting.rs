@@ -1,4 +1,4 @@
-//! How the values of settings are written, in flags and in the environment alike.
+//! Parsers for the values of settings, for flags and environment variables.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -66,7 +66,7 @@ pub struct Finish {
     pub message_id: MessageId,
     /// The expected size of the text in bytes.
     pub length: Option<i32>,
-    /// Whether the message is a checkpoint, which saves the state of the files.
+    /// Whether the message is a checkpoint.
     pub is_checkpoint: bool,
     /// The client's own data, which replaces the data of the start.
     pub metadata: Option<Json>,

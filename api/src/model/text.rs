@@ -1,4 +1,4 @@
-//! Decodes the content of a file for display. The stored bytes are not changed.
+//! Decodes the content of a file for display, and encodes merges again. The stored bytes are not changed.
 
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ pub fn shown(bytes: &[u8]) -> Option<Cow<'_, str>> {
     decoded(bytes).map(|(text, _)| text)
 }
 
-/// The same, with its coding.
+/// As [`shown`], with the encoding.
 pub fn decoded(bytes: &[u8]) -> Option<(Cow<'_, str>, Coding)> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Some((Cow::Borrowed(text), Coding::UTF_8));

@@ -37,7 +37,7 @@ impl From<Member<'_>> for Value {
     }
 }
 
-/// Records verified projects: a statement with the condition has returned rows of them.
+/// Records verified projects, of which a statement with the condition has returned rows.
 pub(super) fn opened(tx: &Tx, projects: impl IntoIterator<Item = ProjectId>) {
     tx.proven.lock().extend(projects);
 }
@@ -112,7 +112,7 @@ pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push(" AND accepted_at IS NOT NULL)")
 }
 
-/// Adds the role of `me` in a project of `projects`; null if they have none.
+/// Adds the role of `me` in a project of `projects`; null without a role.
 pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("CASE WHEN projects.user_id = ").bind(me);
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");

@@ -15,7 +15,7 @@ use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
 use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 
-/// A version, with the author and the time of the event that made it.
+/// A version, with the author and the time of the event of its revision.
 const SELECT: &str = "SELECT v.*, c.created_at, e.created_at AS updated_at, e.actor_id FROM agent_configuration_versions v \
      JOIN agent_configurations c ON c.id = v.configuration_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ";
@@ -201,7 +201,7 @@ pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32
     Ok(found)
 }
 
-/// The versions that these revisions made.
+/// The versions that these revisions created.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.pairs("(v.project_id, v.revision)", revisions.iter().copied());

@@ -30,7 +30,7 @@ pub struct BlobRef {
     pub depth: Option<i16>,
 }
 
-/// Blobs with everything that is needed to decode them.
+/// Blobs with their bases, which are needed to decode them.
 pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
     depths: HashMap<BlobId, i16>,
@@ -162,8 +162,8 @@ impl Chains {
     }
 }
 
-/// The blobs of a locked project with these ids, and the existing ones with these hashes. Nothing is read if all contents
-/// are cached: the references show that the transaction sees their rows.
+/// The blobs of a locked project with these ids, and the existing ones with these hashes. Nothing is read if all
+/// contents are cached: the references show that the transaction sees their rows.
 pub async fn of_project(tx: &Tx, project: ProjectId, blobs: &[BlobRef], hashes: &[Hash]) -> Result<Chains> {
     if hashes.is_empty()
         && let Some(cached) = Chains::of_cache(&tx.contents, project, blobs)

@@ -382,7 +382,7 @@ async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<Proj
     if let Some(project) = project {
         sql.push(" AND p.id = ").bind(project.0);
     }
-    // One statement cannot take more projects. Those used last have the recent messages.
+    // A statement has a maximum number of terms. The projects that were used last have the newest messages.
     sql.push(" ORDER BY p.last_activity_at DESC LIMIT 400");
     tx.rows(sql).await?.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect()
 }
@@ -433,7 +433,7 @@ pub async fn message_of_key(tx: &Tx, session: SessionId, key: &str) -> Result<Op
 pub struct MessageRow {
     /// The message.
     pub message: Message,
-    /// The key under which the sender can repeat the request.
+    /// The key with which the sender can repeat the request safely.
     pub idempotency_key: Option<String>,
     /// The snapshot of a checkpoint.
     pub snapshot: Option<ProjectSnapshot>,
@@ -537,7 +537,7 @@ pub struct Hiding {
     pub stands: bool,
 }
 
-/// What a revision of a locked project hid or showed again; `None` if nothing.
+/// The messages that a revision of a locked project hid or showed again; `None` if there are none.
 pub async fn hiding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Hiding>> {
     let mut sql = Sql::with(
         "SELECT m.user_id, max(CASE WHEN (f.revision = $1) = (m.hidden_revision IS NOT NULL) THEN 1 ELSE 0 END) AS stands \

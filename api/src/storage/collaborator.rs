@@ -129,7 +129,7 @@ pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<U
     Ok(())
 }
 
-/// Whether anyone has left a locked project at or after this time.
+/// Whether a member has left a locked project at or after this time.
 pub async fn has_lost_since(tx: &Tx, project: ProjectId, time: DateTime<Utc>) -> Result<bool> {
     let mut sql = Sql::new("SELECT count(*) AS n FROM project_former_collaborators WHERE project_id = ");
     sql.bind(project.0).push(" AND left_at >= ").bind(time);

@@ -11,9 +11,9 @@ use crate::model::error::{Error, Result};
 /// Result of the checks.
 #[derive(Debug, Default)]
 pub struct EngineCheck {
-    /// What was checked and what was not.
+    /// Notes on what was checked and what was not.
     pub notes: Vec<String>,
-    /// What is wrong.
+    /// Problems that the checks found.
     pub problems: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ impl EngineCheck {
     }
 }
 
-/// Runs the engine's own checks, as far as the login has the rights.
+/// Runs the engine's own checks for which the login has the privileges.
 ///
 /// # Errors
 /// If the database is unavailable. Failing checks are problems in the result.
@@ -103,7 +103,7 @@ async fn postgres(db: &Db, check: &mut EngineCheck) -> Result<()> {
     for (oid, name) in &indexes {
         let mut sql = Sql::new("SELECT ");
         sql.push(&schema).push(".bt_index_check(").bind(*oid).push("::oid::regclass, true) IS NULL AS checked");
-        // A problem is reported as an error, which ends the transaction.
+        // The engine reports a problem as an error, which ends the transaction. So each check has its own.
         let answer = db.operator().await?.rows(sql).await;
         check.rows_or_problem(&format!("index {name}"), answer)?;
     }

@@ -101,9 +101,6 @@ fn named(sql: &mut Sql, moment: Moment) {
 }
 
 /// Whether a project has an event of one of these kinds after a revision; in a session, if one is given.
-///
-/// # Errors
-/// As the database.
 pub async fn has_after(
     tx: &Tx,
     project: Member<'_>,

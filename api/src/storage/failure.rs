@@ -9,7 +9,7 @@ use crate::model::error::{Conflict, Error};
 /// The budget of an operation is spent.
 #[derive(Clone, Debug)]
 pub struct OverBudget {
-    /// What the caller gets.
+    /// The error for the caller.
     pub error: Error,
     /// Whether the connection still has rows of the statement, and so must be closed.
     pub has_rows: bool,
@@ -23,8 +23,8 @@ impl std::fmt::Display for OverBudget {
 
 impl std::error::Error for OverBudget {}
 
-/// Converts a database error. Its text is logged; the caller only learns whether a retry can succeed, and whether only
-/// writes fail.
+/// Converts a database error. Its text is logged. The error for the caller only shows whether a retry can succeed, and
+/// whether only writes fail.
 pub fn fail(error: DbErr) -> Error {
     match &error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => outage(&error),
@@ -96,15 +96,15 @@ fn outage(error: &impl std::fmt::Display) -> Error {
 enum Kind {
     /// The database is read-only; the reason.
     ReadOnly(&'static str),
-    /// The same can succeed later.
+    /// The same statement can succeed later.
     Outage,
     /// Another write came first.
     Conflict,
     /// Row-level security refused it: the caller has lost the permission in the meantime.
     Forbidden,
-    /// Others use the database; the reason.
+    /// Other users or processes keep the database busy; the reason.
     Busy(&'static str),
-    /// The same fails again.
+    /// The same statement fails again.
     Defect,
 }
 

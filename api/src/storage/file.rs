@@ -27,7 +27,7 @@ const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
-/// The same for a file now.
+/// A file now, in the columns of `project_files`. Goes after `SELECT` and ends inside a `WHERE`.
 const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
      v.is_deleted, v.created_at, v.updated_at, v.mode, v.version_offset FROM project_files v WHERE ";
 
@@ -215,7 +215,7 @@ fn files_of(row: &QueryResult, project: Uuid) -> Result<FilesOf> {
     Ok(FilesOf { project: ProjectId(project), at: (at >= 0).then_some(at) })
 }
 
-/// The lists of the present and those of the past, which are read from different tables.
+/// Splits the lists into those of the present and those of the past, which are read from different tables.
 fn by_table<'t>(lists: &[Moment<'t>]) -> impl Iterator<Item = Vec<Moment<'t>>> {
     let (now, then): (Vec<_>, Vec<_>) = lists.iter().partition(|(_, at)| at.is_none());
     [now, then].into_iter().filter(|lists| !lists.is_empty())
@@ -289,8 +289,8 @@ pub async fn count(tx: &Tx, lists: &[Moment<'_>], keep: &FileFilter) -> Result<V
     Ok(found)
 }
 
-/// Adds the entries of a folder, or of the project's root without one: `c` has a row per name, `live` the files that
-/// the names come from. Reads everything below the folder, at any depth.
+/// Adds the entries of a folder, or without a folder of the project's root: `c` has a row per name, `live` has the
+/// files of these names. Reads everything below the folder, at any depth.
 fn children(sql: &mut Sql, tx: &Tx, (project, at): Moment<'_>, parent: Option<&FilePath>) {
     let (select, path) = if at.is_some() { (FILES_AT, "v.path") } else { (FILES_NOW, "v.file_path") };
     sql.push("WITH live AS (SELECT ").push(select).push("v.project_id = ").bind(project);
@@ -307,7 +307,7 @@ fn children(sql: &mut Sql, tx: &Tx, (project, at): Moment<'_>, parent: Option<&F
     ));
 }
 
-/// The entries of a folder (of the root without one) in each project and moment, by path.
+/// The entries of a folder, or without a folder of the root, in each project and moment, by path.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
@@ -400,8 +400,8 @@ pub async fn heads_around(
     Ok((rows.iter().map(head).collect::<Result<_>>()?, are_new))
 }
 
-/// The files that were ever at these paths of a locked project, as they are now, with the path at which each was: the one that
-/// changed last comes last.
+/// The files that were ever at these paths of a locked project, as they are now, each with the path at which it was.
+/// The file that changed last comes last.
 pub async fn ever_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<(FilePath, Head)>> {
     let mut found = Vec::new();
     for paths in paths.chunks(super::sql::ROWS_PER_STATEMENT) {
@@ -473,7 +473,7 @@ pub struct ChangedAt {
 
 /// Whether anything ever existed at a path or below it.
 pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<bool> {
-    // Most such paths belong to a present or deleted file, which an index finds. So that table comes first.
+    // Most such paths belong to a present or deleted file. An index finds it, so this table comes first.
     for (table, column) in [("project_files", "f.file_path"), ("file_snapshots", "f.path")] {
         let mut sql = Sql::new("SELECT 1 AS n FROM ");
         sql.push(table).push(" f WHERE f.project_id = ").bind(project).push(" AND (").push(column).push(" = ");

@@ -326,8 +326,8 @@ pub async fn versions_until(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))], lim
     tx.rows(sql).await?.iter().map(version_of).collect()
 }
 
-/// The newest version of another file that had the path and the content of each of these versions before it: for the
-/// copies that a restore makes of a file that has moved away.
+/// For each of these versions, the newest earlier version of another file with the same path and content. A restore
+/// makes such a copy of a file that has moved away.
 pub async fn copied(tx: &Tx, ids: &[(Member<'_>, FileSnapshotId)]) -> Result<HashMap<FileSnapshotId, (FileId, i32)>> {
     let mut sql = Sql::new(
         "SELECT v.id, u.file_id, u.version FROM file_snapshots v JOIN file_snapshots u ON u.file_id IN \

@@ -1,5 +1,5 @@
-//! Writes to `project_files` and `file_snapshots`. Writes all rows of a write in a fixed number of statements, whatever
-//! the number of files; on PostgreSQL in one call.
+//! Writes to `project_files` and `file_snapshots`. The number of statements does not depend on the number of files; on
+//! PostgreSQL it is one call.
 
 use sea_orm::Value;
 use uuid::Uuid;
@@ -82,11 +82,11 @@ fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql
     Sql::call("write_files", values)
 }
 
-/// The same on SQLite.
+/// Stores the changes on SQLite.
 async fn write_file(tx: &Tx, event: &Event, description: Option<String>, changes: FileChanges) -> Result<()> {
     let FileChanges { blobs, files, follow } = changes;
     blob::insert(tx, event.project_id, blobs).await?;
-    // End all old versions first: only then are their paths free for new ones.
+    // End all old versions first, so that their paths are free for new ones.
     for sql in supersede(&files, event.revision) {
         tx.execute(sql).await?;
     }

@@ -91,7 +91,7 @@ const OF_USERS: Rows = Rows {
     columns: &["notification_preferences", "ui_preferences"],
 };
 
-/// Describes the undecodable JSON of a project, or without a project of the users.
+/// Describes the undecodable JSON of a project; without a project, that of the users.
 pub async fn undecodable(operator: &Operator, project: Option<ProjectId>) -> Result<Vec<String>> {
     let Some(project) = project else { return read(operator, &OF_USERS, Uuid::nil()).await };
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! Rows, one file per table or group of tables. Every function takes a [`db::Tx`], which knows its actor, and returns
-//! only rows that the actor can see; only `operator` reads everything. All functions fail with `Internal` if the
-//! database fails.
+//! Rows, one file per table or group of tables. Every function takes a [`db::Tx`], which contains its actor, and
+//! returns only rows that the actor can see. Only `operator` reads everything. Errors follow the convention of
+//! `model::error`.
 
 pub mod access;
 pub mod activity;
@@ -37,7 +37,7 @@ use std::hash::Hash;
 
 use crate::model::page::{Cursor, Page, Slice};
 
-/// Sorts the rows of [`sql::pages`] to their parents and cuts each parent's to the page.
+/// Groups the rows of [`sql::pages`] by their parents, and cuts each group to the page.
 fn group<P: Copy + Eq + Hash, T>(rows: Vec<(P, Cursor, T)>, page: &Page) -> Vec<(P, Slice<T>)> {
     let mut lists: HashMap<P, Vec<(Cursor, T)>> = HashMap::new();
     for (parent, cursor, row) in rows {

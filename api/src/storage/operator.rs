@@ -409,8 +409,8 @@ pub struct Head {
     pub members: HashSet<UserId>,
 }
 
-/// The newest revision and the members of each of these projects that exists. Callers use the result only to decide
-/// which logs to read again, on behalf of an actor.
+/// The newest revision and the members of each of these projects. Projects that do not exist are left out. Callers use
+/// the result only to decide which logs to read again, on behalf of an actor.
 pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, Head>> {
     /// PostgreSQL allows 65,535 values in a statement, SQLite half as many.
     const AT_ONCE: usize = 10_000;

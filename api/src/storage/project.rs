@@ -1,4 +1,4 @@
-//! `projects`: membership, and the overview.
+//! `projects` and `project_versions`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -155,7 +155,7 @@ pub async fn count(tx: &Tx, keep: &ProjectFilter) -> Result<i64> {
     tx.count(sql).await
 }
 
-/// The sums over the actor's own projects (`user_activity_summary`).
+/// The totals of the actor's own projects (`user_activity_summary`).
 pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
     let mut sql = Sql::new("SELECT * FROM user_activity_summary WHERE user_id = ");
     sql.bind(tx.me());
@@ -387,7 +387,7 @@ pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTi
     Ok(())
 }
 
-/// Records that the actor opened a project. This is not a revision, since it changes only the actor's own view.
+/// Records that the actor opened a project. This is not a revision, since it does not belong to the history.
 ///
 /// # Errors
 /// `NotFound` if the actor is not a member.

@@ -1,5 +1,5 @@
 //! The start and the end of every write: the project's lock, and its next revision with one event. On PostgreSQL both
-//! are functions that enforce this (`migration/src/sql/postgres/writes.sql`).
+//! are functions that enforce this (`migration/src/sql/postgres/functions.sql`).
 
 use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
@@ -166,7 +166,7 @@ fn opened(tx: Tx, locked: Locked, purpose: Purpose) -> (Tx, Locked) {
     (tx, locked)
 }
 
-/// The same on SQLite, where the transaction is the lock.
+/// Locks a project on SQLite, where the transaction is the lock.
 async fn lock_file(
     tx: &Tx,
     target: Target,
@@ -234,7 +234,7 @@ pub(super) struct Counts {
 }
 
 /// Records an event as the next revision of a locked project. Messages and changes of files have functions of their
-/// own, which also store the rest.
+/// own, which also store their rows.
 pub async fn record(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
     if tx.is_sqlite() {
         let sessions = i32::from(event.kind == EventKind::SessionStarted);

@@ -15,7 +15,7 @@ use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
 
-/// A snapshot with the author, time and context of the event that made it; for an imported commit, with the start of
+/// A snapshot with the author, time and context of the event of its revision; for an imported commit, with the start of
 /// its message.
 const COLUMNS: &str = "s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
      e.kind = 'MESSAGE_ADDED' AS is_automatic, CASE WHEN e.kind = 'MESSAGE_ADDED' THEN (SELECT substr(m.content, 1, 1000) \
@@ -73,7 +73,7 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSna
     Ok(found)
 }
 
-/// The snapshots that these revisions made, unless they are deleted.
+/// The snapshots that these revisions created, unless they are deleted.
 pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = select();
     sql.pairs("(s.project_id, s.created_revision)", revisions.iter().copied());

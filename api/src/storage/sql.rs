@@ -100,8 +100,8 @@ impl Sql {
         Statement::from_sql_and_values(backend, text, values)
     }
 
-    /// The same with unnamed placeholders, each with its own value. SQLite treats `$1` as a name and compares each name
-    /// with all previous ones: 28,000 of them take over a second.
+    /// The statement with unnamed placeholders, each with its own value. SQLite treats `$1` as a name and compares each
+    /// name with all previous ones: 28,000 of them take over a second.
     fn positional(self) -> Self {
         let mut parts = self.text.split('$');
         let mut text = parts.next().unwrap_or_default().to_owned();

@@ -33,7 +33,7 @@ async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
     rows.into_iter().map(streaming).collect()
 }
 
-/// The streaming messages among `ids` that the actor may see.
+/// The streaming messages among `ids` that the actor can see.
 pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE g.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -51,7 +51,7 @@ pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Resul
     all(tx, sql).await
 }
 
-/// The streaming messages of a project of the actor's, oldest first.
+/// The streaming messages of a project of the actor, oldest first.
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE g.project_id = ");
     sql.bind(project.0).push(" AND ");

@@ -13,7 +13,7 @@ pub fn refuses_writes(file: &Path) -> bool {
     is_protected(file) || statvfs(folder(file)).is_ok_and(is_full)
 }
 
-/// Whether a file cannot be written to, or no other can be created beside it: by their permissions or their file system.
+/// Whether permissions or the file system prevent writing to a file or creating others next to it.
 pub(super) fn is_protected(file: &Path) -> bool {
     let is_read_only = |about: StatVfs| about.f_flag.contains(StatVfsMountFlags::RDONLY);
     access(file, Access::WRITE_OK).is_err()

@@ -16,7 +16,7 @@ async function run(call: Call, name: keyof Operations, values: Variables): Promi
 }
 
 /** A method for each name, but for those by which other code recognizes promises and the like. */
-const apiOf = (begin: () => Promise<Call>) =>
+export const apiOf = (begin: () => Promise<Call>) =>
   new Proxy({} as Api, {
     get: (_, name) =>
       typeof name === 'string' && !['then', 'toJSON'].includes(name)
@@ -25,7 +25,7 @@ const apiOf = (begin: () => Promise<Call>) =>
   });
 
 /** Most pages neither upload nor write messages. */
-const transfer = () => load(import('./transfer.js'));
+export const transfer = () => load(import('./transfer.js'));
 
 export class Additions extends Client {
   /** The API's other calls, with its own names: a method for each operation of api.graphql. */

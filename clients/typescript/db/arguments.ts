@@ -1,15 +1,69 @@
 // The original's arguments in the API's terms.
 import { refuse, type Variables } from './connection.js';
+import type { PageRequest } from './types.js';
 
-export const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
+/** The columns whose values are names of the API. */
+const ENUMS = ['status', 'role', 'file_type'];
 
-/** The values that were given. Null is one: it takes away what was there. */
-export function given(values: Variables): Variables {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
+
+/** A column's name in the API. */
+const camel = (column: string) => column.replace(/_./g, ([, letter]) => upper(letter!));
+
+/** A value in the API's terms. There, an empty text is none if a column can be null. */
+function termOf(column: string, value: unknown, isNullable: boolean): unknown {
+  if (value === '' && isNullable) return null;
+  if (typeof value !== 'string') return value;
+  if (ENUMS.includes(column)) {
+    if (value !== value.toLowerCase()) throw refuse(column, `${column} is in lower case.`);
+    return upper(value);
+  }
+  return /_(after|before)$/.test(column) ? time(value) : value;
 }
 
-/** Text that may be missing: there, an empty one is none. */
-export const text = (value: string | null | undefined) => (value === '' ? null : value);
+/**
+ * The values of columns in the API's terms. Refuses, before anything is written, what is no column of the call, and null in a
+ * column with `!`, which must be given unless `isPartial`.
+ */
+export function inputOf(values: object, columns: string, isPartial = false): Variables {
+  if (typeof values !== 'object' || !values) throw refuse('values', `${values} is not an object.`);
+  const rest = new Map(Object.entries(values).filter(([, value]) => value !== undefined));
+  const input: Variables = {};
+  for (const each of columns.split(' ')) {
+    const column = each.replace('!', '');
+    const isNullable = column === each;
+    const value = rest.get(column);
+    if (rest.delete(column)) input[camel(column)] = termOf(column, value, isNullable);
+    else if (isNullable || isPartial) continue;
+    if (!isNullable && (value ?? null) === null) throw refuse(column, `${column} must not be null.`);
+  }
+  for (const column of rest.keys()) throw refuse(column, `There is no ${column} to pass here.`);
+  return input;
+}
+
+/** Refuses what is not a whole number. */
+export function mustBeWhole(field: string, value: number, least: number): void {
+  if (!(Number.isSafeInteger(value) && value >= least)) throw refuse(field, `${field} must be a whole number from ${least} on.`);
+}
+
+/** A page of a list in an order. */
+export interface Page {
+  page: number;
+  limit: number;
+  column: string;
+  order: 'asc' | 'desc';
+}
+
+/** The page of rows with these columns that is asked for; `usual` has the defaults of the call. */
+export function paging(request: PageRequest, columns: string, usual: Omit<Page, 'page'>): Page {
+  inputOf(request, 'page! limit! sort_by! sort_order!', true);
+  const { page = 1, limit = usual.limit, sort_by: column = usual.column, sort_order: order = usual.order } = request;
+  mustBeWhole('page', page, 1);
+  mustBeWhole('limit', limit, 1);
+  if (order !== 'asc' && order !== 'desc') throw refuse('sort_order', 'sort_order is asc or desc.');
+  if (!columns.split(' ').includes(column)) throw refuse('sort_by', `There is no column ${column}.`);
+  return { page, limit, column, order };
+}
 
 /** A session's or another row's id that may be missing. */
 export const id = (value: string | null | undefined) => value || undefined;
@@ -19,34 +73,33 @@ const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 /** A message's id that may be missing. The IDE makes ids of its own (`msg_…`), which name no message of the server's. */
 export const messageId = (value: string | null | undefined) => (value && UUID.test(value) ? value : undefined);
 
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
+const ISO_8601 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d)?)?)?$/i;
 
 /** A time as the API takes it: a day is its first moment, and a time without a zone is in UTC, as PostgreSQL reads them. */
-export function time(value: string | undefined): string | undefined {
-  if (!value) return undefined;
-  const text = value.trim().replace(/^(\d{4}-\d\d-\d\d)$/, '$1T00:00:00').replace(/^(\d{4}-\d\d-\d\d) /, '$1T');
-  const zoned = /(?:Z|GMT|UTC|:\d\d(?:\.\d+)?[+-]\d\d(?::?\d\d)?)\b/i.test(text)
-    ? text.replace(/([+-]\d\d)(?::?(\d\d))?$/, (_, hours, minutes = '00') => `${hours}:${minutes}`)
-    : `${text}Z`;
-  if (RFC_3339.test(zoned)) return zoned;
-  const parsed = new Date(zoned);
+function time(value: string): string {
+  const [, day, minute = '00:00', second = ':00', hours, minutes = '00'] = ISO_8601.exec(value.trim()) ?? [];
+  if (day) return `${day}T${minute}${second}${hours ? `${hours}:${minutes}` : 'Z'}`;
+  const parsed = new Date(/GMT|UTC|Z/.test(value) ? value : `${value} UTC`);
   return isNaN(parsed.getTime()) ? value : parsed.toISOString();
 }
 
 /** A path's parts, as the server reads it. */
-export const partsOf = (path: string) => path.split('/').filter((part) => part !== '' && part !== '.');
+const partsOf = (path: string) => `${path}`.split('/').filter((part) => part !== '' && part !== '.');
 
-/** Refuses an argument that is given and differs from what is there. */
+/** A path as the server writes it. */
+export const pathOf = (path: string) => partsOf(path).join('/');
+
+/** Refuses an argument that is given and differs from what is there: an empty text is none. */
 export function mustBe(field: string, value: unknown, there: unknown, why: string): void {
-  const empty = (each: unknown) => each === undefined || each === null || each === '';
-  if (!empty(value) && value !== there) throw refuse(field, why);
+  if (value !== undefined && (value || null) !== (there || null)) throw refuse(field, why);
 }
 
 /** Refuses a name or a folder that is not the path's. */
-export function mustFitPath(path: string, name: string | undefined, parent: string | null | undefined): void {
+export function mustFitPath(path: string, name: string, parent?: string | null): void {
   const parts = partsOf(path);
-  mustBe('file_name', name, parts.at(-1), `file_name is the last part of file_path: ${parts.at(-1)}.`);
-  const folder = partsOf(parent ?? '');
-  const parents = parts.slice(0, -1).join('/');
-  mustBe('parent_path', folder.join('/'), parents, `parent_path is the folder of file_path: ${parents || 'none'}.`);
+  const last = parts.pop();
+  // The server refuses a path without parts.
+  if (last !== undefined) mustBe('file_name', name, last, `file_name is the last part of file_path: ${last}.`);
+  const folder = parts.join('/');
+  if (parent) mustBe('parent_path', pathOf(parent), folder, `parent_path is the folder of file_path: ${folder || 'none'}.`);
 }

@@ -1,5 +1,5 @@
 // A service's connection, any operation of the API, and subscriptions.
-import { Call, type Connection, forOneUser, refuse, unreachable, userOf, type Variables } from './connection.js';
+import { Call, type Connection, failed, forOneUser, refuse, userOf, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import type { ListenerOptions, LiveOptions, LiveRevisionOptions, LiveTextOptions } from './live.js';
 import * as rows from './rows.js';
@@ -190,7 +190,7 @@ export class Client {
 /** A part of the package that is loaded when it is first used. */
 export async function load<Module>(module: Promise<Module>): Promise<Module> {
   return module.catch((cause: unknown) => {
-    throw unreachable(cause);
+    throw failed('A part of the package cannot be loaded.', cause);
   });
 }
 

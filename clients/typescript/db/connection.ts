@@ -1,7 +1,8 @@
 // One call's way to the server: where it is and who asks are settled once, so that a call of several requests speaks for one user.
+import type { Page } from './arguments.js';
 import type { Operations, PageEndFragment } from './documents.js';
 import { textOf, type Texts } from './texts.js';
-import type { PageRequest, Paginated } from './types.js';
+import type { Paginated } from './types.js';
 
 /** Where the server is, and who asks. */
 export interface Connection {
@@ -48,8 +49,8 @@ export interface Problem {
   extensions?: Record<string, unknown>;
 }
 
-/** A GraphQL answer's data. Throws its first error; what has no code of the API is not the API's answer. */
-export function dataOf(text: string, status: number): unknown {
+/** A GraphQL answer's data. Throws its first error. An error without a code of the API is from somewhere else, such as a gateway. */
+export function dataOf(text: string, status: number, url: string): unknown {
   let answer: unknown;
   let cause: unknown;
   try {
@@ -58,19 +59,23 @@ export function dataOf(text: string, status: number): unknown {
     cause = error;
   }
   const { errors, data } = Object(answer) as { errors?: Problem[]; data?: unknown };
-  const problem = errors?.[0];
-  if (typeof problem?.message === 'string') {
-    const { code, ...extensions } = problem.extensions ?? {};
-    const known = { ...extensions, code: typeof code === 'string' ? code : 'NETWORK' };
-    throw new AntiphonError(problem.message, known, { status, errors: errors!, data });
-  }
-  if (errors?.length || !data) throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
-  return data;
+  if (!errors?.length && data) return data;
+  const { message, extensions } = Object(errors?.[0]) as Partial<Problem>;
+  const isTheirs = typeof extensions?.code !== 'string';
+  const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} does not answer as an Antiphon server`;
+  throw new AntiphonError(
+    isTheirs ? `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.` : message!,
+    // A gateway that refuses a token gets the next one, as the server does.
+    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isTheirs ? { code: 'NETWORK' } : {}) },
+    { status, cause, errors: message ? errors! : [], data },
+  );
 }
 
-/** The failure of a request that has no answer. */
-export const unreachable = (cause: unknown, status?: number) =>
-  new AntiphonError('The server cannot be reached.', { code: 'NETWORK' }, { status, cause });
+export const endedEarly = (url: string) => `The answer of ${url} ended early`;
+
+/** The failure of a request that has no whole answer. */
+export const failed = (message: string, cause?: unknown, status?: number) =>
+  new AntiphonError(message, { code: 'NETWORK' }, { status, cause });
 
 /** An argument that cannot be honoured. */
 export function refuse(field: string, message: string): AntiphonError {
@@ -118,12 +123,12 @@ export function forOneUser(begin: () => Promise<Call>): () => Promise<Call> {
 
 /** The requests of one call. */
 export class Call {
-  readonly #url: string;
+  readonly url: string;
   readonly #token: string | null;
   readonly #fetch: typeof fetch;
 
   private constructor(url: string, token: string | null, fetch: Connection['fetch']) {
-    this.#url = url;
+    this.url = url;
     this.#token = token;
     this.#fetch = fetch;
   }
@@ -134,18 +139,18 @@ export class Call {
       return new Call(url, bearer || null, fetch);
     } catch (cause) {
       if (cause instanceof AntiphonError) throw cause;
-      throw new AntiphonError('There is no token.', { code: 'NETWORK' }, { cause });
+      throw failed(`The token function failed: ${cause}`, cause);
     }
   }
 
   /** Where the requests go and for whom: equal for calls of one user. */
   get caller(): string {
-    return JSON.stringify([this.#url, this.#token]);
+    return JSON.stringify([this.url, this.#token]);
   }
 
   /** Names the server and the user: equal for all tokens of one user. */
   get user(): string {
-    return userOf(this.#url, this.#token);
+    return userOf(this.url, this.#token);
   }
 
   get isSignedIn(): boolean {
@@ -159,19 +164,36 @@ export class Call {
   async post(accept: string, query: string, variables: unknown, signal?: AbortSignal): Promise<Response> {
     // A method of `this` would give `fetch` a receiver that browsers refuse.
     const fetch = this.#fetch;
+    const own: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+    let body: string;
     try {
-      return await fetch(this.#url, {
+      body = JSON.stringify({ query, variables });
+    } catch (cause) {
+      throw refuse('values', `${cause}`);
+    }
+    try {
+      return await fetch(this.url, {
         method: 'POST',
-        headers: {
-          'Content-Type': 'application/json',
-          Accept: accept,
-          ...(this.#token ? { Authorization: `Bearer ${this.#token}` } : {}),
-        },
-        body: JSON.stringify({ query, variables }),
+        headers: { 'Content-Type': 'application/json', Accept: accept, ...own },
+        body,
         ...(signal ? { signal } : {}),
       });
     } catch (cause) {
-      throw unreachable(cause);
+      const fails = (attempt: () => unknown) => {
+        try {
+          attempt();
+        } catch {
+          return true;
+        }
+      };
+      throw failed(
+        fails(() => new URL(this.url, globalThis.location?.href))
+          ? `"${this.url}" is not a URL here: call \`connect({ url })\` first.`
+          : fails(() => new Headers(own))
+            ? 'The token has characters that a header cannot have.'
+            : `${this.url} cannot be reached.`,
+        cause,
+      );
     }
   }
 
@@ -188,9 +210,9 @@ export class Call {
       };
       const response = await this.post('application/graphql-response+json, application/json', query, variables, signal).catch(stop);
       const { status } = response;
-      const text = await response.text().catch((cause: unknown) => stop(unreachable(cause, status)));
+      const text = await response.text().catch((cause: unknown) => stop(failed(`${endedEarly(this.url)}: HTTP status ${status}.`, cause, status)));
       try {
-        return dataOf(text, status);
+        return dataOf(text, status, this.url);
       } catch (error) {
         const isProxy = (error as AntiphonError).code === 'NETWORK' && [502, 503, 504].includes(status);
         if (!isProxy || left === 0 || signal?.aborted) throw error;
@@ -228,8 +250,7 @@ export class Call {
    * A page by its number. The API has cursors: what comes before the page is walked over without its rows, `size` of them a
    * request, so the far pages of a long list cost more than the near ones.
    */
-  async page<Node, Row>(request: PageRequest, usual: number, list: List<Node, Row>): Promise<Paginated<Row>> {
-    const { page, limit } = size(request, usual);
+  async page<Node, Row>({ page, limit }: Page, list: List<Node, Row>): Promise<Paginated<Row>> {
     let cursor: string | null = null;
     let isOver = false;
     for (let left = (page - 1) * limit; left > 0 && !isOver; left -= list.size) {
@@ -239,7 +260,7 @@ export class Call {
     }
     // Past the end only the total is wanted.
     const { rows, total } = await this.rows(list, isOver ? 1 : limit, cursor);
-    return paginated(isOver ? [] : rows, total, page, limit);
+    return paginated(isOver ? [] : rows, total, { page, limit });
   }
 }
 
@@ -255,26 +276,20 @@ function next<Node, Row>({ isReversed }: List<Node, Row>, part: Part<Node>): str
   return (isReversed ? info.hasPreviousPage && info.startCursor : info.hasNextPage && info.endCursor) || null;
 }
 
-/** A page's number and length. */
-export function size({ page = 1, limit }: PageRequest, usual: number): { page: number; limit: number } {
-  return { page: Math.max(1, Math.trunc(page)), limit: Math.max(1, Math.trunc(limit ?? usual)) };
+/** A page of the first rows of a list, in an order of their own. */
+export function pageOf<Row extends object>(rows: Row[], total: number, of: Page): Paginated<Row> {
+  const { page, limit } = of;
+  return paginated(sorted(rows, of).slice((page - 1) * limit, page * limit), total, of);
 }
 
-/** A page of rows that are all there. */
-export function pageOf<Row>(rows: Row[], request: PageRequest, usual: number): Paginated<Row> {
-  const { page, limit } = size(request, usual);
-  return paginated(rows.slice((page - 1) * limit, page * limit), rows.length, page, limit);
-}
-
-export function paginated<Row>(data: Row[], total: number, page: number, limit: number): Paginated<Row> {
+export function paginated<Row>(data: Row[], total: number, { page, limit }: { page: number; limit: number }): Paginated<Row> {
   const total_pages = Math.ceil(total / limit);
   return { data, pagination: { page, limit, total, total_pages, has_next: page < total_pages, has_prev: page > 1 } };
 }
 
 /** Sorts rows by one of their columns as PostgreSQL does: null is larger than everything else. */
-export function sorted<Row extends object>(rows: Row[], column: string, order: 'asc' | 'desc'): Row[] {
+function sorted<Row extends object>(rows: Row[], { column, order }: Page): Row[] {
   const value = (row: Row) => (row as Record<string, unknown>)[column];
-  if (rows[0] && !(column in rows[0])) throw refuse('sort_by', `There is no column ${column}.`);
   const compare = (a: unknown, b: unknown): number => {
     if (a === b) return 0;
     if (a === null || a === undefined) return 1;

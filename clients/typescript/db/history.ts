@@ -1,13 +1,14 @@
-// The past of files: their states before edits, changes, and snapshots of projects.
-import { messageId } from './arguments.js';
+// The past: messages of all projects, states of files before edits, changes, and snapshots of projects.
+import { inputOf, messageId } from './arguments.js';
 import { type Call, type List, refuse } from './connection.js';
 import type { ChangeRowFragment, FileSnapshotRowFragment, Operations, ProjectSnapshotRowFragment } from './documents.js';
 import { texts } from './history-texts.js';
 import { file, found, lower, ofKind } from './rows.js';
 import type * as types from './types.js';
 
-/** The most rows of a page: snapshots, files of a snapshot, and versions with their texts. */
+/** The most rows of a page: snapshots, messages, files of a snapshot, and versions with their texts. */
 const SNAPSHOTS = 100;
+const MESSAGES = 100;
 const FILES = 500;
 const TEXTS = 50;
 
@@ -84,6 +85,46 @@ export async function fileSnapshots(call: Call, fileId: string): Promise<types.F
   });
 }
 
+type Activity = NonNullable<Operations['RecentActivity'][0]['recentActivity']>['nodes'][number];
+
+const activityRow = (row: Activity): types.RecentActivity => ({
+  id: row.message.id,
+  user_id: row.author.id,
+  project_id: row.project.id,
+  project_name: row.project.name,
+  session_id: row.message.session.id,
+  message_role: lower(row.message.role),
+  message_content: row.excerpt,
+  timestamp: row.message.createdAt,
+  is_checkpoint: row.message.isCheckpoint,
+});
+
+/** Gives deleted files the contents that they had. */
+export async function addContents(call: Call, files: types.ProjectFile[]): Promise<void> {
+  for (let at = 0; at < files.length; at += TEXTS) {
+    const some = files.slice(at, at + TEXTS);
+    const { nodes } = await ask(call, 'LastContents', { ids: some.map(({ id }) => id) });
+    for (const [index, file] of some.entries()) {
+      const node = ofKind(nodes[index]);
+      const states = node && 'versions' in node ? node.versions.nodes : [];
+      file.content = states.find(({ isDeletion }) => !isDeletion)?.content ?? null;
+    }
+  }
+}
+
+/** The newest messages of the caller's own active projects. */
+export async function recentActivity(call: Call, limit: number): Promise<types.RecentActivity[]> {
+  const own: types.RecentActivity[] = [];
+  for (let after: string | null = null; own.length < limit; ) {
+    const first = Math.min(limit, MESSAGES);
+    const { viewer, recentActivity: part }: Operations['RecentActivity'][0] = await ask(call, 'RecentActivity', { first, after });
+    own.push(...(part?.nodes ?? []).filter(({ project }) => project.owner.id === viewer.id).map(activityRow));
+    if (!part?.pageInfo.hasNextPage) break;
+    after = part.pageInfo.endCursor ?? null;
+  }
+  return own.slice(0, limit);
+}
+
 /** Whether what is passed agrees with what is recorded. Null and undefined say nothing; an empty content is one, an empty id none. */
 function agrees(field: string, passed: unknown, recorded: unknown): boolean {
   if (field === 'message_id') passed = messageId(passed as string | null);
@@ -99,18 +140,17 @@ function canonical(value: unknown): string {
 }
 
 const SNAPSHOT_FIELDS = [
-  'project_id', 'content', 'change_description', 'session_id', 'message_id', 'diff_content', 'created_by_user_id',
+  'id', 'project_id', 'content', 'change_description', 'session_id', 'message_id', 'diff_content', 'created_at', 'created_by_user_id',
 ] as const;
 
 export async function fileSnapshot(call: Call, values: Omit<types.FileSnapshot, 'id' | 'created_at'>): Promise<types.FileSnapshot> {
+  inputOf(values, `file_id! version! content! ${SNAPSHOT_FIELDS.join(' ')}`);
   const states = await versions(call, values.file_id);
-  const at = states.findIndex(({ version, content }) =>
-    (values.version ?? null) === null ? content === values.content : version === values.version,
-  );
+  const at = states.findIndex(({ version }) => version === values.version);
   const state = found(states[at], 'version of this file');
   const snapshot = fileSnapshotRow(state, states[at - 1] ?? state);
   for (const field of SNAPSHOT_FIELDS) {
-    if (agrees(field, values[field], snapshot[field])) continue;
+    if (agrees(field, (values as types.FileSnapshot)[field], snapshot[field])) continue;
     throw refuse(field, `The server records versions itself; it has recorded another ${field}.`);
   }
   return snapshot;
@@ -169,14 +209,15 @@ export async function changes(call: Call, projectId: string, filter: object = {}
 }
 
 const CHANGE_FIELDS = [
-  'change_type', 'new_content', 'old_content', 'session_id', 'message_id', 'diff_content', 'line_changes',
+  'change_type', 'new_content', 'old_content', 'session_id', 'message_id', 'diff_content', 'line_changes', 'id', 'created_at',
 ] as const;
 
 export async function codeChange(call: Call, values: Omit<types.CodeChange, 'id' | 'created_at'>): Promise<types.CodeChange> {
+  inputOf(values, `project_id! file_id! change_type! ${CHANGE_FIELDS.join(' ')}`);
   let left = await changes(call, values.project_id, { fileId: values.file_id });
   found(left[0], 'change of this file');
   for (const field of CHANGE_FIELDS) {
-    left = left.filter((change) => agrees(field, values[field], change[field]));
+    left = left.filter((change) => agrees(field, (values as types.CodeChange)[field], change[field]));
     if (left.length === 0) throw refuse(field, `The server records changes itself; no change of this file has this ${field}.`);
   }
   const { id, project_id, session_id, message_id, file_id, change_type, old_content, new_content, diff_content, line_changes, created_at } = left[0]!;

@@ -1,6 +1,7 @@
 // Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
-import { AntiphonError, type Call, dataOf, unreachable, type Variables } from './connection.js';
+import { AntiphonError, type Call, dataOf, endedEarly, failed, type Variables } from './connection.js';
 import { texts } from './live-texts.js';
+import { parser } from './sse.js';
 import { textOf } from './texts.js';
 import { type Topic, type TopicName, topics } from './topics.js';
 
@@ -57,7 +58,7 @@ function pause(time: number, signal: AbortSignal): Promise<void> {
 /** The result of a promise, unless the signal comes first. */
 function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const end = () => reject(unreachable(signal.reason));
+    const end = () => reject(failed('The server has been silent for too long.', signal.reason));
     signal.addEventListener('abort', end);
     if (signal.aborted) end();
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
@@ -80,32 +81,25 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
   try {
     const { status, body, headers } = await unless(attempt.signal, connecting);
     if (!body || !headers.get('Content-Type')?.startsWith('text/event-stream')) {
-      dataOf(await (await connecting).text().catch(() => ''), status);
-      throw unreachable(undefined, status);
+      const text = await (await connecting).text().catch((cause: unknown) => {
+        throw failed(`${endedEarly(call.url)}: HTTP status ${status}.`, cause, status);
+      });
+      dataOf(text, status, call.url);
+      throw failed(`${call.url} does not answer with an event stream: HTTP status ${status}.`, undefined, status);
     }
     const reader = body.getReader();
-    const decoder = new TextDecoder();
-    let rest = '';
-    let event = '';
-    let data = '';
+    const parse = parser();
     for (;;) {
       clearTimeout(idle);
       idle = setTimeout(stop, SILENCE);
       const { done, value } = await unless(attempt.signal, reader.read()).catch((cause: unknown) => {
-        throw unreachable(cause, status);
+        throw failed(`${endedEarly(call.url)}.`, cause, status);
       });
       clearTimeout(idle);
-      if (done) throw unreachable(undefined, status);
-      const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
-      rest = lines.pop()!;
-      for (const line of lines) {
-        if (line.startsWith('event:')) event = line.slice(6).trim();
-        else if (line.startsWith('data:')) data += line.slice(5);
-        else if (line === '') {
-          if (event === 'complete') return;
-          if (data) yield dataOf(data, status);
-          event = data = '';
-        }
+      if (done) throw failed(`${endedEarly(call.url)}.`, undefined, status);
+      for (const { type, data } of parse(value)) {
+        if (type === 'complete') return;
+        if (type === 'next') yield dataOf(data, status, call.url);
       }
     }
   } finally {

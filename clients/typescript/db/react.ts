@@ -59,13 +59,24 @@ export interface StreamingMessage {
 function useLive<Data>(key: string | null, source: Source<Data>): Live<Data> {
   const store = Store.of(useContext(Service));
   // What another component has loaded may be a former user's: it is shown once the user is confirmed.
-  const confirmed = useRef<string>(undefined);
+  const confirmed = useRef<unknown>(undefined);
   const subscribe = useCallback(
-    (listener: () => void) => (key === null ? () => {} : store.watch(key, source, listener, () => (confirmed.current = key))),
-    // The key says all that the source depends on.
+    (listener: () => void): (() => void) => {
+      if (key === null) return () => {};
+      let isOver = false;
+      const end = store.watch(key, source, listener, () => {
+        if (!isOver) confirmed.current = subscribe;
+      });
+      return () => {
+        isOver = true;
+        confirmed.current = undefined;
+        end();
+      };
+    },
+    // The source depends on nothing but what the key consists of.
     [store, key],
   );
-  const state = () => (key === null ? IDLE : confirmed.current === key ? store.state(key) : LOADING);
+  const state = () => (key === null ? IDLE : confirmed.current === subscribe ? store.state(key) : LOADING);
   return useSyncExternalStore(subscribe, state, () => (key === null ? IDLE : LOADING));
 }
 
@@ -164,7 +175,7 @@ export function useMessages(sessionId: string | null | undefined): Live<ChatMess
     const session = there(await service.getChatSession(sessionId!), 'session');
     let messages: ChatMessage[] = [];
     const deliver = (next: ChatMessage[]) => run.deliver((messages = next));
-    const load = async () => (await service.getSessionMessages(sessionId!, {}, { limit: Infinity })).data;
+    const load = async () => (await service.getSessionMessages(sessionId!, {}, { limit: Number.MAX_SAFE_INTEGER })).data;
     const { reload, isLoading } = loader(load, { ...run, deliver });
     follow(session.project_id, run, (event) => {
       if (!event || event.kind === 'project_restored') return reload();
@@ -219,8 +230,16 @@ export function useHistory(projectId: string | null | undefined, { limit = 50 }:
   return useLive(
     projectId ? `history ${projectId} ${limit}` : null,
     reloaded(projectId!, FILES, async (service) => {
-      const { nodes } = await service.api.history({ projectId: projectId!, first: limit });
-      return nodes.map((change) => ({
+      if (!Number.isSafeInteger(limit) || limit < 0) throw new AntiphonError('limit must be a whole number.', { code: 'BAD_USER_INPUT', field: 'limit' });
+      const changes: Awaited<ReturnType<typeof service.api.history>>['nodes'] = [];
+      for (let after: string | null = null; changes.length < limit; ) {
+        const first = Math.min(limit - changes.length, 100);
+        const page: Awaited<ReturnType<typeof service.api.history>> = await service.api.history({ projectId: projectId!, first, after });
+        changes.push(...page.nodes);
+        if (!page.pageInfo.hasNextPage) break;
+        after = page.pageInfo.endCursor ?? null;
+      }
+      return changes.map((change) => ({
         id: change.id,
         revision: change.revision,
         change_type: change.type.toLowerCase() as ChangeType,

@@ -98,18 +98,4 @@ export const file = (row: FileRowFragment): types.ProjectFile => ({
   updated_at: row.updatedAt,
 });
 
-type Activity = NonNullable<Operations['RecentActivity'][0]['recentActivity']>['nodes'][number];
-
-export const activity = (row: Activity): types.RecentActivity => ({
-  id: row.message.id,
-  user_id: row.author.id,
-  project_id: row.project.id,
-  project_name: row.project.name,
-  session_id: row.message.session.id,
-  message_role: lower(row.message.role),
-  message_content: row.excerpt,
-  timestamp: row.message.createdAt,
-  is_checkpoint: row.message.isCheckpoint,
-});
-
 export const revision = ({ project }: Operations['Revision'][0]) => found(project, 'project').revision;

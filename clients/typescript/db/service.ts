@@ -1,17 +1,13 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
-import { given, id, messageId, mustBe, mustFitPath, partsOf, text, time, upper } from './arguments.js';
-import { Additions } from './additions.js';
+import { id, inputOf, messageId, mustBe, mustBeWhole, mustFitPath, paging } from './arguments.js';
+import { Additions, apiOf, transfer } from './additions.js';
 import { load } from './client.js';
 import {
   AntiphonError,
-  type Call,
   type List,
   type Part,
   pageOf,
-  paginated,
-  refuse,
-  size,
-  sorted,
+  type Variables,
 } from './connection.js';
 import type {
   FileRowFragment,
@@ -27,8 +23,6 @@ import type * as types from './types.js';
 /** The most rows that a page of the API has. */
 const LIST = 100;
 const FILES = 500;
-/** Versions with their texts are heavy: fewer at once. */
-const TEXTS = 50;
 
 /** The columns that the API sorts projects by. */
 const PROJECT_ORDERS: Record<string, string> = {
@@ -38,13 +32,33 @@ const PROJECT_ORDERS: Record<string, string> = {
   last_activity: 'LAST_ACTIVITY_AT',
 };
 
-/** Lets a call pass that finds nothing: there, an update of no row is no error. */
-async function ifThere(call: Promise<unknown>): Promise<void> {
+/** The columns of the lists' rows. */
+const PROJECTS =
+  'id user_id name description initial_prompt config status created_at updated_at last_accessed_at total_sessions total_messages total_files latest_session_date last_activity';
+const SESSIONS = 'id project_id user_id title started_at ended_at message_count is_active metadata';
+const MESSAGES = 'id session_id user_id role content timestamp is_checkpoint context_data metadata';
+
+/** Undefined if nothing is there, as at a path that no file can have: there, an update of no row is no error. */
+async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   try {
-    await call;
+    return await call;
   } catch (error) {
-    if (!(error instanceof AntiphonError && error.code === 'NOT_FOUND')) throw error;
+    const { code, extensions } = Object(error) as AntiphonError;
+    if (code === 'NOT_FOUND' || (code === 'BAD_USER_INPUT' && extensions.field === 'path')) return undefined;
+    throw error;
   }
+}
+
+const PROFILE_COLUMNS = 'id email full_name avatar_url created_at updated_at';
+const PROJECT_COLUMNS = 'id user_id name! description initial_prompt! config! status! created_at updated_at last_accessed_at!';
+
+/** Refuses values of columns that cannot be set, unless they are those of the row. */
+async function mustBeThere<Row extends object>(values: object, columns: (keyof Row & string)[], row: () => Promise<Row>): Promise<void> {
+  const passed = new Map(Object.entries(values));
+  const fixed = columns.filter((column) => passed.get(column) !== undefined);
+  if (fixed.length === 0) return;
+  const there = await row();
+  for (const column of fixed) mustBe(column, passed.get(column), there[column], `${column} cannot be set here.`);
 }
 
 /** Most pages do not show the past of files. */
@@ -75,15 +89,10 @@ export class DatabaseService extends Additions {
     return user.id;
   }
 
-  /** The first sign-in has made the profile; this fills it. */
+  /** The first sign-in has made the profile; this fills it. A name or a picture that is null leaves the one that is there. */
   async createUserProfile(values: Omit<types.UserProfile, 'created_at' | 'updated_at'>): Promise<types.UserProfile> {
-    const call = await this.begin();
-    const there = (await call.ask('Profile', {})).viewer;
-    mustBe('id', values.id, there.id, 'A profile is made by its own user.');
-    mustBe('email', values.email, there.email, "A profile's address is the token's.");
-    const input = given({ fullName: values.full_name || undefined, avatarUrl: values.avatar_url || undefined });
-    if (Object.keys(input).length === 0) return rows.profile(there);
-    return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
+    const { fullName, avatarUrl } = inputOf(values, PROFILE_COLUMNS, true);
+    return this.#setProfile(values, { fullName: fullName ?? undefined, avatarUrl: avatarUrl ?? undefined });
   }
 
   /** The caller's, or that of somebody whom they share a project with. */
@@ -94,13 +103,15 @@ export class DatabaseService extends Additions {
     return row && 'id' in row ? rows.profile(row) : null;
   }
 
+  /** `updated_at` is the server's. */
   async updateUserProfile(values: Partial<Omit<types.UserProfile, 'id' | 'created_at'>>): Promise<types.UserProfile> {
+    const { fullName, avatarUrl } = inputOf(values, PROFILE_COLUMNS, true);
+    return this.#setProfile(values, { fullName, avatarUrl });
+  }
+
+  async #setProfile(values: object, input: Variables): Promise<types.UserProfile> {
     const call = await this.begin();
-    if (values.email) {
-      const { email } = (await call.ask('Profile', {})).viewer;
-      mustBe('email', values.email, email, "A profile's address is the token's: change it where the user signs in.");
-    }
-    const input = given({ fullName: text(values.full_name), avatarUrl: text(values.avatar_url) });
+    await mustBeThere(values, ['id', 'email', 'created_at'], async () => rows.profile((await call.ask('Profile', {})).viewer));
     return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
   }
 
@@ -112,8 +123,7 @@ export class DatabaseService extends Additions {
     initial_prompt: string;
     config: types.JsonObject;
   }): Promise<types.Project> {
-    const { name, description, initial_prompt: initialPrompt, config } = values;
-    const input = { name, initialPrompt, config, ...given({ description: text(description) }) };
+    const input = inputOf(values, 'name! description initial_prompt! config!');
     const made = (await this.ask('CreateProject', { input })).createProject;
     return rows.project(found(made, 'project').project);
   }
@@ -123,27 +133,23 @@ export class DatabaseService extends Additions {
     return row ? rows.project(row) : null;
   }
 
-  /** `updated_at` and `last_accessed_at` are the server's: the latter is set to now if it is given. */
+  /** `updated_at` and `last_accessed_at` are the server's: if one is given, the project is opened now. */
   async updateProject(
     projectId: string,
     values: Partial<Omit<types.Project, 'id' | 'created_at'>>,
   ): Promise<types.Project> {
+    const { name, description, initialPrompt, config, status, updatedAt, lastAccessedAt } = inputOf(values, PROJECT_COLUMNS, true);
     const call = await this.begin();
-    if (values.user_id) {
-      const owner = (await call.ask('Project', { id: projectId })).project?.owner.id;
-      mustBe('user_id', values.user_id, owner, 'A project is handed over by `transferOwnership`.');
+    await mustBeThere(values, ['id', 'user_id', 'created_at'], async () => {
+      return rows.project(found((await call.ask('Project', { id: projectId })).project, 'project'));
+    });
+    const input = { id: projectId, name, description, initialPrompt, config, status };
+    let { project } = found((await call.ask('UpdateProject', { input })).updateProject, 'project');
+    // Nothing refuses this once the project could be updated, but that it is deleted.
+    if ((lastAccessedAt !== undefined || updatedAt !== undefined) && project.status !== 'DELETED') {
+      project = found((await call.ask('TouchProject', { id: projectId })).touchProject, 'project').project;
     }
-    const { name, description, initial_prompt: initialPrompt, config, status } = values;
-    const changes = given({ name, description: text(description), initialPrompt, config, status: status && upper(status) });
-    let row: ProjectRowFragment | undefined;
-    if (values.last_accessed_at) {
-      row = found((await call.ask('TouchProject', { id: projectId })).touchProject, 'project').project;
-    }
-    if (Object.keys(changes).length > 0 || !row) {
-      const input = { id: projectId, ...changes };
-      row = found((await call.ask('UpdateProject', { input })).updateProject, 'project').project;
-    }
-    return rows.project(row);
+    return rows.project(project);
   }
 
   /** Notes that the project has been opened. */
@@ -160,36 +166,30 @@ export class DatabaseService extends Additions {
     filters: types.ProjectFilters = {},
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ProjectOverview>> {
+    const filter = { ...inputOf(filters, 'status search created_after created_before', true), isOwned: true };
+    const page = paging(pagination, PROJECTS, { limit: 20, column: 'updated_at', order: 'desc' });
     const call = await this.begin();
-    const { sort_by: column = 'updated_at', sort_order: order = 'desc' } = pagination;
-    const filter = given({
-      status: filters.status ? upper(filters.status) : undefined,
-      search: filters.search || undefined,
-      createdAfter: time(filters.created_after),
-      createdBefore: time(filters.created_before),
-      isOwned: true,
-    });
+    const { column, order } = page;
     const list = (field: string): List<ProjectRowFragment & TotalsFragment, types.ProjectOverview> => ({
       size: LIST,
       row: rows.overview,
       ask: async (part) => {
-        const orderBy = { field, direction: upper(order) };
+        const orderBy = { field, direction: order === 'asc' ? 'ASC' : 'DESC' };
         return (await call.ask('Projects', { filter, orderBy, ...part })).projects;
       },
     });
     const known = PROJECT_ORDERS[column];
-    if (known) return call.page(pagination, 20, list(known));
+    if (known) return call.page(page, list(known));
     if (column === 'updated_at' && order === 'desc') {
       // Whichever of the two times is the later: the first n by it are among the first n by each.
-      const { page, limit } = size(pagination, 20);
-      const updated = await call.rows(list('UPDATED_AT'), page * limit);
-      const opened = await call.rows(list('LAST_ACCESSED_AT'), page * limit);
+      const count = page.page * page.limit;
+      const updated = await call.rows(list('UPDATED_AT'), count);
+      const opened = await call.rows(list('LAST_ACCESSED_AT'), count);
       const both = new Map([...updated.rows, ...opened.rows].map((row) => [row.id, row]));
-      const data = sorted([...both.values()], column, order).slice((page - 1) * limit, page * limit);
-      return paginated(data, updated.total, page, limit);
+      return pageOf([...both.values()], updated.total, page);
     }
     const all = await call.rows(list('CREATED_AT'));
-    return pageOf(sorted(all.rows, column, order), pagination, 20);
+    return pageOf(all.rows, all.total, page);
   }
 
   // ── sessions and messages ──
@@ -203,7 +203,7 @@ export class DatabaseService extends Additions {
     title?: string;
     metadata?: types.JsonObject;
   }): Promise<types.ChatSession> {
-    const input = { projectId: values.project_id, ...given({ title: text(values.title), metadata: values.metadata }) };
+    const input = inputOf(values, 'project_id! title metadata');
     const call = await this.begin();
     const key = JSON.stringify([call.caller, input]);
     const start = async () => rows.session(found((await call.ask('StartSession', { input })).startSession, 'project').session);
@@ -233,18 +233,18 @@ export class DatabaseService extends Additions {
     filters: types.SessionFilters = {},
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ChatSession>> {
+    const filter = inputOf(filters, 'is_active! started_after started_before', true);
+    const page = paging(pagination, SESSIONS, { limit: 20, column: 'started_at', order: 'desc' });
     const call = await this.begin();
-    const { is_active: isActive, started_after: after, started_before: before } = filters;
-    const filter = given({ isActive, startedAfter: time(after), startedBefore: time(before) });
-    const { sort_by: column = 'started_at', sort_order: order = 'desc' } = pagination;
     const list: List<SessionRowFragment, types.ChatSession> = {
       size: LIST,
       row: rows.session,
-      isReversed: column === 'started_at' && order === 'asc',
+      isReversed: page.column === 'started_at' && page.order === 'asc',
       ask: async (part) => (await call.ask('Sessions', { id: projectId, filter, ...part })).project?.sessions,
     };
-    if (column === 'started_at') return call.page(pagination, 20, list);
-    return pageOf(sorted((await call.rows(list)).rows, column, order), pagination, 20);
+    if (page.column === 'started_at') return call.page(page, list);
+    const all = await call.rows(list);
+    return pageOf(all.rows, all.total, page);
   }
 
   /** An assistant's message with `is_checkpoint` makes a snapshot of the project. */
@@ -256,9 +256,7 @@ export class DatabaseService extends Additions {
     context_data?: types.JsonObject;
     metadata?: types.JsonObject;
   }): Promise<types.ChatMessage> {
-    const { session_id: sessionId, role, content } = values;
-    const { is_checkpoint: isCheckpoint, context_data: contextData, metadata } = values;
-    const input = { sessionId, role: upper(role), content, ...given({ isCheckpoint, contextData, metadata }) };
+    const input = inputOf(values, 'session_id! role! content! is_checkpoint context_data metadata');
     const added = (await this.ask('AddMessage', { input })).addMessage;
     return rows.message(found(added, 'session').message);
   }
@@ -269,26 +267,23 @@ export class DatabaseService extends Additions {
     filters: types.MessageFilters = {},
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ChatMessage>> {
+    const names = 'role is_checkpoint! search timestamp_after timestamp_before';
+    const { timestampAfter: after, timestampBefore: before, ...others } = inputOf(filters, names, true);
+    const filter = { ...others, after, before };
+    const page = paging(pagination, MESSAGES, { limit: 50, column: 'timestamp', order: 'asc' });
     const call = await this.begin();
-    const filter = given({
-      role: filters.role ? upper(filters.role) : undefined,
-      isCheckpoint: filters.is_checkpoint,
-      search: filters.search || undefined,
-      after: time(filters.timestamp_after),
-      before: time(filters.timestamp_before),
-    });
-    const { sort_by: column = 'timestamp', sort_order: order = 'asc' } = pagination;
     const list: List<MessageRowFragment, types.ChatMessage> = {
       size: FILES,
       row: rows.message,
-      isReversed: column === 'timestamp' && order === 'desc',
+      isReversed: page.column === 'timestamp' && page.order === 'desc',
       ask: async (part) => {
         const node = ofKind((await call.ask('Messages', { id: sessionId, filter, ...part })).node);
         return node && 'messages' in node ? (node.messages as Part<MessageRowFragment>) : null;
       },
     };
-    if (column === 'timestamp') return call.page(pagination, 50, list);
-    return pageOf(sorted((await call.rows(list)).rows, column, order), pagination, 50);
+    if (page.column === 'timestamp') return call.page(page, list);
+    const all = await call.rows(list);
+    return pageOf(all.rows, all.total, page);
   }
 
   async getCheckpointMessages(sessionId: string): Promise<types.ChatMessage[]> {
@@ -309,10 +304,10 @@ export class DatabaseService extends Additions {
       parent_path?: string;
     },
   ): Promise<types.ProjectFile> {
-    const { file_path: path, file_name: name, file_type: type, parent_path: parent } = values;
-    mustFitPath(path, name, parent);
-    const content = type === 'folder' ? values.content || undefined : values.content;
-    const input = { projectId, path, type: upper(type), ...given({ content, language: values.language || undefined }) };
+    const columns = 'file_path! file_name! file_type! content language parent_path';
+    const { filePath: path, fileType: type, content, language } = inputOf(values, columns);
+    mustFitPath(values.file_path, values.file_name, values.parent_path);
+    const input = { projectId, path, type, content, language };
     const made = (await this.ask('CreateFile', { input })).createFile;
     return rows.file(found(made, 'project').file);
   }
@@ -329,20 +324,12 @@ export class DatabaseService extends Additions {
     const files = (await call.rows(list)).rows;
     // A deleted file has the content that it had.
     const deleted = files.filter((file) => file.is_deleted && file.file_type === 'file');
-    for (let at = 0; at < deleted.length; at += TEXTS) {
-      const some = deleted.slice(at, at + TEXTS);
-      const { nodes } = await call.ask('LastContents', { ids: some.map((file) => file.id) });
-      for (const [index, file] of some.entries()) {
-        const node = ofKind(nodes[index]);
-        const versions = node && 'versions' in node ? node.versions.nodes : [];
-        file.content = versions.find((version) => !version.isDeletion)?.content ?? null;
-      }
-    }
+    if (deleted.length > 0) await (await history()).addContents(call, deleted);
     return files;
   }
 
   async getProjectFile(projectId: string, filePath: string): Promise<types.ProjectFile | null> {
-    const row = (await this.ask('file', { projectId, path: filePath })).project?.file;
+    const row = (await ifThere(this.ask('file', { projectId, path: filePath })))?.project?.file;
     return row ? rows.file(row) : null;
   }
 
@@ -352,13 +339,8 @@ export class DatabaseService extends Additions {
     sessionId?: string,
     ofMessage?: string,
   ): Promise<types.ProjectFile> {
-    const { file_path: path, content, change_description: changeDescription } = values;
-    const context = given({
-      changeDescription: changeDescription || undefined,
-      sessionId: id(sessionId),
-      messageId: messageId(ofMessage),
-    });
-    const input = { projectId, path, content, ...context };
+    const { filePath: path, ...content } = inputOf(values, 'file_path! content! change_description');
+    const input = { projectId, path, ...content, sessionId: id(sessionId), messageId: messageId(ofMessage) };
     const updated = (await this.ask('UpdateFile', { input })).updateFile;
     return rows.file(found(updated, 'file').file);
   }
@@ -395,28 +377,9 @@ export class DatabaseService extends Additions {
     files: types.VirtualFile[],
     description?: string,
   ): Promise<void> {
-    const call = await this.begin();
-    const real = files.filter(({ type }) => type !== 'folder');
-    for (const { path, name } of real) mustFitPath(path, name, undefined);
-    let present = new Set<string>();
-    if (real.some(({ content }) => typeof content !== 'string')) {
-      const list: List<{ path: string }, string> = {
-        size: FILES,
-        row: ({ path }) => path,
-        ask: async ({ rows: _, ...part }) => (await call.ask('Paths', { id: projectId, ...part })).project?.files,
-      };
-      present = new Set((await call.rows(list)).rows);
-    }
-    const inputs = real.flatMap(({ path, content }) => {
-      if (typeof content === 'string') return [{ path, content }];
-      return present.has(partsOf(path).join('/')) ? [] : [{ path, content: '' }];
-    });
-    const context = given({
-      sessionId: id(sessionId),
-      messageId: messageId(ofMessage),
-      changeDescription: description || undefined,
-    });
-    await call.ask('syncFiles', { input: { projectId, files: inputs, ...context } });
+    const api = apiOf(this.pinned());
+    const context = { session_id: sessionId, message_id: ofMessage, change_description: description };
+    await (await transfer()).sync(api, projectId, files, context);
   }
 
   // ── snapshots and changes ──
@@ -430,7 +393,7 @@ export class DatabaseService extends Additions {
   ): Promise<types.ProjectSnapshot> {
     const call = await this.begin();
     const context = { sessionId: id(sessionId), messageId: messageId(ofMessage) };
-    const input = given({ projectId, ...context, name: name || undefined, description: description || undefined });
+    const input = { projectId, ...context, name: name || undefined, description: description || undefined };
     return (await history()).createSnapshot(call, input);
   }
 
@@ -464,21 +427,9 @@ export class DatabaseService extends Additions {
 
   /** The newest messages of the caller's own active projects. */
   async getRecentActivity(limit = 20): Promise<types.RecentActivity[]> {
+    mustBeWhole('limit', limit, 0);
     const call = await this.begin();
-    const own: types.RecentActivity[] = [];
-    let after: string | null = null;
-    while (own.length < limit) {
-      const answer: Awaited<ReturnType<typeof call.ask<'RecentActivity'>>> = await call.ask('RecentActivity', {
-        first: Math.min(limit, LIST),
-        after,
-      });
-      const part = answer.recentActivity;
-      const mine = (part?.nodes ?? []).filter((row) => row.project.owner.id === answer.viewer.id);
-      own.push(...mine.map(rows.activity));
-      if (!part?.pageInfo.hasNextPage) break;
-      after = part.pageInfo.endCursor ?? null;
-    }
-    return own.slice(0, limit);
+    return (await history()).recentActivity(call, limit);
   }
 
   async getProjectStats(projectId: string): Promise<types.ProjectStats> {

@@ -1,15 +1,45 @@
 // Bytes in and out, and messages that are written piece by piece.
-import { messageId, upper } from './arguments.js';
-import { AntiphonError } from './connection.js';
-import type { Api, FileRowFragment, MessageRowFragment } from './documents.js';
-import type { Bytes, MessageStart, WriteContext } from './types.js';
+import { inputOf, messageId, mustFitPath, pathOf } from './arguments.js';
+import { AntiphonError, refuse } from './connection.js';
+import type { Api, FileRowFragment, MessageRowFragment, Operations } from './documents.js';
+import type { Bytes, MessageStart, VirtualFile, WriteContext } from './types.js';
+
+/** What a write belongs to: an empty text is none. */
+const contextOf = ({ session_id, message_id, change_description }: WriteContext) => ({
+  sessionId: session_id || null,
+  messageId: messageId(message_id) ?? null,
+  changeDescription: change_description || null,
+});
+
+/** Writes files as a whole. Folders are those of the paths, and a file without content stays as it is. */
+export async function sync(api: Api, projectId: string, files: VirtualFile[], context: WriteContext): Promise<void> {
+  if (!Array.isArray(files)) throw refuse('files', 'files is not a list.');
+  for (const file of files) {
+    // An IDE's files have more than is written.
+    const { path, name, content, type } = Object(file) as VirtualFile;
+    inputOf({ path, name, content, type }, 'path! name! content type!');
+    if (type !== 'file' && type !== 'folder') throw refuse('type', `${path} is neither a file nor a folder.`);
+    if ((content ?? '') !== `${content ?? ''}`) throw refuse('content', `The content of ${path} is not a text.`);
+    if (type === 'file') mustFitPath(path, name);
+  }
+  const real = files.filter(({ type }) => type === 'file');
+  const present = new Set<string>();
+  for (let after: string | null = null, isMore = real.some(({ content }) => content == null); isMore; ) {
+    const { nodes, pageInfo }: Awaited<ReturnType<Api['fileList']>> = await api.fileList({ projectId, first: 500, after });
+    for (const { path } of nodes) present.add(path);
+    isMore = pageInfo.hasNextPage;
+    after = pageInfo.endCursor ?? null;
+  }
+  const written = real.filter(({ path, content }) => content != null || !present.has(pathOf(path)));
+  await api.syncFiles({ projectId, files: written.map(({ path, content }) => ({ path, content: content ?? '' })), ...contextOf(context) });
+}
 
 export async function upload(
   api: Api,
   projectId: string,
   path: string,
   bytes: Bytes,
-  { session_id, message_id, change_description }: WriteContext = {},
+  context: WriteContext = {},
 ): Promise<FileRowFragment | null | undefined> {
   const data = new Uint8Array(await new Response(bytes).arrayBuffer());
   let binary = '';
@@ -17,9 +47,7 @@ export async function upload(
   await api.syncFiles({
     projectId,
     files: [{ path, contentBase64: btoa(binary) }],
-    sessionId: session_id || null,
-    messageId: messageId(message_id) ?? null,
-    changeDescription: change_description || null,
+    ...contextOf(context),
   });
   return api.file({ projectId, path });
 }
@@ -37,6 +65,8 @@ const LONGEST = 5_000;
 
 /** Tokens that are refused for one request, before a message is given up. */
 const MOST_REFUSALS = 3;
+
+type StartMessageInput = Operations['startMessage'][1]['input'];
 
 /** Sends again what has no answer: the server recognizes what it has received. */
 async function insist<T>(send: () => Promise<T>): Promise<T> {
@@ -65,13 +95,13 @@ function mayPass(error: unknown): error is AntiphonError {
 
 export async function write(
   api: Api,
-  { session_id, role, is_checkpoint: isCheckpoint = false, context_data, metadata }: MessageStart,
+  values: MessageStart,
   text: AsyncIterable<string> | Iterable<string>,
   onStart: (messageId: string) => void = () => {},
 ): Promise<MessageRowFragment> {
+  const { isCheckpoint, ...start } = inputOf(values, 'session_id! role! is_checkpoint context_data metadata');
   const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  const data = { contextData: context_data ?? null, metadata: metadata ?? null };
-  const { messageId, length } = await insist(() => api.startMessage({ sessionId: session_id, role: upper(role), ...data, idempotencyKey }));
+  const { messageId, length } = await insist(() => api.startMessage({ ...(start as StartMessageInput), idempotencyKey }));
   let offset = length;
   const append = async (part: string) => {
     offset = (await insist(() => api.appendToMessage({ messageId, offset, text: part }))).length;
@@ -88,7 +118,7 @@ export async function write(
       }
     }
     if (rest) await append(rest);
-    return (await insist(() => api.finishMessage({ messageId, length: offset, isCheckpoint }))).message;
+    return (await insist(() => api.finishMessage({ messageId, length: offset, isCheckpoint: isCheckpoint === true }))).message;
   } catch (error) {
     const discard = () => api.discardMessage({ messageId });
     // A server that was away for so long is not waited for again.

@@ -213,6 +213,21 @@ test('a message has exactly its text, whatever answers are lost on the way', asy
   const late = new DatabaseService({ url, token: () => ((asked += 1) % 2 ? expired : process.env.TOKEN) });
   assert.equal((await late.writeMessage({ session_id: session.id, role: 'assistant' }, text)).content, text.join(''));
   assert.equal(await code(new DatabaseService({ url, token: expired }).writeMessage({ session_id: session.id, role: 'assistant' }, text)), 'UNAUTHENTICATED');
+  // So is one that a gateway refuses, in whatever form.
+  for (const body of ['<html>Unauthorized</html>', '{"message":"Invalid JWT"}', '']) {
+    asked = 0;
+    const behind = new DatabaseService({ url, token: () => `${asked += 1}`, fetch: async (to, init) => {
+      const count = Number(init.headers.Authorization.split(' ')[1]);
+      if (count % 2) return new Response(body, { status: 401 });
+      return fetch(to, { ...init, headers: { ...init.headers, Authorization: `Bearer ${process.env.TOKEN}` } });
+    } });
+    assert.equal((await behind.writeMessage({ session_id: session.id, role: 'assistant' }, ['a', 'b'])).content, 'ab');
+    assert.equal(asked, 8);
+    const shut = new DatabaseService({ url, token: () => `${asked += 1}`, fetch: async () => new Response(body, { status: 401 }) });
+    asked = 0;
+    assert.equal(await code(shut.writeMessage({ session_id: session.id, role: 'assistant' }, ['x'])), 'UNAUTHENTICATED');
+    assert.equal(asked, 3);
+  }
   // What the server refuses is not sent again.
   let requests = 0;
   const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: (to, init) => ((requests += 1), fetch(to, init)) });

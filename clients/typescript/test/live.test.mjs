@@ -246,6 +246,51 @@ test('what cannot succeed ends with an error, a signal without one', async () =>
   stop();
 });
 
+test('an event stream is read by the standard, whatever its line ends, and wherever it is cut into pieces', async () => {
+  const event = (revision, name) => ({ projectEvents: { revision, kind: 'FILES_CHANGED', createdAt: name, actor: null, session: null, message: null, snapshot: null } });
+  const texts = [
+    // A byte order mark, comments, fields that do not matter, data of several lines, and a space that belongs to the data.
+    '\ufeff: welcome\nretry: 10\nid: 1\nevent: next',
+    `data: {"data":\ndata:${JSON.stringify(event(1, 'é \u{1f600} \u2028')).slice(0, -1)}\ndata\ndata: }}\n`,
+    ':\n\nevent:ping\ndata: {}\n\ndata: {"data":{}}\n',
+    `:keep-alive\nunknown: x\nevent: next\ndata:  {"data":${JSON.stringify(event(2, 'two'))}}\n\n`,
+    'event: complete\ndata\n\nevent: next\ndata: after the end\n\n',
+  ];
+  for (const end of ['\n', '\r', '\r\n']) {
+    const bytes = new TextEncoder().encode(texts.join('\n').replaceAll('\n', end));
+    for (const size of [1, 2, 3, 5, 64, bytes.length]) {
+      const body = new ReadableStream({ start(to) {
+        for (let at = 0; at < bytes.length; at += size) to.enqueue(bytes.subarray(at, at + size));
+        to.close();
+      } });
+      const from = new DatabaseService({ url, fetch: async () => new Response(body, { headers: { 'Content-Type': 'text/event-stream; charset=utf-8' } }) });
+      const events = await take(from.onProjectEvent('p', { afterRevision: 0 }), 9);
+      assert.deepEqual(events.map(({ revision, created_at }) => [revision, created_at]), [[1, 'é \u{1f600} \u2028'], [2, 'two']], JSON.stringify([end, size]));
+    }
+  }
+});
+
+test('an interruption says what has happened', async () => {
+  const stream = (body) => new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
+  const next = 'event: next\ndata: {"errors":[{"message":"x","extensions":{"code":"NOT_FOUND"}}]}\n\n';
+  const cases = [
+    [() => stream(''), `The answer of ${url} ended early.`],
+    [() => stream('event: next\ndata: {"dat'), `The answer of ${url} ended early.`],
+    [() => stream(new ReadableStream({ pull: (to) => to.error(new TypeError('terminated')) })), `The answer of ${url} ended early.`],
+    [() => new Response(new ReadableStream({ pull: (to) => to.error(new TypeError('terminated')) })), `The answer of ${url} ended early: HTTP status 200.`],
+    [() => new Response('<html>', { status: 502 }), `${url} does not answer as an Antiphon server: HTTP status 502.`],
+    [() => Response.json({ data: { projectEvents: {} } }), `${url} does not answer with an event stream: HTTP status 200.`],
+    [() => new Response('<html>', { status: 401 }), `${url} does not answer as an Antiphon server: HTTP status 401.`],
+  ];
+  for (const [answer, expected] of cases) {
+    let asked = 0;
+    const service = new DatabaseService({ url, token: () => `${asked}`, fetch: async () => ((asked += 1) === 1 ? answer() : stream(next)) });
+    const messages = [];
+    await assert.rejects(take(service.onProjectEvent('p', { afterRevision: 0, onInterruption: ({ message }) => messages.push(message) }), 1), { code: 'NOT_FOUND' });
+    assert.deepEqual(messages, [expected]);
+  }
+});
+
 test('the start of a subscription ends with its signal, and leaves no socket', async () => {
   const { id } = await project();
   // The server answers nothing, to one of the requests of the start or to none of them.

@@ -1,5 +1,7 @@
 // The db package's hooks, in React's strict mode, against a running server.
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 
 import { Window } from 'happy-dom';
@@ -14,9 +16,10 @@ for (const name of ['window', 'document', 'navigator', 'HTMLElement', 'Node', 'M
 }
 after(() => window.happyDOM.close());
 const { act, cleanup, render, renderHook, waitFor } = await import('@testing-library/react');
-const { createElement, StrictMode } = await import('react');
+const { Activity, createElement, StrictMode } = await import('react');
 const { renderToString } = await import('react-dom/server');
-const { entry } = await install();
+const app = await install();
+const { entry } = app;
 const { connect, DatabaseService, db: shared } = await entry('index');
 const hooks = await entry('react');
 afterEach(cleanup);
@@ -99,6 +102,21 @@ test('useFiles, useFile and useHistory follow every write', async () => {
   assert.deepEqual([history.at(-1).change_type, history.at(-1).additions, history.at(-1).user_id], ['create', 1, await db.getCurrentUserId()]);
   await db.deleteProjectFile(id, 'src/a.py');
   await becomes(result, (data) => data.file === null && data.files.length === 1);
+});
+
+test('useHistory has as many changes as it is asked for', async () => {
+  const { id, write } = await project();
+  await write(Object.fromEntries(Array.from({ length: 230 }, (_, n) => [`${n}`, ''])));
+  for (const [limit, count] of [[undefined, 50], [1, 1], [100, 100], [101, 101], [1_000, 230], [0, 0]]) {
+    const { result, unmount } = show(() => hooks.useHistory(id, { limit }));
+    await becomes(result, (data) => data);
+    assert.equal(new Set(result.current.data.map((change) => change.id)).size, count);
+    unmount();
+  }
+  for (const limit of [NaN, -1, 1.5, Infinity, null]) {
+    const { result } = show(() => hooks.useHistory(id, { limit }));
+    await waitFor(() => assert.equal(result.current.error?.extensions.field, 'limit'));
+  }
 });
 
 test('useStreamingMessage shows the text as it comes, and the message at its end', async () => {
@@ -385,4 +403,159 @@ test('a stream whose token is refused goes on with the next one', async () => {
   assert.equal(result.current.error, undefined);
   await say('after');
   await becomes(result, (data) => data?.length === 2);
+});
+
+test('components of two services have the data of their own users', async () => {
+  const { id } = await project();
+  const { token } = await invited(id);
+  const hers = service(token);
+  const stranger = service(await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` }));
+  const own = service();
+  const Title = ({ name }) => {
+    const { data, error } = hooks.useProject(id);
+    const people = hooks.usePresence(id).data;
+    return createElement('p', { id: name }, error ? error.code : `${data?.name} ${people?.length}`);
+  };
+  const under = (of, name, child) => createElement(hooks.DatabaseProvider, { service: of, key: name }, createElement(Title, { name }), child);
+  // Side by side, and one within the other.
+  const { container } = render(createElement(StrictMode, null, under(own, 'own', under(hers, 'hers')), under(stranger, 'stranger')));
+  const texts = () => Object.fromEntries([...container.querySelectorAll('p')].map((each) => [each.id, each.textContent]));
+  await waitFor(() => assert.deepEqual(texts(), { own: 'Hooks 2', hers: 'Hooks 2', stranger: 'NOT_FOUND' }), { timeout: 10_000 });
+  await act(async () => void (await db.updateProject(id, { name: 'Both' })));
+  await waitFor(() => assert.deepEqual(texts(), { own: 'Both 2', hers: 'Both 2', stranger: 'NOT_FOUND' }), { timeout: 10_000 });
+  for (const of of [own, hers]) assert.equal(of.requests.filter((each) => each === 'stream').length, 2);
+});
+
+test('a service that changes shows the data of its own user only', async () => {
+  const { id } = await project();
+  const own = service();
+  let token = process.env.TOKEN;
+  const other = new DatabaseService({ url, token: async () => token });
+  const shown = [];
+  const Title = () => {
+    const { data, error } = hooks.useProject(id);
+    shown.push(data?.name);
+    return createElement('p', null, error?.code ?? data?.name);
+  };
+  const page = (of) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, createElement(Title)));
+  const { container, rerender } = render(page(other));
+  const becomesText = (text) => waitFor(() => assert.equal(container.textContent, text), { timeout: 10_000 });
+  await becomesText('Hooks');
+  rerender(page(own));
+  await becomesText('Hooks');
+  // Meanwhile another user has signed in with the service of before, and its data is still kept.
+  token = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  shown.length = 0;
+  rerender(page(other));
+  await becomesText('NOT_FOUND');
+  assert.deepEqual(new Set(shown), new Set([undefined]));
+  rerender(page(own));
+  await becomesText('Hooks');
+});
+
+test('what was hidden is shown again to its own user only', { skip: !Activity && 'since React 19.2' }, async () => {
+  const { id } = await project();
+  let token = process.env.TOKEN;
+  const of = new DatabaseService({ url, token: async () => token });
+  let shown = [];
+  const Title = () => {
+    const { data, error } = hooks.useProject(id);
+    shown.push(data?.name);
+    return createElement('p', null, error?.code ?? data?.name);
+  };
+  const page = (mode) => createElement(hooks.DatabaseProvider, { service: of }, createElement(Activity, { mode }, createElement(Title)));
+  const { container, rerender } = render(page('visible'));
+  await waitFor(() => assert.equal(container.textContent, 'Hooks'), { timeout: 10_000 });
+  await act(async () => rerender(page('hidden')));
+  token = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  shown = [];
+  await act(async () => rerender(page('visible')));
+  await waitFor(() => assert.equal(container.textContent, 'NOT_FOUND'), { timeout: 10_000 });
+  assert.deepEqual(new Set(shown), new Set([undefined]));
+});
+
+test('an id that changes shows the data of that id only', async () => {
+  const of = service();
+  const projects = [];
+  for (let n = 0; n < 3; n += 1) {
+    const { id, session, say, write } = await project();
+    await say(id);
+    await write({ [`${id}.py`]: id });
+    projects.push({ id, sessionId: session.id });
+  }
+  const shown = [];
+  const hook = ({ id, sessionId }) => {
+    const [project, messages, files] = [hooks.useProject(id), hooks.useMessages(sessionId), hooks.useFiles(id)];
+    shown.push([id, project.data?.id, messages.data?.[0]?.content, files.data?.[0]?.file_path.slice(0, -3)]);
+    return [project.data, messages.data, files.data].every(Boolean);
+  };
+  const wrapper = ({ children }) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, children));
+  const { result, rerender } = renderHook(hook, { wrapper, initialProps: projects[0] });
+  // At once, before anything has come, and again once it has.
+  for (const props of [projects[1], { id: null, sessionId: null }, projects[2]]) rerender(props);
+  await waitFor(() => assert.ok(result.current), { timeout: 10_000 });
+  for (const props of [projects[0], projects[1], { id: undefined }, projects[0], projects[2]]) {
+    rerender(props);
+    if (props.id) await waitFor(() => assert.ok(result.current), { timeout: 10_000 });
+  }
+  for (const [id, ...ids] of shown) for (const each of ids) assert.ok(each === undefined || each === id, `${id} ${ids}`);
+});
+
+test('what is left while it loads asks for nothing more, and leaves no stream', async (t) => {
+  const { id, session } = await project();
+  const errors = t.mock.method(console, 'error', () => {});
+  let proceed;
+  const gate = new Promise((resolve) => (proceed = resolve));
+  // One of the requests of each page waits.
+  const pages = await Promise.all(['Project', 'Session', 'Revision', 'Messages', 'stream'].map(async (stage) => {
+    const page = { stage, requests: [], open: 0, isHeld: false };
+    const of = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+      const isStream = init.headers.Accept === 'text/event-stream';
+      const name = isStream ? 'stream' : /(?:query|mutation) (\w+)/.exec(JSON.parse(init.body).query)[1];
+      page.requests.push(name);
+      if (isStream) {
+        page.open += 1;
+        init.signal.addEventListener('abort', () => (page.open -= 1));
+      }
+      if (name === stage) {
+        page.isHeld = true;
+        await gate;
+      }
+      return fetch(to, init);
+    } });
+    const { unmount } = show(() => [hooks.useProject(id), hooks.useMessages(session.id)], of);
+    await eventually(() => page.isHeld, stage);
+    unmount();
+    return page;
+  }));
+  // What is left is kept for a second, and its project's stream for another one.
+  await eventually(() => pages.every(({ open }) => open === 0), 'no stream');
+  const before = pages.map(({ requests }) => requests.join());
+  proceed();
+  // Later than anything that follows the answers: a call that needs several of its own.
+  for (let n = 0; n < 20; n += 1) await db.getProject(id);
+  assert.deepEqual(pages.map(({ requests }) => requests.join()), before);
+  assert.deepEqual(pages.filter(({ open }) => open > 0), []);
+  assert.deepEqual(errors.mock.calls.map((call) => call.arguments), []);
+});
+
+test('a server without a window renders the waiting state, asks for nothing and exits', async () => {
+  const names = ['useProject', 'useMessages', 'useFiles', 'useHistory', 'useStreamingMessage', 'usePresence'];
+  await writeFile(join(app.folder, 'render.mjs'), `
+    import assert from 'node:assert/strict';
+    import { createElement } from 'react';
+    import { renderToString, renderToPipeableStream } from 'react-dom/server';
+    import { DatabaseService } from 'antiphon-db';
+    import * as hooks from 'antiphon-db/react';
+    assert.equal(typeof window, 'undefined');
+    const service = new DatabaseService({ url: '${url}', token: 'x', fetch: () => assert.fail('a request') });
+    const Page = () => {
+      const shown = [${names.map((name) => `hooks.${name}('${crypto.randomUUID()}')`)}, hooks.useFile('${crypto.randomUUID()}', 'a')];
+      return shown.map(({ data, error, isLoading }) => [data, error, isLoading].join()).join(' ');
+    };
+    const page = createElement(hooks.DatabaseProvider, { service }, createElement(Page));
+    assert.equal(renderToString(page), Array(7).fill(',,true').join(' '));
+    assert.equal(renderToString(createElement(Page)), Array(7).fill(',,true').join(' '));
+  `);
+  await app.node(join(app.folder, 'render.mjs'));
 });

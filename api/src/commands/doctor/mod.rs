@@ -55,7 +55,7 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
             }
             let is_reachable = match &target {
                 DatabaseUrl::Sqlite(options) => sqlite::check(options, &mut findings).await,
-                DatabaseUrl::Postgres(options) => postgres::check(options, settings, &mut findings).await,
+                DatabaseUrl::Postgres(hosts) => postgres::check(hosts, settings, &mut findings).await,
             };
             if is_reachable {
                 migrations::check(settings, &target, &mut findings).await;

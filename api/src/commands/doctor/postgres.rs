@@ -13,6 +13,7 @@ use crate::{
     connection_check,
     database_url::{DatabaseUrl, refusal},
     model::clock,
+    storage::db::Hosts,
 };
 
 /// Clock difference above which tokens and times are misjudged, in seconds.
@@ -33,8 +34,8 @@ const ABOUT: &str = "SELECT current_setting('server_version_num')::int AS versio
     FROM pg_roles WHERE rolname = current_user";
 
 /// Returns whether the database can be checked further.
-pub(super) async fn check(options: &PgConnectOptions, settings: &Settings, findings: &mut Findings) -> bool {
-    if let Some(error) = refusal(options).await {
+pub(super) async fn check(hosts: &Hosts, settings: &Settings, findings: &mut Findings) -> bool {
+    if let Some(error) = refusal(hosts.connect()).await {
         let error = format!("{error:#}");
         let advice = if error.contains("password") || error.contains("role") {
             "check user and password in --database-url (DATABASE_URL); write @ : / # % in them as %40 %3A %2F %23 %25"
@@ -47,13 +48,13 @@ pub(super) async fn check(options: &PgConnectOptions, settings: &Settings, findi
         };
         findings.broken(
             "database",
-            format!("{} cannot be opened: {error}", DatabaseUrl::Postgres(options.clone())),
+            format!("{} cannot be opened: {error}", DatabaseUrl::Postgres(hosts.clone())),
             "the server does not start without a database",
             advice,
         );
         return false;
     }
-    match timeout(CHECK_TIMEOUT, check_server(options, settings, findings)).await {
+    match timeout(CHECK_TIMEOUT, check_server(hosts, settings, findings)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             findings.broken(
@@ -76,13 +77,14 @@ pub(super) async fn check(options: &PgConnectOptions, settings: &Settings, findi
     }
 }
 
-async fn check_server(options: &PgConnectOptions, settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+async fn check_server(hosts: &Hosts, settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+    let options = hosts.last();
     // A pooler in transaction mode does not support prepared statements, so none are used here.
     let mut one = options.connect().await?;
     let before = clock::now();
     let row = sqlx::raw_sql(ABOUT).fetch_one(&mut one).await?;
     let after = clock::now();
-    check_version(&row, options, findings)?;
+    check_version(&row, hosts, findings)?;
     check_writable(&row, findings)?;
     check_role(&row, findings)?;
     check_clock(&row, (before, after), findings)?;
@@ -94,14 +96,10 @@ async fn check_server(options: &PgConnectOptions, settings: &Settings, findings:
     Ok(())
 }
 
-fn check_version(row: &PgRow, options: &PgConnectOptions, findings: &mut Findings) -> anyhow::Result<()> {
+fn check_version(row: &PgRow, hosts: &Hosts, findings: &mut Findings) -> anyhow::Result<()> {
     let version: i32 = row.try_get("version")?;
-    let shown = format!(
-        "{} answers, version {}.{}",
-        DatabaseUrl::Postgres(options.clone()),
-        version / 10_000,
-        version % 10_000
-    );
+    let shown =
+        format!("{} answers, version {}.{}", DatabaseUrl::Postgres(hosts.clone()), version / 10_000, version % 10_000);
     if version < OLDEST_POSTGRES {
         findings.broken(
             "database",

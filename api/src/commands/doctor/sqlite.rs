@@ -54,7 +54,7 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
     }
     check_mode(file, findings);
     let options = options.clone().create_if_missing(false);
-    let refused = match refusal(&options).await {
+    let refused = match refusal(options.connect()).await {
         None => unreadable(&options).await,
         refused => refused,
     };

@@ -58,7 +58,7 @@ impl Commit {
             })
         });
         let mut signature = |role: &'static str| {
-            // Of several, git takes the last.
+            // If there are several, git takes the last one.
             let line = charset.decode(named(role).next_back().unwrap_or_default(), role, &mut replaced);
             let (signature, lacks) = Signature::parse(&line);
             replaced.extend(lacks.into_iter().map(|what| format!("the {role} {what}")));
@@ -84,13 +84,14 @@ enum Charset {
     Undeclared,
     /// ISO-8859-1: each byte is the character of its number.
     Latin1,
-    /// An encoding of the WHATWG standard. With `has_controls`, bytes 80 to 9F are control characters, unlike in that standard.
+    /// An encoding of the WHATWG standard. With `has_controls`, bytes 80 to 9F are control characters, unlike in that
+    /// standard.
     Other { encoding: &'static Encoding, has_controls: bool },
 }
 
 impl Charset {
-    /// Finds an encoding by a name that git and iconv accept. Encodings such as UTF-16, in which the commit's own header has other
-    /// bytes, are not accepted: git shows nothing of such a commit.
+    /// Finds an encoding by a name that git and iconv accept. Encodings such as UTF-16, in which the commit's own
+    /// header has other bytes, are not accepted: git shows nothing of such a commit.
     fn of(label: &str) -> Option<Self> {
         let name = label.trim().to_ascii_lowercase().replace('_', "-");
         let part = name
@@ -119,7 +120,7 @@ impl Charset {
         is_text.then_some(Self::Other { encoding, has_controls })
     }
 
-    /// Reads text. NUL is no character of a text here.
+    /// Reads text, and replaces NUL, which a message cannot contain.
     fn decode(self, bytes: &[u8], what: &str, replaced: &mut Vec<String>) -> String {
         let latin1 = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
         let text: Cow<'_, str> = match (self, std::str::from_utf8(bytes)) {
@@ -227,7 +228,7 @@ impl Signature {
         Some(Self { name, email, seconds, zone })
     }
 
-    /// In the format of fast-import. Characters that would end a part are left out.
+    /// The signature in the format of fast-import, without characters that would end a part of it.
     pub(super) fn line(&self) -> String {
         let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
         let name = clean(&self.name);

@@ -87,9 +87,10 @@ pub struct Archived {
 }
 
 /// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would
-/// misinterpret. Windows treats `\\` as a separator and `:` as the end of a drive name or the start of a stream, refuses
-/// `* ? < > | "`, and drops dots and spaces at the end of a name, so that `.. ` becomes `..`. The first ASCII character
-/// is escaped in names of devices and in names that some file system treats as `.git`, from which git runs programs.
+/// misinterpret. Windows treats `\\` as a separator and `:` as the end of a drive name or the start of a stream,
+/// refuses `* ? < > | "`, and drops dots and spaces at the end of a name, so that `.. ` becomes `..`. The first ASCII
+/// character is escaped in names of devices and in names that some file system treats as `.git`, from which git runs
+/// programs.
 fn entry_name(path: &str) -> String {
     let part = |part: &str| {
         let kept = part.trim_end_matches(['.', ' ']).len();
@@ -130,9 +131,9 @@ fn is_git_folder(name: &str) -> bool {
     seen.eq_ignore_ascii_case(".git") || (short && seen.bytes().skip(4).all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether a link at a path has a target inside the archive, whatever else is unpacked: a relative path that never
-/// leaves the archive, with unambiguous names. It must go up before it goes down, since a component on the way could be
-/// another link.
+/// Whether a link at a path has a target inside the archive, even if it is unpacked next to other files: a relative
+/// path that never leaves the archive, with unambiguous names. All `..` must come first, since a name before them could
+/// be another link.
 fn stays_inside(path: &str, target: &str) -> bool {
     if target.is_empty() || target.starts_with('/') || target.contains('\0') {
         return false;
@@ -315,7 +316,7 @@ struct History<'t> {
     git: FastImport,
     /// The files at the current revision.
     tree: BTreeMap<String, Place>,
-    /// The path of each of them.
+    /// The path of each file.
     paths: HashMap<FileId, String>,
     /// The paths that may differ from the last commit's.
     touched: BTreeSet<String>,

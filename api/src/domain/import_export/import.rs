@@ -247,7 +247,7 @@ async fn create_project(services: &Arc<Services>, actor: &Actor, name: &str) -> 
     services.write(actor, |writer| project::create(writer, new)).await
 }
 
-/// Starts the session of an import. Its metadata distinguish it from sessions of people.
+/// Starts the session of an import. Its metadata distinguishes it from the sessions of users.
 async fn start_import(services: &Arc<Services>, actor: &Actor, project: ProjectId) -> Result<SessionId> {
     let metadata = Some(Json::of(&json!({ IMPORT: "git" })));
     let new = NewSession { project_id: project, title: Some(TITLE.to_owned()), metadata };
@@ -287,7 +287,9 @@ async fn place(
         let Some((at, step)) = step else {
             return Err(Error::conflict(
                 "git",
-                format!("The last commit imported was {commit:?}, which HEAD of this repository does not come from."),
+                format!(
+                    "The last commit imported was {commit:?}, which is not an ancestor of HEAD in this repository."
+                ),
             ));
         };
         let session = Some(session.clone());
@@ -426,7 +428,7 @@ pub(super) struct SignatureKeys {
     name: &'static str,
     email: &'static str,
     at: &'static str,
-    /// As in the commit; set only if `at` cannot express it.
+    /// The time as in the commit; set only if `at` cannot express it.
     raw: &'static str,
 }
 

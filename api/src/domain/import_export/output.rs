@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::clock;
 
-/// Most symbolic links that are followed, as on Linux.
+/// Maximum number of symbolic links to follow, as on Linux.
 const MAX_LINKS: usize = 40;
 
 /// An archive that is being written. Dropping it removes what is written so far.
@@ -37,7 +37,8 @@ impl Output {
             }
             Err(error) => return Err(error),
         };
-        // Beside a file, so that one rename publishes it. An archive needs a file that can be rewound.
+        // Next to a regular file, so that one rename publishes it. A special file cannot be rewound, as the archive
+        // needs.
         let partial = match &target {
             Target::File { path, .. } => {
                 let mut name = path.as_os_str().to_owned();
@@ -50,7 +51,7 @@ impl Output {
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         if !matches!(target, Target::File { permissions: None, .. }) {
-            // Nobody else can read the archive before it has the permissions of the file that it replaces.
+            // Only the owner can read the archive before it has the permissions of the file that it replaces.
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         }
         let file = options.open(&partial)?;
@@ -77,12 +78,12 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // Fails if it is published.
+        // This fails if the file is published already.
         let _ = remove_file(&self.partial);
     }
 }
 
-/// The path that the symbolic links at `path` lead to, which need not exist.
+/// The path that the symbolic links at `path` lead to. It need not exist.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {

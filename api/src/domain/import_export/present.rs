@@ -317,7 +317,7 @@ impl Present {
                     None
                 }
                 None => {
-                    kept.push("It is changed here and there, and is no text that can be merged.".to_owned());
+                    kept.push("It is changed here and there, and is not text, so it cannot be merged.".to_owned());
                     None
                 }
             }

@@ -29,7 +29,7 @@ pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths 
      not covered by checksums of this service: chat messages, agent configurations, settings of projects and users, names, \
      descriptions, paths of versions that no snapshot has, counts of lines, kinds of changes, times and metadata";
 
-/// What was read.
+/// Counts of what was read, and the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Projects.
@@ -44,7 +44,7 @@ pub struct Verified {
     pub snapshots: usize,
     /// Number of problems.
     pub problems: usize,
-    /// What was checked and what was not.
+    /// Notes on what was checked and what was not.
     pub notes: Vec<String>,
 }
 
@@ -98,7 +98,7 @@ pub async fn verify(
         match strange.count() {
             0 => {}
             // Do not print the addresses: readers of the output must not learn them.
-            count => wrong(format!("{count} invitations are to addresses as nobody can have them")),
+            count => wrong(format!("{count} invitations are to invalid addresses")),
         }
         all.versions += versions;
         all.blobs += contents(&operator, &blobs, &history.uses, &mut wrong).await?;
@@ -122,7 +122,7 @@ async fn log(operator: &Operator, project: &StoredProject, wrong: &mut (dyn FnMu
         let read_to = last.revision;
         // A damaged index could return the same rows forever.
         if read_to <= at {
-            wrong(format!("the log cannot be read on after revision {at}: its order is lost"));
+            wrong(format!("the log cannot be read after revision {at}: its order is lost"));
             break;
         }
         for event in events {
@@ -193,7 +193,7 @@ impl<'b> History<'b> {
             let versions = operator::versions(operator, project.id, at, BATCH).await?;
             let Some(last) = versions.last() else { break };
             if (last.revision, last.id) <= at {
-                wrong(format!("versions cannot be read on after revision {}: their order is lost", at.0));
+                wrong(format!("versions cannot be read after revision {}: their order is lost", at.0));
                 break;
             }
             at = (last.revision, last.id);

@@ -18,11 +18,11 @@ use super::{Fault, FaultKind, MAX_FAULTS, Step, named, place};
 /// Directives for incremental delivery.
 const INCREMENTAL: [&str; 2] = ["defer", "stream"];
 
-/// What is expected at a place in a document.
+/// The type that a value must have at a place in a document.
 #[derive(Clone, Copy)]
 struct Expected<'a> {
     ty: &'a Type,
-    /// Whether null is allowed here whatever the type: an element of a list at the place of a scalar.
+    /// Whether null is allowed here, regardless of the type: this is an element of a list at the place of a scalar.
     is_nullable: bool,
     has_default: bool,
     /// Whether this is a field of a `@oneOf` type, in which a variable must not be null.
@@ -55,7 +55,7 @@ struct Usage<'a> {
     expected: Option<Expected<'a>>,
 }
 
-/// What a definition uses.
+/// The variables and fragments that a definition uses.
 #[derive(Default)]
 struct Used<'a> {
     variables: Vec<Usage<'a>>,

@@ -73,7 +73,7 @@ struct SaveAgentConfigurationInput {
 }
 
 impl SaveAgentConfigurationInput {
-    /// What the configuration says once this is saved over what it says now.
+    /// The settings after this input is saved over the present ones.
     fn over(self, present: Option<&AgentSettings>) -> AgentSettings {
         fn keep<T: Clone>(
             given: MaybeUndefined<T>,

@@ -1,4 +1,4 @@
-//! Who is in a project.
+//! The team of a project.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 

@@ -224,7 +224,7 @@ fn context(session: Option<ID>, message: Option<ID>, change_description: Option<
     })
 }
 
-/// The one of two ways to give contents that was taken.
+/// The content from the argument that the caller gave: `content` or `contentBase64`.
 fn content(
     text: Option<String>,
     bytes: Option<Base64>,

@@ -1,4 +1,5 @@
-//! The root of mutations, a file per noun. Every one is one transaction and one revision.
+//! The root of mutations, a file per noun. A mutation that changes a project's history is one transaction and one
+//! revision.
 
 use async_graphql::MergedObject;
 
@@ -13,7 +14,7 @@ mod streaming_message;
 
 use self::project::project_of;
 
-/// All mutations. Each is one transaction and one revision, and succeeds or fails completely.
+/// All mutations. Each succeeds or fails completely. A change of a project's history is one revision.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     profile::ProfileMutation,

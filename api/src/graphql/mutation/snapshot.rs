@@ -1,4 +1,4 @@
-//! Snapshots, and going back.
+//! Snapshots, restore, undo and redo.
 
 use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 

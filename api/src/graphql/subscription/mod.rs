@@ -76,7 +76,7 @@ impl Subscription {
     async fn message_stream(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The `messageId` that `startMessage` answered.")] message_id: ID,
+        #[graphql(desc = "The `messageId` that `startMessage` returned.")] message_id: ID,
         #[graphql(desc = "The start position in the text, in bytes of UTF-8; 0 by default.")] after_offset: Option<i32>,
     ) -> Result<impl Stream<Item = Run<MessageChunk>> + use<>> {
         match &*caller(ctx)?.delivered()? {
@@ -86,8 +86,8 @@ impl Subscription {
     }
 
     /// The streaming messages of a project: the present list, then the list whenever one is started, finished or
-    /// discarded; an empty list if there are none. New text and stalls are not announced: `messageStream` delivers the
-    /// text, `ChatSession.streamingMessages` has the `state`.
+    /// discarded; an empty list if there are none. The list is not delivered for new text or when a message stalls:
+    /// `messageStream` delivers the text, `ChatSession.streamingMessages` has the `state`.
     async fn streaming_messages(
         &self,
         ctx: &Context<'_>,
@@ -99,9 +99,9 @@ impl Subscription {
         }
     }
 
-    /// The users who are present in a project: the present list, then the list whenever it changes. Other servers learn
-    /// of a change within a few seconds; servers on one SQLite file do not. Subscribers of this subscription are
-    /// present, too.
+    /// The users who are present in a project: the present list, then the list whenever it changes. Other servers deliver
+    /// a change within a few seconds. Servers on one SQLite file do not see each other's users. Subscribers of this
+    /// subscription are present, too.
     async fn presence(
         &self,
         ctx: &Context<'_>,

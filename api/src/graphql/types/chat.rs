@@ -118,7 +118,8 @@ impl ChatSession {
     async fn checkpoints(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after the checkpoint with this id.")] after: Option<ID>,
     ) -> Result<Vec<ChatMessage>> {
         or_empty(ctx, async {
@@ -167,11 +168,11 @@ impl Messages {
 }
 
 impl ChatSession {
-    /// A session by its id, and with it its messages, if they are selected.
+    /// A session by its id, together with its messages if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
         let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None));
         match messages {
-            // With the messages, the metadata would be read with each of them.
+            // If the session were read together with its messages, its metadata would be read with each message.
             Some(Ok((keep, page))) if !selected.field("metadata").exists() => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
                 caller.load_with(With { id, keep, page }, parent).await
@@ -295,7 +296,8 @@ impl ChatMessage {
     async fn changes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
     ) -> Result<Vec<Row<CodeChange>>> {
         or_empty(ctx, async {
@@ -322,7 +324,7 @@ impl ChatMessage {
     }
 }
 
-/// A row of `recent_chat_activity`.
+/// A message in the list of recent ones.
 pub struct ChatActivity(pub model::Message, pub Option<i32>);
 
 impl Plain for ChatActivity {

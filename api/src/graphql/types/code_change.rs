@@ -21,7 +21,7 @@ use crate::model::file::{self as model, ChangeFilter};
 use crate::model::ids::{FolderId, ReadId, Within};
 use crate::model::path::FilePath;
 
-/// One change of one file: the step that made a version.
+/// One change of one file, which created a version.
 pub struct CodeChange(pub model::FileSnapshot);
 
 impl Plain for CodeChange {
@@ -167,7 +167,7 @@ impl CodeChange {
     }
 }
 
-/// The version that a change is compared with; none for a file's first, and for one that comes back from its deletion.
+/// The version that a change is compared with; `None` for the first version, and for one that restores a deleted file.
 async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<model::FileSnapshot>> {
     if change.change_type == enums::ChangeType::Create {
         return Ok(None);
@@ -175,8 +175,8 @@ async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Optio
     caller(ctx)?.load(VersionNumber(Within { project: change.project_id, id: change.file_id }, change.follows)).await
 }
 
-/// How many lines a change added and removed. A version's own were counted when it was written; those of several saves are
-/// counted here, none where a content is damaged, as then.
+/// The number of lines that a change added and removed. The lines of a version were counted when it was written. Those
+/// of coalesced autosaves are counted here; 0 if a content is damaged, as for a version.
 pub(super) async fn stat(ctx: &Context<'_>, change: &model::FileSnapshot) -> Stat {
     if change.saves() == 1 {
         return Stat { additions: change.additions, deletions: change.deletions };
@@ -193,7 +193,7 @@ pub(super) async fn unified(ctx: &Context<'_>, change: &model::FileSnapshot) -> 
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
     let before = before(ctx, change).await?;
-    // Asked for together, they are read by one statement.
+    // Requested concurrently, both contents are read by one statement.
     let old_size = before.as_ref().map_or(0, |before| before.size_bytes);
     let (old, new) = futures::try_join!(
         bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash), old_size),
@@ -228,7 +228,7 @@ pub struct CodeChangeFilter {
     change_type: Option<ChangeType>,
 }
 
-/// Reads the id of something that a list is about, and passes on the revision as of which it is meant.
+/// Parses the id in a filter, and passes its revision, if any, to `at`.
 fn read_id<I: From<Uuid>>(id: Option<ID>, field: &str, at: &mut impl FnMut(Option<i32>)) -> Result<Option<I>> {
     let id = id.map(|id| ReadId::parse(&id, field)).transpose()?;
     at(id.as_ref().and_then(|id| id.at));

@@ -1,4 +1,4 @@
-//! Who is in a project, and who was asked.
+//! Collaborators and invitations.
 
 use async_graphql::{Context, ID, Object};
 
@@ -12,7 +12,7 @@ use crate::model::error::Result;
 use crate::model::ids::UserId;
 use crate::model::node_id::NodeId;
 
-/// Somebody's part in a project.
+/// A collaborator of a project, or an invited user.
 pub struct Collaborator(pub model::Collaborator);
 
 /// A user who is in a project or invited to it, with the role. The owner is not a collaborator.
@@ -92,8 +92,7 @@ impl EmailInvitation {
     }
 }
 
-/// An invitation that the caller has not answered (`acceptInvitation`, `declineInvitation`). Until they have accepted, this is
-/// all that they see of the project.
+/// An open invitation of the caller.
 pub struct Invitation(pub model::Invitation, pub UserId);
 
 impl Plain for Invitation {

@@ -20,7 +20,7 @@ use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::node_id::NodeId;
 
-/// One entry of a project's log. `kind` says which of the links is set.
+/// One entry of a project's log.
 pub struct ProjectEvent(pub Event);
 
 async fn changes(
@@ -36,7 +36,7 @@ async fn changes(
     let caller = caller(ctx)?;
     let rows = caller.load(ChangesMadeAt(event.project_id, event.revision)).await?.unwrap_or_default();
     if first.is_none() && after.is_none() {
-        // An event is delivered whole, however many files the write changed.
+        // Without arguments, an event has all of its changes, even if they exceed the limit on lists.
         return Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect());
     }
     let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
@@ -136,7 +136,7 @@ impl ProjectEvent {
     }
 }
 
-/// All files that one write changed.
+/// All changes of files in one write.
 pub struct CodeChangeSet(pub Event);
 
 /// All changes of files in one write.

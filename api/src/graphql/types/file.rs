@@ -27,8 +27,7 @@ use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 use crate::model::text::shown;
 
-/// The bytes with a hash; none for a folder or a deletion.
-/// The contents with a hash, of so many bytes.
+/// The bytes with a hash, of this size; `None` for a folder or a deletion, which have no hash.
 pub(super) async fn bytes(
     ctx: &Context<'_>,
     project: ProjectId,
@@ -37,7 +36,7 @@ pub(super) async fn bytes(
 ) -> Result<Option<Arc<Vec<u8>>>> {
     let Some(hash) = hash else { return Ok(None) };
     let caller = caller(ctx)?;
-    // Before it is read: a small database can hold very large contents.
+    // Count the size before reading: contents are compressed in the database, so a few small rows can be very large.
     caller.reader.load(usize::try_from(size).unwrap_or_default())?;
     let bytes = caller.load(Contents(project, hash)).await?.transpose()?;
     bytes.map(Some).ok_or_else(|| Error::Internal(format!("the contents {} are missing", hex::encode(hash))))
@@ -221,9 +220,8 @@ impl ProjectFile {
     async fn blame(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of ranges; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of ranges; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only ranges after this line, which is the `endLine` of the last range that was read.")]
         after: Option<i32>,
     ) -> Result<Vec<BlameRange>> {
@@ -290,7 +288,7 @@ impl Versions {
 }
 
 impl ProjectFile {
-    /// A file by its id, and with it its versions, if they are selected.
+    /// A file by its id, together with its versions if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
         match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
             Some(Ok((keep, page))) if keep.autosave_coalesce_seconds == 0 => {
@@ -338,7 +336,7 @@ impl BlameRange {
     }
 }
 
-/// One version of one file (`file_version_history`).
+/// One version of one file.
 pub struct FileSnapshot(pub model::FileSnapshot);
 
 impl Plain for FileSnapshot {
@@ -374,8 +372,8 @@ impl FileSnapshot {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Its number: the first of a file is 1, and each is by 1 higher than the one before. At a path where another file was, it goes on
-    /// above the numbers of that one.
+    /// Its number. Numbers start at 1 and grow by 1. A file that takes the path of another file continues above the
+    /// numbers of that file.
     async fn version(&self) -> i32 {
         self.0.number()
     }
@@ -485,8 +483,8 @@ pub(super) async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile
 pub struct FileDiff {
     /// The place of this entry in the list, to pass as `after`.
     cursor: String,
-    /// The path of the file at the later revision; for a deletion, at the earlier one. Two entries can have the same: what was
-    /// there is gone, and something else is there.
+    /// The path of the file at the later revision; for a deletion, at the earlier one. Two entries can have the same
+    /// path: one file left it, and another took it.
     path: String,
     /// The path of a renamed file at the earlier revision.
     old_path: Option<String>,
@@ -503,21 +501,21 @@ pub struct FileDiff {
 }
 
 impl FileDiff {
-    /// Whether an operation asks for what only the contents say.
+    /// Whether an operation selects fields that need the contents of files.
     pub(super) fn wants_contents(selected: Lookahead<'_>) -> bool {
         ["diff", "additions", "deletions"].iter().any(|field| selected.field(field).exists())
     }
 
-    /// The path in the cursor of an entry, which can be gone, or the path itself.
+    /// The path in the cursor of an entry, or in `after` itself. The entry need not exist any more.
     ///
     /// # Errors
-    /// `BadInput` if there is none.
+    /// `BadInput` if `after` contains no path.
     pub fn path_of(after: &str) -> Result<FilePath> {
         let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(after, |(_, path)| path);
         FilePath::parse(path, "after")
     }
 
-    /// The part of a list of differences that is asked for: what comes after a cursor, or after the entries of a path.
+    /// The requested part of a list of differences: the entries after a cursor, or after those of a path.
     pub(super) fn part(
         caller: &Caller,
         diffs: Vec<Self>,

@@ -68,20 +68,20 @@ pub enum Node {
     AgentConfigurationVersion(AgentConfigurationVersion),
     /// An entry of a project's log.
     ProjectEvent(ProjectEvent),
-    /// A user's part in a project.
+    /// A collaborator of a project.
     Collaborator(Collaborator),
     /// An invitation that the caller has not answered.
     Invitation(Invitation),
     /// An invitation to an e-mail address.
     EmailInvitation(EmailInvitation),
-    /// A user who listens to a project.
+    /// A user who subscribes to a project.
     Presence(Presence),
     /// A streaming message.
     StreamingMessage(StreamingMessage),
 }
 
-/// Loads what a row refers to and what must therefore be there, unless the caller has lost sight of the project since they
-/// read the row: by leaving it, or by being removed.
+/// Loads an object that a row refers to. It is missing only if the caller has left the project or was removed since the
+/// row was read.
 macro_rules! required {
     ($ctx:expr, $key:expr, $noun:literal) => {
         caller($ctx)?.load($key).await?.ok_or_else(|| Error::not_found($noun, "id"))
@@ -123,13 +123,13 @@ async fn optional_message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Op
     Ok(caller(ctx)?.load(id).await?.map(ChatMessage::from))
 }
 
-/// The revisions that a revision takes back.
+/// The revisions that a revision undoes.
 async fn undoes(ctx: &Context<'_>, project: ProjectId, revision: i32) -> Result<Vec<i32>> {
     let undos = caller(ctx)?.load(UndosOf(project)).await?;
     Ok(undos.map(|undos| undos.undoes(revision).to_vec()).unwrap_or_default())
 }
 
-/// The revision that has taken another back.
+/// The revision that undid another one.
 async fn undone_by(ctx: &Context<'_>, project: ProjectId, revision: i32) -> Result<Option<i32>> {
     let undos = caller(ctx)?.load(UndosOf(project)).await?;
     Ok(undos.and_then(|undos| undos.undone_by(revision)))

@@ -38,11 +38,11 @@ impl Presence {
 }
 
 impl Presence {
-    /// The users who listen to a project now; the first to come is first.
+    /// The users who subscribe to a project now, in order of arrival.
     pub async fn of(caller: &Caller, project: ProjectId) -> Result<Vec<Self>> {
         let presences = caller.load(PresencesOf(project)).await?.unwrap_or_default();
         let people = caller.live.present(project, &presences);
-        // A user who was removed just now is left out.
+        // Leaves out a user who was removed in the meantime.
         let known = try_join_all(people.iter().map(|person| caller.load(person.user_id))).await?;
         let found = people.into_iter().zip(known);
         Ok(found.filter_map(|(person, known)| known.map(|_| Self { project, person })).collect())

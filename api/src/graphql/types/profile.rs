@@ -13,7 +13,7 @@ use crate::model::ids::UserId;
 use crate::model::node_id::NodeId;
 use crate::model::profile::{Preferences, Profile};
 
-/// A user. Others see the name and the picture of those with whom they share a project.
+/// A user.
 pub struct User(pub Profile);
 
 /// A user. Others see the name and the picture of a user with whom they share a project.
@@ -118,7 +118,7 @@ impl UserPreferences {
 }
 
 impl UserPreferences {
-    /// The preferences of a user; none of anyone but the caller.
+    /// The preferences of the caller; `None` for all other users.
     pub async fn of_profile(caller: &Caller, profile: &Profile) -> Result<Option<Self>> {
         if caller.actor.user_id != profile.id {
             return Ok(None);

@@ -42,7 +42,7 @@ use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
 
-/// A voice agent in development: its configuration, its conversations and its files, with one history.
+/// A project, now or as of a revision.
 pub struct Project(pub model::Project);
 
 impl Plain for Project {
@@ -360,9 +360,8 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "The earlier revision: 0 to the project's newest.")] from: i32,
         #[graphql(desc = "The later revision; by default the newest.")] to: Option<i32>,
-        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
             String,
         >,
@@ -515,7 +514,8 @@ impl Project {
         active_only: Option<bool>,
         #[graphql(default_with = "Some(false)", desc = "Lists deleted configurations as well.")]
         include_deleted: Option<bool>,
-        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after the configuration with this id.")] after: Option<ID>,
     ) -> Result<Vec<AgentConfiguration>> {
         or_empty(ctx, async {
@@ -529,7 +529,7 @@ impl Project {
             let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
             let mut after = after;
             if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
-                // It is not in the list any more, and still has its place.
+                // The row is no longer in the list, but its position is still known.
                 let keep = AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
                 let all = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
                 let rest = all.iter().skip_while(|row| id(row) != last.as_str());
@@ -547,9 +547,9 @@ impl Project {
 }
 
 impl Project {
-    /// A project by its id, and with it the first of these lists that is selected of it.
+    /// A project by its id, together with the first of these lists that the operation selects.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
-        // With a list, these would be read with each of its rows.
+        // If the row were read together with a list, these large fields would be read with each row of the list.
         if ["config", "initialPrompt"].iter().any(|field| selected.field(field).exists()) {
             return caller.load(id).await;
         }
@@ -576,7 +576,7 @@ impl Project {
         caller.load(id).await
     }
 
-    /// Checks a revision to read at; without one it is the moment as of which the project is read, or now.
+    /// Checks a revision to read at. The default is the revision as of which the project is read, or now.
     fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
         match at {
             Some(at) if !(0..=self.newest()).contains(&at) => {

@@ -107,7 +107,7 @@ impl MomentInput {
     /// Finds the revision.
     ///
     /// # Errors
-    /// `BadInput` for a malformed id, `NotFound` where the project has no such moment.
+    /// `BadInput` for a malformed id, `NotFound` if the project has no such moment.
     pub async fn resolve(self, caller: &Caller, project: ProjectId) -> Result<AsOf> {
         let mut until = None;
         let (moment, noun, field) = match self {
@@ -133,10 +133,10 @@ impl MomentInput {
     }
 }
 
-/// Reads the paths that a caller chose.
+/// Parses the paths in an argument.
 ///
 /// # Errors
-/// `BadInput` naming the one that is no path.
+/// `BadInput` with the position of an invalid path.
 pub fn parse_paths(paths: Option<Vec<String>>) -> Result<Option<Vec<FilePath>>> {
     let parse = |(at, path): (usize, &String)| FilePath::parse(path, &format!("paths[{at}]"));
     paths.map(|paths| paths.iter().enumerate().map(parse).collect()).transpose()

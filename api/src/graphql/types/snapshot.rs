@@ -20,7 +20,7 @@ use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::snapshot as model;
 
-/// A name for a revision of a project: what one click goes back to (`restoreSnapshot`).
+/// A name for a revision of a project.
 pub struct ProjectSnapshot(pub model::ProjectSnapshot);
 
 impl Plain for ProjectSnapshot {
@@ -119,9 +119,8 @@ impl ProjectSnapshot {
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
             String,
         >,
@@ -176,9 +175,8 @@ impl RestorePreview {
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
             String,
         >,

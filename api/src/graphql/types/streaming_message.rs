@@ -14,7 +14,7 @@ use crate::model::ids::Within;
 use crate::model::node_id::NodeId;
 use crate::model::streaming_message::{self as model, MessageEnd};
 
-/// A message that is being written (`startMessage`). It is no part of the history before it is finished.
+/// A streaming message.
 pub struct StreamingMessage(pub model::StreamingMessage);
 
 /// A streaming message (`startMessage`). It enters the history with `finishMessage`.
@@ -89,7 +89,7 @@ impl StreamingMessage {
     }
 }
 
-/// A piece of a message's text.
+/// A part of a message's text.
 pub struct MessageChunk(pub model::MessageChunk);
 
 /// A part of a message's text, as delivered by `messageStream`. The parts in sequence are the text.

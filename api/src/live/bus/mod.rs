@@ -4,9 +4,7 @@
 //! A [`Bus`] transports them: PostgreSQL's NOTIFY, or NATS. A server sends a notification after its commit. Changes
 //! that are committed during a send are sent together afterwards.
 
-use sqlx::postgres::PgConnectOptions;
-
-use crate::storage::db::Db;
+use crate::storage::db::{Db, Hosts};
 
 pub mod nats;
 mod notification;
@@ -17,7 +15,7 @@ pub use self::notification::{Notification, PendingNotifications, Received};
 /// The transport of notifications between servers.
 pub enum Bus {
     /// `LISTEN` and `NOTIFY` of the database. Every server receives the notifications of every project.
-    Postgres(Box<PgConnectOptions>, Db),
+    Postgres(Hosts, Db),
     /// NATS. A server receives the notifications of the projects that have subscribers on it.
     Nats(nats::Servers),
 }
@@ -28,7 +26,7 @@ impl Bus {
     pub fn choose(db: &Db, notifies: bool, nats: Option<nats::Servers>) -> Option<Self> {
         match (nats, db.postgres()) {
             (Some(servers), _) => Some(Self::Nats(servers)),
-            (None, Some(options)) if notifies => Some(Self::Postgres(Box::new(options), db.clone())),
+            (None, Some(hosts)) if notifies => Some(Self::Postgres(hosts, db.clone())),
             (None, _) => None,
         }
     }
@@ -37,7 +35,7 @@ impl Bus {
 /// Sends the pending notifications, and passes received ones to `receive`. Runs until its task is dropped.
 pub async fn run(bus: &Bus, pending: &PendingNotifications, receive: impl Fn(Received)) {
     match bus {
-        Bus::Postgres(url, db) => postgres::run(url, db, pending, receive).await,
+        Bus::Postgres(hosts, db) => postgres::run(hosts, db, pending, receive).await,
         Bus::Nats(servers) => nats::run(servers, pending, receive).await,
     }
 }

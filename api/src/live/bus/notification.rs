@@ -1,4 +1,4 @@
-//! Notifications, as text and pending.
+//! Notifications between servers: their text, and those that are still to be sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,18 +1,19 @@
 //! Notifications by `LISTEN` and `NOTIFY`.
 //!
 //! A server notifies after its commit, not in the transaction (for example by a trigger). PostgreSQL commits
-//! transactions that use NOTIFY one at a time: sixteen concurrent writers would commit a quarter as many transactions
-//! per second.
+//! transactions that use NOTIFY one at a time: sixteen concurrent writers would commit at most a quarter as many
+//! transactions per second.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use super::notification::{Notification, PAUSE, PendingNotifications, Received, change_of, project_of, text_of};
-use crate::storage::db::Db;
+use crate::storage::db::{Db, Hosts};
 use crate::storage::event;
 
 const CHANNEL: &str = "antiphon";
@@ -24,13 +25,8 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 /// changes of many writes.
 const COLLECTION_TIME: Duration = Duration::from_millis(10);
 
-pub(super) async fn run(
-    options: &PgConnectOptions,
-    db: &Db,
-    pending: &PendingNotifications,
-    receive: impl Fn(Received),
-) {
-    tokio::join!(send(db, pending), listen(options, db, &pending.works, receive));
+pub(super) async fn run(hosts: &Hosts, db: &Db, pending: &PendingNotifications, receive: impl Fn(Received)) {
+    tokio::join!(send(db, pending), listen(hosts, db, &pending.works, receive));
 }
 
 async fn send(db: &Db, pending: &PendingNotifications) {
@@ -53,18 +49,20 @@ async fn notify(db: &Db, payloads: &[String]) -> anyhow::Result<()> {
     event::notify(db, CHANNEL, payloads).await.map_err(|error| anyhow!("{error:?}"))
 }
 
-async fn listen(options: &PgConnectOptions, db: &Db, works: &AtomicBool, receive: impl Fn(Received)) {
+async fn listen(hosts: &Hosts, db: &Db, works: &AtomicBool, receive: impl Fn(Received)) {
     loop {
         let listener = async {
+            // Find the primary, since the listener connects to one server.
+            let _ = hosts.connect().await?.close().await;
             // One connection, which is opened again if it is lost.
             let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-            let mut listener = PgListener::connect_with(&pool.connect_with(options.clone()).await?).await?;
+            let mut listener = PgListener::connect_with(&pool.connect_with(hosts.last().clone()).await?).await?;
             listener.ignore_pool_close_event(true);
             listener.listen(CHANNEL).await?;
             notify(db, &[String::new()]).await?;
             anyhow::Ok(listener)
         };
-        let error = match listener.await {
+        let error = match Box::pin(listener).await {
             Ok(listener) => {
                 tracing::debug!("listening for notifications of other servers");
                 // Notifications that were sent while there was no connection are lost.

@@ -11,11 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult};
 use serde_json::json;
 use sqlx::ConnectOptions;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -34,11 +32,12 @@ use super::sql::Sql;
 use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
-use session::{Opening, Session};
+use session::{Opening, Session, TransactionId};
 use writer::Writer;
 
 mod connection;
 mod file;
+mod hosts;
 mod literal;
 mod pool;
 mod session;
@@ -46,6 +45,7 @@ mod transaction;
 mod writer;
 
 pub use file::check_log;
+pub use hosts::{Hosts, shown};
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
 pub use writer::beside;
@@ -123,10 +123,9 @@ impl Db {
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, writer)
         } else {
-            let options = postgres_options(url).map_err(unusable)?;
             let settings = postgres_settings(limits, schema);
-            let options = Box::new(options.disable_statement_logging());
-            let connector = Connector::new(Place::Postgres { options, settings }, limits);
+            let connector =
+                Connector::new(Place::Postgres { hosts: Hosts::parse(url).map_err(unusable)?, settings }, limits);
             (pool::open(connector, size).await?, None)
         };
         Ok(Self {
@@ -140,8 +139,11 @@ impl Db {
         })
     }
 
-    /// The connection that migrations run on.
+    /// The connection that migrations run on: of several servers, the one that the pool uses.
     pub fn migrations(&self) -> &DatabaseConnection {
+        if let Some(hosts) = self.pool.manager().hosts() {
+            self.migrations.get_postgres_connection_pool().set_connect_options(hosts.last().clone());
+        }
         &self.migrations
     }
 
@@ -188,9 +190,9 @@ impl Db {
         self.url.starts_with("sqlite:")
     }
 
-    /// The connection options, if this is PostgreSQL.
-    pub fn postgres(&self) -> Option<PgConnectOptions> {
-        if self.is_sqlite() { None } else { postgres_options(&self.url).ok() }
+    /// The servers, if this is PostgreSQL.
+    pub fn postgres(&self) -> Option<Hosts> {
+        self.pool.manager().hosts().cloned()
     }
 
     /// The same database with these authorization layers.
@@ -299,14 +301,14 @@ impl Db {
             // The wait for a row is part of the whole wait.
             let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
             let opening = Opening::Write(format!(
-                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}{first}",
+                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at{first}",
                 self.speak_for(Some(actor))
             ));
             let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
             let (session, rows) = self.metrics.waiting("write", opened).await?;
             let mut rows = rows.into_iter();
-            let xid = rows.next().map(|row| row.try_get("", "xid").map_err(fail)).transpose()?.flatten();
-            return Ok((Tx { xid, ..self.tx(session, actor) }, rows.collect()));
+            let id = rows.next().map(|row| TransactionId::of(&row).map_err(fail)).transpose()?.flatten();
+            return Ok((Tx { id, ..self.tx(session, actor) }, rows.collect()));
         };
         let turn = self.metrics.waiting("write", Box::pin(writer.turn(size, deadline))).await?;
         let tx = self.tx(Session::of_turn(turn, &self.metrics), actor);
@@ -338,7 +340,7 @@ impl Db {
     fn tx(&self, session: Session, actor: &Actor) -> Tx {
         Tx {
             session,
-            xid: None,
+            id: None,
             actor: actor.clone(),
             locks: self.locks,
             metrics: self.metrics.clone(),
@@ -397,6 +399,9 @@ const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// The id by which the outcome is read if the connection is lost during the commit. A standby has none.
 const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
 
+/// When PostgreSQL last recovered from a crash: recovery discards the statistics. Another server has another time.
+const RECOVERED_AT: &str = "extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text";
+
 /// Settings of each PostgreSQL session, whatever the defaults of the server, the database or the login are.
 fn postgres_settings(limits: &DatabaseLimits, schema: Option<&str>) -> String {
     // One plan per statement for all values, since an index serves every page here. Planning costs more than execution,
@@ -421,43 +426,6 @@ pub fn set_schema(schema: &str) -> String {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
-}
-
-/// The options of a PostgreSQL URL. A user without a host is accepted, as in libpq.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn postgres_options(url: &str) -> sqlx::Result<PgConnectOptions> {
-    let parsed = match without_host(url) {
-        None => url.parse::<PgConnectOptions>()?,
-        Some((scheme, user, rest)) => {
-            // The parser does not accept a user without a host; without both it uses the local socket.
-            let placed = if rest.starts_with(':') { "localhost" } else { "" };
-            let options: PgConnectOptions = format!("{scheme}://{placed}{rest}").parse()?;
-            let (user, password) = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
-            let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-            let options = if user.is_empty() { options } else { options.username(&decoded(user)) };
-            password.map_or(options.clone(), |password| options.password(&decoded(password)))
-        }
-    };
-    // In a URL an IPv6 address is in brackets, which are not part of the address.
-    let address = parsed.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
-    let parsed = match address {
-        Some(address) => parsed.host(&address),
-        None => parsed,
-    };
-    // The default since version 12, and a start-up parameter that pgbouncer refuses.
-    Ok(parsed.extra_float_digits(None))
-}
-
-/// The scheme, the user and the rest of a URL that has a user and no host.
-fn without_host(url: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at(end);
-    let (user, host) = authority.rsplit_once('@')?;
-    let port = url.get(url.len() - rest.len() - host.len()..)?;
-    (host.is_empty() || host.starts_with(':')).then_some((scheme, user, port))
 }
 
 /// Options for opening a SQLite file to write.
@@ -503,8 +471,8 @@ async fn migrations(url: &str, schema: Option<&str>) -> Result<DatabaseConnectio
         }
         options.map_sqlx_sqlite_opts(move |_| kept.clone());
     } else {
-        let kept = postgres_options(url).map_err(unusable)?.disable_statement_logging();
-        options.map_sqlx_postgres_opts(move |_| kept.clone());
+        let hosts = Hosts::parse(url).map_err(unusable)?;
+        options.map_sqlx_postgres_opts(move |_| hosts.last().clone());
         if let Some(schema) = schema {
             options.set_schema_search_path(quoted(schema));
         }

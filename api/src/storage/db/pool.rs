@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::select;
@@ -18,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::Connection;
 use super::file::OpenFile;
+use super::hosts::Hosts;
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::{fail_of, is_connection_limit};
@@ -52,7 +52,7 @@ pub(super) type Pool = managed::Pool<Connector>;
 /// The database to connect to.
 pub(super) enum Place {
     Postgres {
-        options: Box<PgConnectOptions>,
+        hosts: Hosts,
         /// Statements that are run first on each connection.
         settings: String,
     },
@@ -99,6 +99,14 @@ impl Connector {
     /// Why no connection can be opened, if the last attempt failed.
     pub(super) fn outage(&self) -> Option<String> {
         self.outage.lock().clone()
+    }
+
+    /// The servers, if this is PostgreSQL.
+    pub(super) fn hosts(&self) -> Option<&Hosts> {
+        match &self.place {
+            Place::Postgres { hosts, .. } => Some(hosts),
+            Place::Sqlite { .. } => None,
+        }
     }
 
     /// Notifies a waiter that a connection was returned.
@@ -165,9 +173,9 @@ impl Connector {
 
     async fn try_connect(&self) -> sqlx::Result<Connection> {
         match &self.place {
-            Place::Postgres { options, settings } => {
+            Place::Postgres { hosts, settings } => {
                 let connect = async {
-                    let mut connection = Connection::Postgres(options.connect().await?);
+                    let mut connection = Connection::Postgres(hosts.connect().await?);
                     connection.run(settings.as_str()).await?;
                     Ok(connection)
                 };

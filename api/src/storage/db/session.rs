@@ -41,6 +41,30 @@ impl Opening {
     }
 }
 
+/// The id of a transaction on PostgreSQL.
+pub(super) struct TransactionId {
+    xid: String,
+    /// When the server last recovered from a crash, in seconds since 1970. After a crash or a failover the same id can be
+    /// assigned again, to another transaction.
+    recovered_at: String,
+}
+
+impl TransactionId {
+    /// Reads the columns `xid` and `recovered_at`.
+    pub(super) fn of(row: &QueryResult) -> DbResult<Option<Self>> {
+        let (xid, recovered_at): (Option<String>, Option<String>) =
+            (row.try_get("", "xid")?, row.try_get("", "recovered_at")?);
+        Ok(xid.zip(recovered_at).map(|(xid, recovered_at)| Self { xid, recovered_at }))
+    }
+}
+
+/// How a commit without an error ended.
+pub(super) enum Outcome {
+    Committed,
+    /// The connection was lost, and PostgreSQL does not know the transaction any more.
+    Unknown,
+}
+
 /// A transaction on its own connection.
 pub(super) struct Session {
     held: Mutex<Held>,
@@ -110,11 +134,11 @@ impl Session {
         held.ended(started, result, &self.metrics)
     }
 
-    /// Commits. `xid` is the transaction's id on PostgreSQL.
+    /// Commits. `id` is the transaction's id on PostgreSQL.
     ///
     /// # Errors
-    /// `Internal` if nothing was written, or if the outcome is unknown.
-    pub(super) async fn commit(self, xid: Option<&str>) -> Result<()> {
+    /// `Internal` if nothing was written.
+    pub(super) async fn commit(self, id: Option<&TransactionId>) -> Result<Outcome> {
         let mut held = self.held.into_inner();
         if held.state != State::Ready {
             // PostgreSQL would answer the COMMIT with a ROLLBACK, without an error.
@@ -122,17 +146,19 @@ impl Session {
         }
         held.state = State::Busy;
         if let Lease::Turn(_) = held.lease {
-            let Lease::Turn(turn) = std::mem::replace(&mut held.lease, Lease::Closed) else { return Ok(()) };
-            return turn.commit().await;
+            let Lease::Turn(turn) = std::mem::replace(&mut held.lease, Lease::Closed) else {
+                return Err(Error::internal("database: the transaction has no turn"));
+            };
+            return turn.commit().await.map(|()| Outcome::Committed);
         }
         match held.connection().map_err(fail)?.run("COMMIT").await {
             Ok(_) => {
                 held.state = State::Ended;
-                Ok(())
+                Ok(Outcome::Committed)
             }
             Err(error) if breaks(&error) => {
                 tracing::warn!(%error, "a connection was lost during a commit; asking for its outcome");
-                Box::pin(held.learn_outcome(xid)).await
+                Box::pin(held.learn_outcome(id)).await
             }
             Err(error) => {
                 held.close();
@@ -243,35 +269,57 @@ impl Held {
         Ok(())
     }
 
-    /// Finds out on a new connection whether a transaction was committed when its connection was lost.
-    async fn learn_outcome(&mut self, xid: Option<&str>) -> Result<()> {
-        let unknown = "database: the connection was lost during a commit, and whether that was done is not known";
-        let Some(xid) = xid else { return Err(Error::internal(unknown)) };
-        let ask = format!("SELECT pg_xact_status({}::xid8) AS status", super::literal::text(xid));
+    /// Finds out on a new connection whether a transaction was committed when its connection was lost. Waits for a
+    /// database that restarts.
+    async fn learn_outcome(&mut self, id: Option<&TransactionId>) -> Result<Outcome> {
+        let Some(TransactionId { xid, recovered_at }) = id else { return Ok(Outcome::Unknown) };
+        let xid = super::literal::text(xid);
+        let ask = format!("SELECT pg_xact_status({xid}::xid8) AS status, {} AS recovered_at", super::RECOVERED_AT);
         let deadline = Instant::now() + OUTCOME_TIME;
-        Box::pin(self.replace()).await?;
+        let mut is_lost = true;
         while Instant::now() < deadline {
+            if is_lost && Box::pin(self.replace()).await.is_err() {
+                sleep(ASK_AGAIN).await;
+                continue;
+            }
             let asked = self.connection().map_err(fail)?.run(ask.as_str()).await;
-            let status =
-                asked.map(|rows| rows.first().and_then(|row| row.try_get::<Option<String>>("", "status").ok()?));
+            is_lost = asked.is_err();
+            let status = asked.map(|rows| {
+                let text = |column| rows.first().and_then(|row| row.try_get::<Option<String>>("", column).ok()?);
+                (text("status"), text("recovered_at").as_ref() == Some(recovered_at))
+            });
             match status {
-                Ok(Some(status)) if status == "committed" => {
+                Ok((Some(status), true)) if status == "committed" => {
                     self.state = State::Ended;
-                    return Ok(());
+                    return Ok(Outcome::Committed);
                 }
-                Ok(Some(status)) if status == "aborted" => {
+                // This can be another transaction with the same id.
+                Ok((Some(status), false)) if status == "committed" => break,
+                Ok((Some(status), _)) if status == "aborted" => {
                     self.state = State::Ended;
-                    return Err(Error::internal("database: the connection was lost before the commit"));
+                    return Err(Error::Unavailable("database: the connection was lost before the commit".to_owned()));
                 }
                 // In progress: its server process has not noticed the loss yet.
-                Ok(Some(_)) => sleep(ASK_AGAIN).await,
-                Ok(None) => break,
-                Err(_) => Box::pin(self.replace()).await?,
+                Ok((Some(_), _)) => sleep(ASK_AGAIN).await,
+                Ok((None, _)) => break,
+                // The promoted standby has never seen the transaction.
+                Err(error) if is_in_the_future(&error) => {
+                    self.close();
+                    return Err(Error::Unavailable(
+                        "database: the write was lost with the server that failed".to_owned(),
+                    ));
+                }
+                Err(_) => {}
             }
         }
         self.close();
-        Err(Error::internal(unknown))
+        Ok(Outcome::Unknown)
     }
+}
+
+/// Whether PostgreSQL has not assigned a transaction's id yet (invalid_parameter_value).
+fn is_in_the_future(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "22023"))
 }
 
 impl Drop for Held {

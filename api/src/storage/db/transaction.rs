@@ -10,11 +10,11 @@ use sea_orm::{ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResu
 
 use super::connection::DbResult;
 use super::fail;
-use super::session::Session;
+use super::session::{Outcome, Session, TransactionId};
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
 use crate::storage::content_cache::ContentCache;
@@ -39,7 +39,7 @@ impl From<Me> for Value {
 pub struct Tx {
     pub(super) session: Session,
     /// Its id on PostgreSQL, for writes.
-    pub(super) xid: Option<String>,
+    pub(super) id: Option<TransactionId>,
     pub(in crate::storage) actor: Actor,
     pub(super) locks: Locks,
     pub(in crate::storage) metrics: Arc<Metrics>,
@@ -89,9 +89,21 @@ impl Tx {
     /// Commits.
     ///
     /// # Errors
-    /// Nothing was written, unless the error states that the outcome is unknown.
+    /// `MayBeStored` if the outcome is unknown; for other errors nothing was written.
     pub async fn commit(self) -> Result<()> {
-        self.session.commit(self.xid.as_deref()).await
+        self.commit_proven(async { false }).await
+    }
+
+    /// Commits. If the outcome is unknown, `is_written` finds out whether the rows are there.
+    ///
+    /// # Errors
+    /// As [`Tx::commit`].
+    pub async fn commit_proven(self, is_written: impl Future<Output = bool> + Send) -> Result<()> {
+        match self.session.commit(self.id.as_ref()).await? {
+            Outcome::Committed => Ok(()),
+            Outcome::Unknown if is_written.await => Ok(()),
+            Outcome::Unknown => Err(Error::MayBeStored),
+        }
     }
 
     /// Rolls back. Nothing was written even if this fails.
