@@ -1,4 +1,4 @@
-//! The whole schema of the first release, from the files in `sql`, which never change. Later migrations are files of their
+//! The whole schema of the first release. The files in `sql` are its present state; later migrations change it in files of their
 //! own.
 
 use sea_orm_migration::prelude::*;

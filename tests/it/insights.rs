@@ -619,3 +619,147 @@ tests::behind_each_lock! {
         assert_eq!(of_viewer(&eve, &range).await["totals"]["revisions"], 0);
     }
 }
+
+tests::on_both! {
+    async fn insights_are_downloaded_as_csv(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "=cmd|' /C calc'!A0").await;
+        project.create_file("@SUM(1+9).py", "1\n").await;
+        let range = Range { bucket: "DAY", zone: Tz::Asia__Kathmandu, ..now() };
+        let path = |id: &str, parameters: &str| format!("/projects/{id}/insights.csv?{parameters}");
+        let times = format!("from={}&to={}", rfc3339(range.from), rfc3339(range.to));
+        let parameters = format!("{times}&bucket=DAY&timeZone=Asia/Kathmandu");
+        let send = async |client: &Client, method: &str, path: &str| {
+            let token = client.token().map(|token| format!("Bearer {token}"));
+            let headers: Vec<_> = token.iter().map(|token| ("authorization", token.as_str())).collect();
+            client.send(method, path, &headers, Vec::new()).await.unwrap()
+        };
+        let get = async |client: &Client, path: &str| send(client, "GET", path).await;
+
+        // The lines are the buckets of the API.
+        let found = get(&ada, &path(&project.id, &parameters)).await;
+        assert_eq!((found.status, found.header("content-type")), (200, "text/csv; charset=utf-8; header=present"));
+        assert_eq!(found.header("content-disposition"), "attachment; filename=\"insights.csv\"");
+        let body = String::from_utf8(found.body.to_vec()).unwrap();
+        let lines: Vec<Vec<&str>> = body.strip_suffix("\r\n").unwrap().split("\r\n").map(|line| line.split(',').collect()).collect();
+        let columns: Vec<&str> = ["start", "end"].into_iter().chain(TOTALS.split_whitespace()).collect();
+        assert_eq!(lines[0], columns);
+        let buckets = of_project(&project, &range).await["buckets"].take();
+        assert_eq!(buckets.as_array().unwrap().len(), lines.len() - 1);
+        for (bucket, line) in buckets.as_array().unwrap().iter().zip(&lines[1..]) {
+            for (column, cell) in columns.iter().zip(line) {
+                let value = if bucket[column].is_null() { &bucket["totals"][column] } else { &bucket[column] };
+                let shown = value.as_str().map_or_else(|| value.to_string().replace("null", ""), str::to_owned);
+                assert_eq!(*cell, shown, "{column}");
+                assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+            }
+        }
+        assert_eq!(lines[1..].iter().map(|line| line[2].parse::<i64>().unwrap()).sum::<i64>(), 2);
+        // Parameters that are left out have the defaults of the API; a project as of a revision has its id.
+        let found = get(&ada, &path(&format!("{}%401", project.id), &times)).await;
+        let body = String::from_utf8(found.body.to_vec()).unwrap();
+        assert_eq!(body.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse::<i64>().unwrap()).sum::<i64>(), 1);
+
+        // Errors are those of the API.
+        let sue = server.user("sue@example.com");
+        let unknown = "0198f3a0-0000-7000-8000-000000000001";
+        for (client, id, parameters, status, code, field) in [
+            (&server.anonymous(), project.id.as_str(), parameters.as_str(), 401, "UNAUTHENTICATED", None),
+            (&ada.with_token(Some("nonsense".to_owned())), &project.id, &parameters, 401, "UNAUTHENTICATED", None),
+            (&sue, &project.id, &parameters, 404, "NOT_FOUND", None),
+            (&ada, unknown, &parameters, 404, "NOT_FOUND", None),
+            (&ada, "nonsense", &parameters, 400, "BAD_USER_INPUT", Some("id")),
+            (&ada, &project.id, "", 400, "BAD_USER_INPUT", None),
+            (&ada, &project.id, "from=2026-01-01T00:00:00Z", 400, "BAD_USER_INPUT", None),
+            (&ada, &project.id, "from=yesterday&to=today", 400, "BAD_USER_INPUT", Some("from")),
+            (&ada, &project.id, &format!("{times}&bucket=day"), 400, "BAD_USER_INPUT", Some("bucket")),
+            (&ada, &project.id, &format!("{times}&timeZone=Mars"), 400, "BAD_USER_INPUT", Some("timeZone")),
+            (&ada, &project.id, &format!("{times}&timezone=UTC"), 400, "BAD_USER_INPUT", None),
+            (&ada, &project.id, &format!("{times}&{times}"), 400, "BAD_USER_INPUT", None),
+            (&ada, &project.id, "from=2023-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", 400, "BAD_USER_INPUT", Some("bucket")),
+        ] {
+            let refused = get(client, &path(id, parameters)).await;
+            let errors = refused.graphql().unwrap().errors;
+            let extensions = &errors[0]["extensions"];
+            assert_eq!((refused.status, &extensions["code"]), (status, &json!(code)), "{id} {parameters} {errors:?}");
+            if let Some(field) = field {
+                assert_eq!(extensions["field"], field, "{id} {parameters} {errors:?}");
+            }
+        }
+        let refused = send(&ada, "POST", &path(&project.id, &parameters)).await;
+        assert_eq!(refused.status, 405);
+    }
+}
+
+/// Days of a year.
+const YEAR: i64 = 365;
+/// Revisions of a history that is written by SQL.
+const EVENTS: i64 = 20_000;
+
+/// Adds revisions to a project of revision 2, spread over a year, by SQL: messages and changes of 200 files in turn.
+async fn fill(database: &Database, project: &str, session: &str) {
+    let (id, session) = (database.uuid(project), database.uuid(session));
+    let (series, time, new_id, nth_file) = match database.kind() {
+        Kind::Sqlite => (
+            format!("WITH RECURSIVE n (n) AS (SELECT 3 UNION ALL SELECT n + 1 FROM n WHERE n < {EVENTS})"),
+            format!(
+                "strftime('%Y-%m-%d %H:%M:%S', 1735689600 + n * {YEAR} * 86400 / {EVENTS}, 'unixepoch') || '.000000+00:00'"
+            ),
+            "randomblob(16)",
+            "unhex(printf('%032x', 1000 + n % 200))",
+        ),
+        Kind::Postgres => (
+            format!("WITH n AS (SELECT n FROM generate_series(3, {EVENTS}) AS n)"),
+            format!("to_timestamp(1735689600 + n::bigint * {YEAR} * 86400 / {EVENTS})"),
+            "gen_random_uuid()",
+            "lpad(to_hex(1000 + n % 200), 32, '0')::uuid",
+        ),
+    };
+    let sql = format!(
+        "CREATE TABLE plan AS {series} SELECT n, {time} AS at, {new_id} AS message, {nth_file} AS file FROM n;
+         INSERT INTO chat_messages (id, project_id, session_id, user_id, revision, role, content, timestamp, is_checkpoint, context_data, metadata)
+         SELECT message, {id}, {session}, (SELECT user_id FROM projects WHERE id = {id}), n,
+         CASE n % 4 WHEN 0 THEN 'user' ELSE 'assistant' END, 'Hello', at, false, '{{}}', '{{}}' FROM plan WHERE n % 2 = 0;
+         INSERT INTO project_files (id, project_id, file_path, file_name, file_type, size_bytes, version, is_deleted, created_at, updated_at)
+         SELECT file, {id}, 'f' || min(n), 'f', 'file', 0, count(*), false, min(at), max(at) FROM plan WHERE n % 2 = 1 GROUP BY file;
+         INSERT INTO file_snapshots (id, project_id, file_id, revision, superseded_revision, version, additions, deletions, change_type, path)
+         SELECT message, {id}, file, n, n + 1, n, 3, 1, 'update', 'f' FROM plan WHERE n % 2 = 1;
+         INSERT INTO project_events (project_id, revision, kind, actor_id, session_id, message_id, created_at)
+         SELECT {id}, n, CASE n % 2 WHEN 0 THEN 'MESSAGE_ADDED' ELSE 'FILES_CHANGED' END, (SELECT user_id FROM projects WHERE id = {id}),
+         {session}, CASE n % 2 WHEN 0 THEN message END, at FROM plan;
+         UPDATE projects SET revision = {EVENTS}, last_activity_at = (SELECT max(at) FROM plan) WHERE id = {id};
+         DROP TABLE plan"
+    );
+    database.execute(&sql).await;
+}
+
+tests::on_both! {
+    async fn insights_do_not_read_the_history(server: Server) {
+        let ada = server.user("ada@example.com");
+        let small = Project::create(&ada, "Small").await;
+        let large = Project::create(&ada, "Large").await;
+        let session = large.start_session().await;
+        fill(server.database(), &large.id, &session).await;
+        let from: DateTime<Utc> = "2025-01-01T00:00:00Z".parse().unwrap();
+        let range = Range { from, to: from + TimeDelta::days(YEAR), bucket: "DAY", zone: Tz::Asia__Kathmandu };
+        let read = of_project(&large, &range).await;
+        assert_eq!(read["totals"]["revisions"], EVENTS - 3);
+        assert_eq!((&read["totals"]["activeFiles"], &read["totals"]["linesAdded"]), (&json!(100), &json!(3 * (EVENTS / 2 - 1))));
+        stored(server.database(), u64::try_from(EVENTS / 256).unwrap()).await;
+
+        // The answers need the same number of statements, …
+        let mut statements = Vec::new();
+        for project in [&small, &large] {
+            of_project(project, &range).await;
+            let before = server.statements();
+            of_project(project, &range).await;
+            statements.push(server.statements() - before);
+        }
+        assert!(statements[1] <= statements[0] + 3 && statements[1] <= 9, "{statements:?}");
+        // … and are the same without the log of the time in between.
+        let id = server.database().uuid(&large.id);
+        let removed = format!("DELETE FROM project_events WHERE project_id = {id} AND revision BETWEEN 257 AND {}", EVENTS - 512);
+        assert_eq!(server.database().execute(&removed).await, u64::try_from(EVENTS - 512 - 256).unwrap());
+        assert_eq!(of_project(&large, &range).await, read);
+    }
+}

@@ -57,7 +57,7 @@ pub(super) async fn respond(
 }
 
 /// Runs the operations of one request in order, so that each sees the writes of the previous one.
-async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: String) -> Vec<Outcome> {
+pub(super) async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: String) -> Vec<Outcome> {
     let run = async {
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in requests {
