@@ -79,6 +79,7 @@ impl App {
     /// Why the server does not start, and what to do; the text contains no secrets.
     pub async fn start(settings: Settings, serve: Serve) -> anyhow::Result<Self> {
         let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
+        let replicas = target.replicas(&settings)?;
         // Before anything is written, find the mistakes that are cheap to find.
         let source = secret_source(&settings, &target)?;
         let nats = settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose()));
@@ -93,6 +94,7 @@ impl App {
         let db = target.connect(&settings).await?.behind(serve.locks);
         check_login(&db, serve.locks).await?;
         prepare(&db, &serve).await?;
+        let db = db.with_replicas(&replicas, settings.store.database_schema.as_deref(), &settings.database);
         let (shutdown, draining, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let trusted = fetch_keys(key_sets, &shutdown, &tasks).await;
         let key_sets: Vec<_> = trusted.iter().map(|trusted| trusted.jwks.clone()).collect();
@@ -100,7 +102,7 @@ impl App {
         let sign_in_link = sign_in_link(&source, &verifier, bound.address())?;
 
         let bus = Bus::choose(&db, settings.live.notify, nats);
-        let channels = Channels::default();
+        let channels = channels(&db, bus.is_some());
         let published = channels.clone();
         let services = Services::new(db.clone(), settings.limits.clone(), &settings.database)
             .publishing_to(move |project, change| published.publish(project, change));
@@ -278,6 +280,17 @@ fn sign_in_link(
     let (name, hours) = DEV_USER;
     let token = verifier.issue(DEV_EMAIL, Some(name), hours).map_err(for_operator)?;
     Ok(Some(format!("http://{}/#token={token}", reachable(address))))
+}
+
+/// The channels of a server. With a bus, servers announce their commits, for reads from replicas.
+fn channels(db: &Db, has_bus: bool) -> Channels {
+    let channels = Channels::new(db.positions().cloned());
+    if has_bus {
+        let announcing = channels.clone();
+        let announce = move |user, position| announcing.pending().announce(user, position);
+        db.announce(channels.pending().works().clone(), announce);
+    }
+    channels
 }
 
 /// Checks whether the database is read-only, for `/readyz`.

@@ -20,7 +20,7 @@ pub mod observability;
 pub mod secret;
 
 use self::auth::{Auth, Signing};
-use self::database::Store;
+use self::database::{Replicas, Store};
 use self::listen::Listen;
 use self::live::Live;
 pub use self::observability::LogFormat;
@@ -77,6 +77,11 @@ pub enum Command {
     Import(Import),
     /// Export a project's files or history.
     Export(Export),
+    /// Show what a server does.
+    Top {
+        /// Whether to print one page and end.
+        once: bool,
+    },
     /// Check the integrity of projects.
     Verify {
         /// Id of the only project to check.
@@ -189,6 +194,19 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
+    /// Show what a server does now: rates, connections, the slowest operations, and the projects in use
+    ///
+    /// Reads the server's metrics at --metrics-listen and the database. On PostgreSQL, the projects are shown only to the
+    /// owner's login.
+    Top {
+        /// Print one page and end, instead of a page every two seconds
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        observability: Observability,
+    },
     /// Check the integrity of one or all projects, and report problems; exits with 1 if there is one
     Verify {
         /// Id of the project
@@ -275,6 +293,7 @@ impl From<Named> for Command {
             Named::Man { command } => Self::Man { command },
             Named::Import { import, .. } => Self::Import(import),
             Named::Export { export, .. } => Self::Export(export),
+            Named::Top { once, .. } => Self::Top { once },
             Named::Verify { project, .. } => Self::Verify { project },
             Named::Backup { backup, .. } => Self::Backup(backup),
             Named::Restore { restore, .. } => Self::Restore(restore),
@@ -449,6 +468,9 @@ pub struct Settings {
     /// The database.
     #[command(flatten)]
     pub store: Store,
+    /// Replicas of the database.
+    #[command(flatten)]
+    pub replicas: Replicas,
     /// Limits on connections to the database.
     #[command(flatten, next_help_heading = "Database")]
     pub database: DatabaseLimits,

@@ -27,6 +27,9 @@ pub(crate) enum DatabaseUrl {
     Postgres(Hosts),
 }
 
+/// The beginning of an error about a URL.
+const UNUSABLE: &str = "--database-url (DATABASE_URL) is not usable";
+
 /// The parameters that are read. The driver ignores any other, and logs its value, which can be a password.
 const PARAMETERS: &[&str] = &[
     "sslmode",
@@ -73,7 +76,7 @@ fn check_parameters(rest: &str) -> Result<(), String> {
 impl DatabaseUrl {
     /// Parses the URL. Errors never contain it, since it can contain a password.
     pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
-        let unusable = "--database-url (DATABASE_URL) is not usable";
+        let unusable = UNUSABLE;
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{unusable}: {error}"))?;
             let file = options.get_filename();
@@ -98,6 +101,21 @@ impl DatabaseUrl {
         } else {
             bail!("{unusable}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
         }
+    }
+
+    /// Parses the URLs of the replicas of this database.
+    pub(crate) fn replicas(&self, settings: &Settings) -> anyhow::Result<Vec<Hosts>> {
+        let unusable = "--database-replica-urls (DATABASE_REPLICA_URLS) is not usable";
+        let Some(urls) = &settings.replicas.database_replica_urls else { return Ok(Vec::new()) };
+        ensure!(matches!(self, Self::Postgres(_)), "{unusable}: only PostgreSQL has replicas");
+        let urls = Hosts::split_list(urls.expose());
+        urls.iter()
+            .map(|url| match Self::parse(url) {
+                Ok(Self::Postgres(hosts)) => Ok(hosts),
+                Ok(Self::Sqlite(_)) => Err(anyhow!("{unusable}: only PostgreSQL has replicas")),
+                Err(error) => Err(anyhow!("{}", format!("{error:#}").replace(UNUSABLE, unusable))),
+            })
+            .collect()
     }
 
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {

@@ -71,6 +71,16 @@ struct QueueLabels {
     lane: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PlaceLabels {
+    place: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReplicaLabels {
+    replica: String,
+}
+
 type Durations<S> = Family<S, Histogram, fn() -> Histogram>;
 
 /// The metrics of a server.
@@ -90,6 +100,9 @@ pub struct Metrics {
     pool: Family<PoolLabels, Gauge>,
     pool_waiting: Family<AccessLabels, Gauge>,
     pool_waits: Durations<AccessLabels>,
+    reads: Family<PlaceLabels, Counter>,
+    replica_lag: Family<ReplicaLabels, Gauge<f64, AtomicU64>>,
+    replica_is_usable: Family<ReplicaLabels, Gauge>,
     turns_waiting: Family<QueueLabels, Gauge>,
     turn_waits: Durations<QueueLabels>,
     /// CPU-intensive tasks waiting for a processor.
@@ -130,6 +143,9 @@ impl Default for Metrics {
             pool: Family::default(),
             pool_waiting: Family::default(),
             pool_waits: Family::new_with_constructor(durations),
+            reads: Family::default(),
+            replica_lag: Family::default(),
+            replica_is_usable: Family::default(),
             turns_waiting: Family::default(),
             turn_waits: Family::new_with_constructor(durations),
             heavy_waiting: Gauge::default(),
@@ -198,6 +214,18 @@ impl Metrics {
             Unit::Seconds,
             self.pool_waits.clone(),
         );
+        r.register(
+            "reads",
+            "Transactions that read, by the server that answered: the primary or a replica",
+            self.reads.clone(),
+        );
+        r.register_with_unit(
+            "replica_lag",
+            "Time since the last moment as of which a replica had every known write",
+            Unit::Seconds,
+            self.replica_lag.clone(),
+        );
+        r.register("replica_usable", "Whether a replica can be read: 1 or 0", self.replica_is_usable.clone());
     }
 
     fn register_queues(&self, r: &mut Registry) {
@@ -328,6 +356,21 @@ impl Metrics {
         let idle = i64::try_from(idle).unwrap_or(i64::MAX);
         self.pool.get_or_create(&PoolLabels { pool, state: "idle" }).set(idle);
         self.pool.get_or_create(&PoolLabels { pool, state: "used" }).set((i64::from(size) - idle).max(0));
+    }
+
+    /// Counts a transaction that reads.
+    pub fn read(&self, place: &'static str) {
+        self.reads.get_or_create(&PlaceLabels { place }).inc();
+    }
+
+    /// Sets how far a replica is behind; `None` if it is not connected.
+    pub fn replica(&self, name: &str, lag: Option<Duration>) {
+        let of = ReplicaLabels { replica: name.to_owned() };
+        self.replica_is_usable.get_or_create(&of).set(lag.is_some().into());
+        match lag {
+            Some(lag) => drop(self.replica_lag.get_or_create(&of).set(lag.as_secs_f64())),
+            None => drop(self.replica_lag.remove(&of)),
+        }
     }
 
     /// Records the time from a write until a subscriber gets its event.

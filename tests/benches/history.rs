@@ -37,7 +37,7 @@ use tests::{
 
 // The allocator of the server's own executable.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const EMAIL: &str = "ada@example.com";
 /// How many files are read: those with the most versions.

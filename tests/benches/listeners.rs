@@ -47,7 +47,7 @@ use tokio::{
 
 // The allocator of the server's own executable.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const WRITES: usize = 200;
 const WRITERS: usize = 4;

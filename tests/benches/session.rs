@@ -33,7 +33,7 @@ use tests::{
 
 // The allocator of the server's own executable.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Projects of each kind, and the writes to each of them.
 const COPIES: usize = 4;

@@ -16,7 +16,7 @@ use tests::{
 
 // The allocator of the server's own executable.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const ADDRESS_SPACE: u64 = 1024 * 1024 * 1024;
 

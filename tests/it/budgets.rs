@@ -222,8 +222,73 @@ tests::on_both! {
         // All memory is released again.
         for _ in 0..5 {
             passes(&ada, &contents(2)).await;
-            assert_eq!(post(&ada, padded(1_500_000)).await.status, 200);
+            assert_eq!(post(&ada, padded(500_000)).await.status, 200);
         }
+        server.stop().await;
+    }
+
+    async fn parsed_values_are_counted_in_the_memory_of_all(database: Database) {
+        let server = Server::start_with(&database, &["--max-memory-bytes=8000000"]).await;
+        let ada = server.user("ada@example.com");
+        let numbers = |count: usize| json!({ "query": "{ __typename }", "variables": { "a": vec![1; count] } });
+        // 400 KB of text are 25 MB of values.
+        let refused = post(&ada, numbers(200_000).to_string()).await;
+        assert_eq!(refused.status, 503);
+        assert!(text(&refused).contains("--max-memory-bytes"), "{}", text(&refused));
+        assert_eq!(post(&ada, numbers(20_000).to_string()).await.status, 200);
+        // On a socket only this operation ends.
+        let mut socket = ada.greeted().await;
+        socket.send(json!({ "id": "1", "type": "subscribe", "payload": numbers(200_000) })).await;
+        let answer = socket.message().await;
+        assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
+        assert_eq!(answer["payload"][0]["extensions"]["code"], "RATE_LIMITED", "{answer}");
+        socket.send(json!({ "id": "2", "type": "subscribe", "payload": numbers(20_000) })).await;
+        assert_eq!(socket.message().await["type"], "next");
+        server.stop().await;
+    }
+
+    async fn a_response_is_counted_until_it_is_sent(database: Database) {
+        const FILE: usize = 5_000_000;
+        let flags = ["--max-memory-bytes=75000000", "--content-cache-bytes=0"];
+        let server = Server::start_with(&database, &flags).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Large").await;
+        // Characters of several bytes and escapes, so that the parts of a response are cut anywhere.
+        let line = "\"é\\\u{1f600}\t\u{1}\n";
+        let files: Vec<String> = (0..4).map(|n| format!("{n}{}", line.repeat(FILE / line.len()))).collect();
+        for (n, file) in files.iter().enumerate() {
+            project.create_file(&format!("f{n}"), file).await;
+        }
+        let all = format!("{{ project(id: \"{}\") {{ files(first: 4) {{ nodes {{ content }} }} }} }}", project.id);
+        let answer = ada.gql(&all, json!({})).await;
+        let nodes = answer.data["project"]["files"]["nodes"].as_array().unwrap();
+        assert!(nodes.iter().zip(&files).all(|(node, file)| node["content"] == file.as_str()));
+
+        // Given clients that do not read their responses …
+        let body = json!({ "query": all }).to_string();
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            ada.token().unwrap(),
+            body.len()
+        );
+        let mut stalled = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'H');
+            stalled.push(stream);
+        }
+        // … then their memory is not free, small requests pass, …
+        let refused = ada.gql(&all, json!({})).await;
+        assert_eq!(refused.error()["extensions"]["code"], "RATE_LIMITED", "{}", refused.error());
+        passes(&ada, "{ viewer { email } }").await;
+        // … and when the clients have gone, it is free again.
+        drop(stalled);
+        let freed = async {
+            while !ada.gql(&all, json!({})).await.errors.is_empty() {}
+        };
+        timeout(Duration::from_secs(30), freed).await.unwrap();
         server.stop().await;
     }
 }

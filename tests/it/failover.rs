@@ -22,7 +22,7 @@ const WRITES: usize = 60;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test with a primary and its standby; skips it if this machine lacks PostgreSQL.
-fn run_with_standby<F: Future<Output = ()>>(body: impl FnOnce(Database, Database) -> F) {
+pub(super) fn run_with_standby<F: Future<Output = ()>>(body: impl FnOnce(Database, Database) -> F) {
     if !postgres_is_here() {
         return;
     }
@@ -36,7 +36,7 @@ fn run_with_standby<F: Future<Output = ()>>(body: impl FnOnce(Database, Database
 }
 
 /// Runs SQL as a superuser, and returns the first row as text.
-async fn sql(database: &Database, sql: &str) -> Option<String> {
+pub(super) async fn sql(database: &Database, sql: &str) -> Option<String> {
     let mut connection = PgConnection::connect(&database.admin_url()).await.unwrap();
     let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
     let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -44,7 +44,7 @@ async fn sql(database: &Database, sql: &str) -> Option<String> {
 }
 
 /// Waits until a question has this answer.
-async fn until(database: &Database, question: &str, answer: &str) {
+pub(super) async fn until(database: &Database, question: &str, answer: &str) {
     let begun = Instant::now();
     while sql(database, question).await.as_deref() != Some(answer) {
         assert!(begun.elapsed() < PATIENCE, "not {answer}: {question}");
@@ -184,6 +184,12 @@ fn a_server_starts_with_the_primary_in_any_place_and_refuses_standbys_alone() {
             Project::create(&server.user("ada@example.com"), "Found").await;
             server.stop().await;
         }
+        let settings = tests::server::settings(&Database::server_url_of(&[&standby, &primary]), &[]);
+        let report: String = antiphon::commands::examine(&settings).await.iter().map(ToString::to_string).collect();
+        for (database, role) in [(&primary, "a primary"), (&standby, "a standby")] {
+            assert!(report.contains(&format!("ok       host: {} is {role}", database.place())), "{report}");
+        }
+        assert!(!report.contains("BROKEN"), "{report}");
         // One host, which must be a primary; without the parameter a standby is read.
         let url = standby.server_url();
         let strict = tests::server::settings(

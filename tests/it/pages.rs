@@ -164,6 +164,28 @@ tests::on_both! {
             assert_eq!(found(&format!("search: \"{search}\"")).await, names, "{search}");
         }
 
+        // Case is ignored in every script, and no character is a pattern.
+        let others = projects(&server.user("eve@example.com"), &["Éclair", "ПРИВЕТ [a-z]*", "Straße?", "ΣΟΦΟΣ"]).await;
+        let found_by_eve = async |search: &str| {
+            let filter = find(&format!("search: \"{search}\""));
+            List::of(&others[0].client, "", "projects", &filter, "name").walk().await
+        };
+        for (search, names) in [
+            ("éCLAIR", vec!["Éclair"]),
+            ("ECLAIR", vec![]),
+            ("привет", vec!["ПРИВЕТ [a-z]*"]),
+            ("Z]*", vec!["ПРИВЕТ [a-z]*"]),
+            ("b]", vec![]),
+            ("[", vec!["ПРИВЕТ [a-z]*"]),
+            ("STRAßE?", vec!["Straße?"]),
+            ("stra*", vec![]),
+            ("?", vec!["Straße?"]),
+            ("σοφοσ", vec!["ΣΟΦΟΣ"]),
+            ("^", vec![]),
+        ] {
+            assert_eq!(found_by_eve(search).await, names, "{search}");
+        }
+
         ada.mutate("updateProject", json!({ "id": made[0].id, "status": "ARCHIVED" }), "revision").await.ok();
         ada.mutate_id("deleteProject", &made[2].id, "revision").await.ok();
         assert_eq!(found("status: ARCHIVED").await, ["100% Sure"]);
@@ -178,6 +200,11 @@ tests::on_both! {
         assert_eq!(found(&format!("createdAfter: \"{at}\", createdBefore: \"{at}\", status: DELETED")).await, ["snake_case"]);
         assert_eq!(found("createdBefore: \"2020-01-01T00:00:00+14:00\"").await, [""; 0]);
         assert_eq!(found("createdAfter: \"2020-01-01T00:00:00-12:00\"").await.len(), 5);
+        assert_eq!(found("createdAfter: \"9999-12-31T23:59:59Z\"").await, [""; 0]);
+        for time in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "2026-11-30T05:00:00\u{2212}01:00"] {
+            let query = format!("{{ projects(filter: {{ createdAfter: \"{time}\" }}) {{ totalCount }} }}");
+            assert_eq!(ada.gql(&query, json!({})).await.error_code(), "BAD_USER_INPUT", "{time}");
+        }
     }
 
     async fn lists_of_a_new_user_are_empty(server: Server) {

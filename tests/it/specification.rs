@@ -90,6 +90,70 @@ tests::on_both! {
         expect(&project.client, &rename(""), json!({}), "ok").await;
     }
 
+    async fn a_mutation_that_is_selected_several_times_runs_once(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Once").await;
+        let session = project.start_session().await;
+        let add = |more: &str| format!("addMessage(input: {{ sessionId: $s, role: USER, content: \"once\" }}) {{ {more} }}");
+        let (message, revision) = (add("message { id }"), add("message { id content } revision"));
+        for selection in [
+            format!("{message} {revision}"),
+            format!("{message} ... on Mutation {{ {revision} }}"),
+            format!("{message} ... @include(if: $yes) {{ {revision} }}"),
+            format!("{message} {revision} x: addMessage(input: {{ sessionId: $s, role: USER, content: $unused }}) @skip(if: $yes) {{ revision }}"),
+            "...A ...B".to_owned(),
+            "...B ...B ...A".to_owned(),
+            "...A @skip(if: $no) ...B ...A".to_owned(),
+        ] {
+            let variables = ["$yes", "$no", "$unused"].into_iter().zip(["Boolean = true", "Boolean = false", "String! = \"-\""]);
+            let fragments = [("...A", format!("fragment A on Mutation {{ {message} }}")), ("...B", format!("fragment B on Mutation {{ {revision} }}"))];
+            let used: String = variables.filter(|(name, _)| selection.contains(name)).map(|(name, ty)| format!(", {name}: {ty}")).collect();
+            let fragments: String = fragments.into_iter().filter(|(spread, _)| selection.contains(spread)).map(|(_, fragment)| fragment).collect();
+            let query = format!("mutation M($s: ID!{used}) {{ {selection} }} {fragments}");
+            let before = project.revision().await;
+            let answer = project.client.gql(&query, json!({ "s": session })).await.ok();
+            let added = &answer["addMessage"];
+            assert_eq!((&added["revision"], &added["message"]["content"]), (&json!(before + 1), &json!("once")), "{query}");
+            assert!(added["message"]["id"].is_string(), "{query}");
+            assert_eq!(project.revision().await, before + 1, "{query}");
+        }
+        // Other response keys are other fields.
+        let before = project.revision().await;
+        let twice = format!("mutation($s: ID!) {{ a: {message} b: {message} }}");
+        project.client.gql(&twice, json!({ "s": session })).await.ok();
+        assert_eq!(project.revision().await, before + 2);
+    }
+
+    async fn a_failing_field_that_is_selected_twice_has_one_error(server: Server) {
+        let ada = server.user("ada@example.com");
+        let answer = ada.gql("{ node(id: \"x\") { id } ... { node(id: \"x\") { __typename } } viewer { id } }", json!({})).await;
+        assert_eq!(paths(&answer), [json!(["node"])]);
+        assert!(answer.data["viewer"]["id"].is_string());
+    }
+
+    async fn directives_on_typename_and_commas_are_read_as_specified(server: Server) {
+        let ada = server.user("ada@example.com");
+        let asked = async |query: &str| ada.gql(query, json!({ "a": true })).await.ok();
+        for (query, data) in [
+            ("query($a: Boolean!) { __typename @include(if: $a) }", json!({ "__typename": "Query" })),
+            ("query($a: Boolean!) { __typename @skip(if: $a) }", json!({})),
+            ("query($a: Boolean!) { ...F } fragment F on Query { t: __typename @include(if: $a) }", json!({ "t": "Query" })),
+            ("query($a: Boolean!) { viewer { __typename @include(if: $a) } }", json!({ "viewer": { "__typename": "User" } })),
+            ("query($a: Boolean!) { __schema { __typename @skip(if: $a) } }", json!({ "__schema": {} })),
+            ("mutation($a: Boolean!) { __typename @include(if: $a) }", json!({ "__typename": "Mutation" })),
+            ("{a,:__typename}", json!({ "a": "Query" })),
+            ("{,a:,__typename,}", json!({ "a": "Query" })),
+            ("{...,on Query{__typename}}", json!({ "__typename": "Query" })),
+            ("{...,F} fragment,F,on,Query,{__typename}", json!({ "__typename": "Query" })),
+            ("{ # a, b\n viewer,{__typename,} }", json!({ "viewer": { "__typename": "User" } })),
+        ] {
+            assert_eq!(asked(query).await, data, "{query}");
+        }
+        let answer = ada.gql("{ projects(filter: { search: \"\u{1f600}é\" }) { zzz } }", json!({})).await;
+        assert_eq!(answer.error()["locations"], json!([{ "line": 1, "column": 41 }]), "columns are UTF-16 units");
+        let answer = ada.gql("query($ids: [ID!]!) { viewer { id } nodes(ids: $ids) { id } }", json!({ "ids": vec!["x"; 101] })).await;
+        assert_eq!((answer.error_code(), answer.field(), &paths(&answer)[..]), (INPUT, "ids", &[json!(["nodes"])][..]));
+    }
+
     async fn variables_of_the_wrong_type_are_refused_before_anything_runs(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Kept").await;
         let before = project.state().await;

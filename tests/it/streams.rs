@@ -66,6 +66,12 @@ tests::on_both! {
         project.start_session().await;
         let mut again = listen(&project.client, EVENTS, &project, json!(0), &[("last-event-id", "2")]).await;
         assert_eq!(event(&mut again).await.unwrap(), next(3, "SESSION_STARTED"));
+
+        // Such a client has the event that `ready` would deliver first.
+        let query = LISTEN.replace("afterRevision: $after", "afterRevision: $after, ready: true");
+        let body = json!({ "query": query, "variables": { "id": project.id, "after": 0 } });
+        let mut again = project.client.stream(EVENTS, &[("last-event-id", "2")], &body).await;
+        assert_eq!(event(&mut again).await.unwrap(), next(3, "SESSION_STARTED"));
     }
 
     async fn multipart_replays_and_continues_live(server: Server) {

@@ -115,6 +115,11 @@ impl Database {
         self.control("promote").await;
     }
 
+    /// Stops all processes of the database's cluster as if its machine did not answer, or lets them go on.
+    pub async fn freeze(&self, is_frozen: bool) {
+        self.control(if is_frozen { "freeze" } else { "thaw" }).await;
+    }
+
     /// The host and port of the database's cluster.
     pub fn place(&self) -> String {
         let Place::Named { cluster, .. } = *self.0 else { panic!("this is a file") };
@@ -288,13 +293,20 @@ create() {
     echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1
   fi
 }
+control() { "$pg_ctl" -D "$folder/data" -l log -w "$@" </dev/null >>log 2>&1; }
+processes() { head -n 1 data/postmaster.pid; cat /proc/$(head -n 1 data/postmaster.pid)/task/*/children; }
+pg_ctl=$1/pg_ctl
 if create "$@" &&
    "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
      -c max_connections=300 $4" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
 while read -r word; do
-  case $word in stop) mode=immediate ;; *) mode=fast ;; esac
-  "$1/pg_ctl" -D "$folder/data" -l log -w -m $mode "$word" </dev/null >>log 2>&1 && echo "$word" || echo failed
+  case $word in
+    stop) control -m immediate stop ;;
+    freeze) kill -STOP $(processes) ;;
+    thaw) kill -CONT $(processes) ;;
+    *) control -m fast "$word" ;;
+  esac && echo "$word" || echo failed
 done
 "$1/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
 cd / && rm -rf "$folder"

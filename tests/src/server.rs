@@ -312,7 +312,7 @@ pub fn memory(process: u32, what: &str) -> Option<u64> {
 /// whether it did something.
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
-    let runtime = runtime();
+    let runtime = commands::runtime().expect("a runtime");
     let asked = env::var(LOCKS).unwrap_or_default();
     let locks = [Locks::Application, Locks::Database].into_iter().find(|locks| format!("{locks:?}") == asked);
     let serve = Serve { locks: locks.unwrap_or_default(), ..Serve::default() };

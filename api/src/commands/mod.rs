@@ -1,6 +1,8 @@
 //! The commands of the binary, one file each.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode, time::Duration};
+
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     config::{self, Cli, Command, Serve},
@@ -19,6 +21,7 @@ mod restore;
 mod serve;
 mod terminal;
 mod token;
+mod top;
 mod verify;
 
 pub use self::{
@@ -30,9 +33,25 @@ pub use self::{
     purge::{Deleted, purge},
     restore::{Restored, restore},
     token::token,
+    top::Top,
     verify::verify,
 };
 use terminal::print;
+
+/// Largest number of threads for short blocking work. By default tokio starts 512, with a stack for each.
+const MAX_BLOCKING_THREADS: usize = 32;
+
+/// How long an idle thread is kept. Without memory for another stack no thread could be started.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(3600);
+
+/// The runtime of every command.
+///
+/// # Errors
+/// If the system has no threads or no event queue.
+pub fn runtime() -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).thread_keep_alive(THREAD_KEEP_ALIVE).build()
+}
 
 /// Runs the command of the command line, and returns the exit code of the process.
 ///
@@ -63,6 +82,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Backup(backup)) => backup::run(&settings, &backup).await,
         Some(Command::Restore(restore)) => restore::run(&settings, &restore).await,
         Some(Command::Purge { days, yes }) => purge::run(&settings, days, yes).await,
+        Some(Command::Top { once }) => top::run(&settings, once).await,
         Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
         Some(Command::Doctor) => doctor::run(&settings).await,
         Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),

@@ -24,6 +24,16 @@ pub struct Store {
     pub database_schema: Option<String>,
 }
 
+/// Streaming replicas of the database.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Several servers")]
+pub struct Replicas {
+    /// Streaming replicas of the PostgreSQL database that also answer reads: URLs like --database-url, with commas
+    /// between them. A user always reads their own writes. Each replica gets up to --database-connections connections
+    #[arg(long, env = "DATABASE_REPLICA_URLS", hide_env_values = true, value_name = "URLS")]
+    pub database_replica_urls: Option<Secret>,
+}
+
 impl Store {
     /// Reads the URL from its file, if one is given.
     ///

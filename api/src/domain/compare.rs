@@ -1,6 +1,7 @@
 //! Differences: between the two sides of a change, between two revisions, and the authors of lines.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -9,17 +10,19 @@ use super::edit::{Passage, arranged};
 use super::file::{Contents, contents};
 use super::file_edit::{Content, Edit};
 use super::{Member, Services, Tx, access, heavy};
-use crate::model::diff::{self, LineOp, Stat};
+use crate::model::diff::{self, LineChange, LineOp, Stat, count_lines};
 use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
-use crate::model::json::Json;
 use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
 use crate::model::text::{Coding, decoded, shown};
 use crate::storage::file::{self, End};
 use crate::storage::file_snapshot::{self, VersionOf};
+
+/// Size of the largest diff that is cached, in bytes.
+const MAX_KEPT_DIFF: usize = 1024 * 1024;
 
 /// The unified diff of a change that the caller has read; `None` if a side is not text. Reads the sides only if the
 /// diff is not cached.
@@ -35,7 +38,7 @@ pub async fn unified(
         return Ok(Some(diff.as_ref().to_owned()));
     }
     let diff = sides.await?.compare(|old, new, sides| sides.diff(old, new)).await?;
-    if let Some(diff) = &diff {
+    if let Some(diff) = diff.as_ref().filter(|diff| diff.len() <= MAX_KEPT_DIFF) {
         services.db.keep_diff(change, diff);
     }
     Ok(diff)
@@ -86,16 +89,15 @@ impl Sides {
             true => patch::unified_in_set(old, new, from, to),
             false => patch::unified(old, new, from, to),
         };
-        if diff.is_empty() { diff } else { text + &diff }
+        if diff.is_empty() || text.is_empty() { diff } else { text + &diff }
     }
 
     /// The changes line by line, as JSON; `None` if a side is not text.
     ///
     /// # Errors
     /// `Internal` if the diff panics.
-    pub async fn line_changes(self) -> Result<Option<Json>> {
-        let changes =
-            self.compare(|old, new, _| serde_json::to_string(&diff::line_changes(old, new)).map(Json::stored)).await?;
+    pub async fn line_changes(self) -> Result<Option<String>> {
+        let changes = self.compare(|old, new, _| json_of(&diff::line_changes(old, new))).await?;
         changes.transpose().map_err(Error::internal)
     }
 
@@ -119,6 +121,28 @@ impl Sides {
         };
         heavy::run(size, compare).await
     }
+}
+
+/// Serializes changes into exactly the memory that they need: of short lines it is a multiple of their text.
+fn json_of(changes: &[LineChange<'_>]) -> serde_json::Result<String> {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, changes)?;
+    let mut json = Vec::with_capacity(count.0);
+    serde_json::to_writer(&mut json, changes)?;
+    String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
 /// The difference of one file between two revisions.
@@ -331,13 +355,13 @@ pub struct BlameRange {
 const BLAMED_VERSIONS: i32 = 1_000;
 
 /// Maximum size of the contents that [`blame`] holds at once.
-const BLAMED_BYTES: usize = 32 * 1024 * 1024;
+const BLAMED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum number of steps that [`blame`] takes from a restored content to the file from which it was copied.
 const BLAMED_COPIES: u32 = 8;
 
 /// The version that wrote each line of these files, each up to a version; nothing for a file that is not text. A file
-/// with damaged content is an error of its own. Contents are read together, one statement per 32 MiB.
+/// with damaged content is an error of its own. Contents are read together, one statement per 8 MiB.
 pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<Result<Vec<BlameRange>>>> {
     blame_with_copies(tx, wanted, BLAMED_COPIES).await
 }
@@ -397,7 +421,7 @@ struct History {
     /// Versions of other files. Their indexes follow those of `versions`.
     others: Vec<FileSnapshot>,
     /// The writers of the lines of copied contents, by the index of the version.
-    copied: HashMap<usize, Vec<usize>>,
+    copied: HashMap<usize, Vec<u32>>,
 }
 
 impl History {
@@ -419,7 +443,7 @@ impl History {
                 self.others.push(version);
                 self.others.len() - 1
             });
-            writers.extend(std::iter::repeat_n(self.versions.len() + other, end_line + 1 - start_line));
+            writers.extend(std::iter::repeat_n(index(self.versions.len() + other), end_line + 1 - start_line));
         }
         self.copied.insert(at, writers);
     }
@@ -462,9 +486,9 @@ fn place_of(versions: &[FileSnapshot], number: i32) -> Option<usize> {
 struct Lines {
     text: String,
     /// For each line, the index of the version that wrote it.
-    writers: Vec<usize>,
+    writers: Vec<u32>,
     /// The same for earlier versions that a later one restores, by number.
-    kept: HashMap<i32, Vec<usize>>,
+    kept: HashMap<i32, Vec<u32>>,
 }
 
 impl Lines {
@@ -476,12 +500,12 @@ impl Lines {
     /// Advances to the text of a step. Copied lines have their own writers, restored lines get the writers of the
     /// earlier version, and other lines that existed before keep theirs.
     fn go_on(&mut self, text: &str, step: &Step, earlier: Option<(i32, &str)>) {
-        let inherited = || inherit(&self.writers, &self.text, text, step.at);
+        let inherited = || inherit(&self.writers, &self.text, text, index(step.at));
         let mut writers = step.copied.clone().unwrap_or_else(inherited);
         let earlier = earlier.and_then(|(number, old)| Some((self.kept.get(&number)?, old)));
         if let Some((kept, old)) = earlier.filter(|(kept, _)| !kept.is_empty()) {
             /// Not an index of a version.
-            const NOBODY: usize = usize::MAX;
+            const NOBODY: u32 = u32::MAX;
             let restored = inherit(kept, old, text, NOBODY);
             for (writer, restored) in writers.iter_mut().zip(restored) {
                 if restored != NOBODY {
@@ -507,7 +531,7 @@ struct Step {
     /// Number and content of the restored version.
     earlier: Option<(i32, Option<Hash>)>,
     /// The writers of its lines, if its content is a copy of another file's.
-    copied: Option<Vec<usize>>,
+    copied: Option<Vec<u32>>,
 }
 
 /// Advances the lines of files through their versions.
@@ -518,6 +542,8 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
         hashes.extend([version.hash, earlier].into_iter().flatten().map(|hash| (version.project_id, hash)));
     }
     let hashes: Vec<_> = hashes.into_iter().collect();
+    let sizes = steps.iter().map(|step| usize::try_from(step.version.size_bytes).unwrap_or_default());
+    let _memory = tx.reserve(sizes.sum())?;
     let hashes: Vec<_> =
         access::within(tx, &hashes, |key| key.0).await?.into_iter().map(|(member, key)| (member, key.1)).collect();
     let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
@@ -544,15 +570,20 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
     heavy::run(bytes, follow).await
 }
 
+/// The index of a version. [`BLAMED_VERSIONS`] limits their number.
+fn index(version: usize) -> u32 {
+    u32::try_from(version).unwrap_or(u32::MAX)
+}
+
 /// Joins adjacent lines of the same version.
-fn ranges(writers: Vec<usize>, file: &History) -> Vec<BlameRange> {
+fn ranges(writers: Vec<u32>, file: &History) -> Vec<BlameRange> {
     let mut ranges: Vec<BlameRange> = Vec::new();
     let mut last = None;
     for (line, writer) in writers.into_iter().enumerate() {
         match ranges.last_mut() {
             Some(range) if last == Some(writer) => range.end_line = line + 1,
             _ => {
-                let Some(version) = file.version(writer).cloned() else { continue };
+                let Some(version) = file.version(writer as usize).cloned() else { continue };
                 ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
             }
         }
@@ -562,8 +593,8 @@ fn ranges(writers: Vec<usize>, file: &History) -> Vec<BlameRange> {
 }
 
 /// The writers of the lines of `new`. Lines that `old` has too keep theirs.
-fn inherit(writers: &[usize], old: &str, new: &str, writer: usize) -> Vec<usize> {
-    let mut inherited = Vec::new();
+fn inherit(writers: &[u32], old: &str, new: &str, writer: u32) -> Vec<u32> {
+    let mut inherited = Vec::with_capacity(count_lines(new));
     let mut kept = 0;
     for change in diff::line_changes(old, new) {
         let start = usize::try_from(change.old_start).unwrap_or(usize::MAX).saturating_sub(1);

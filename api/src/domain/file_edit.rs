@@ -204,7 +204,9 @@ fn encode(bytes: &[u8], hash: Hash, base: Option<(BlobId, &[u8])>, chains: &Chai
 
 /// Lines added and removed; 0 if a side is not text.
 fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
-    let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| shown(bytes).map(Cow::into_owned));
+    fn text(bytes: Option<&Vec<u8>>) -> Option<Cow<'_, str>> {
+        bytes.map_or(Some(Cow::Borrowed("")), |bytes| shown(bytes))
+    }
     match (text(old), text(new)) {
         (Some(old), Some(new)) => diff::stat(&old, &new),
         _ => Stat::default(),

@@ -17,6 +17,7 @@ use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::insights::{Insights, Range};
 use crate::storage::activity::{self, Segment, Stretch};
+use crate::storage::db::Needs;
 use crate::storage::operator::Operator;
 use crate::storage::project;
 
@@ -191,7 +192,7 @@ impl Services {
     /// Returns the number of stored segments.
     async fn store_segments(self: &Arc<Self>, actor: &Actor, project: ProjectId) -> Result<i32> {
         loop {
-            let tx = self.read_for_all(actor).await?;
+            let tx = self.read_for_all(actor, Needs::Present).await?;
             let Some(member) = access::member(&tx, project).await? else { return Ok(0) };
             let Some(position) = activity::positions(&tx, &[member]).await?.pop() else { return Ok(0) };
             let complete = position.revision / SEGMENT;

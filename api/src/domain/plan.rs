@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::edit::{Heads, check_tree};
 use super::file_edit::{Content, Edit};
-use super::{Member, Tx};
+use super::{Member, Tx, heavy};
 use crate::model::enums::FileType;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::event::UndoneFiles;
@@ -291,8 +291,8 @@ async fn take_back(
         stored.extend(head.blob);
     }
     let chains = blob::of_project(tx, project.project(), &stored, &[]).await?;
-    let revert = move || TakingBack::new(now, chains).run(&changes);
-    let (taken, conflicts) = tokio::task::spawn_blocking(revert).await.map_err(Error::internal)?;
+    let bytes = chains.size();
+    let (taken, conflicts) = heavy::run(bytes, move || TakingBack::new(now, chains).run(&changes)).await?;
     if conflicts.is_empty() {
         return Ok(taken);
     }

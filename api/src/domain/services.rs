@@ -19,7 +19,7 @@ use crate::model::event::Change;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::memory::Memory;
-use crate::storage::db::{Db, Tx};
+use crate::storage::db::{Db, Needs, Tx};
 use crate::storage::operator;
 
 /// How long the server counts as read-only after a refused write.
@@ -46,6 +46,9 @@ pub struct Services {
     pub(super) rolled_up: Cache<ProjectId, i32>,
 }
 
+/// CPU-bound work takes as much memory as one WORK_SHARE-th of the limit for requests, in addition to it.
+const WORK_SHARE: usize = 4;
+
 /// Maximum number of entries in [`Services::projects`] and [`Services::rolled_up`].
 const KNOWN_PROJECTS: usize = 100_000;
 
@@ -54,7 +57,8 @@ impl Services {
     pub fn new(db: Db, limits: Limits, database: &DatabaseLimits) -> Self {
         let memory = limits.max_memory_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let memory = Memory::new(memory.unwrap_or_else(Memory::half_of_the_machine));
-        let turns = Turns::new(database, db.is_sqlite(), db.metrics().clone());
+        heavy::limit(memory.limit() / WORK_SHARE);
+        let turns = Turns::new(database, &db);
         Self {
             db,
             turns,
@@ -78,6 +82,11 @@ impl Services {
         self.db.metrics()
     }
 
+    /// Whether replicas answer reads.
+    pub fn has_replicas(&self) -> bool {
+        self.db.count_replicas() > 0
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
         self.db.count_connections();
@@ -96,11 +105,37 @@ impl Services {
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
+    /// As [`Services::read`], from a replica that has what the read needs, if there is one.
+    ///
+    /// # Errors
+    /// As [`Services::read`].
+    pub async fn read_with(&self, actor: &Actor, needs: Needs) -> Result<Tx> {
+        match self.read_replica(actor, needs, Some(actor.user_id)).await? {
+            Some(tx) => Ok(tx),
+            None => self.read(actor).await,
+        }
+    }
+
+    async fn read_replica(&self, actor: &Actor, needs: Needs, user: Option<UserId>) -> Result<Option<Tx>> {
+        let Some(replica) = self.db.replica(needs, actor.user_id).await else { return Ok(None) };
+        let turn = self.turns.replica(replica.index, user, self.db.deadline()).await?;
+        match self.db.read_from(&replica, actor).await {
+            Ok(tx) => Ok(Some(tx.holding(turn))),
+            Err(error) => {
+                tracing::debug!(?error, "a replica fails, and the primary answers");
+                Ok(None)
+            }
+        }
+    }
+
     /// A transaction for reads that are shared by several actors: it is not charged to the actor.
     ///
     /// # Errors
     /// As [`Services::read`].
-    pub async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
+    pub async fn read_for_all(&self, actor: &Actor, needs: Needs) -> Result<Tx> {
+        if let Some(tx) = self.read_replica(actor, needs, None).await? {
+            return Ok(tx);
+        }
         let deadline = self.db.deadline();
         let turn = self.turns.read_for_all(deadline).await.map_err(|error| self.or_outage(error))?;
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))

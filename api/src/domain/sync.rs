@@ -337,7 +337,11 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
     }
     let stored: Vec<BlobRef> = gone.iter().map(|(blob, _)| *blob).collect();
     let mut chains = blob::of_project(tx, project, &stored, &[]).await?;
-    let bytes = chains.size();
+    let sent = new.iter().map(|edit| match &edit.content {
+        Content::Bytes(bytes, _) => bytes.len(),
+        _ => 0,
+    });
+    let bytes = chains.size() + sent.sum::<usize>();
     let compare = move || {
         let (mut pairs, mut left) = (Vec::new(), MAX_COMPARED);
         for (from, (blob, _)) in gone.iter().enumerate() {

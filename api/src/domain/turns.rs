@@ -19,7 +19,7 @@ use crate::metrics::{self, Metrics};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
-use crate::storage::db::Size;
+use crate::storage::db::{Db, Size};
 
 /// Turns that are counted together: those of a user, by size. Without a user, the server's own.
 type Flow = (Option<UserId>, Size);
@@ -27,6 +27,8 @@ type Flow = (Option<UserId>, Size);
 /// All turns of a server.
 pub struct Turns {
     reads: Arc<Lane>,
+    /// For each replica, which has connections of its own.
+    replicas: Vec<Arc<Lane>>,
     writes: Arc<Lane>,
     work: Arc<Lane>,
     /// `None` on SQLite, where all writes wait for the one connection that writes.
@@ -37,7 +39,8 @@ pub struct Turns {
 
 impl Turns {
     /// No turns are taken.
-    pub fn new(limits: &DatabaseLimits, is_sqlite: bool, metrics: Arc<Metrics>) -> Self {
+    pub fn new(limits: &DatabaseLimits, db: &Db) -> Self {
+        let (is_sqlite, readers) = (db.is_sqlite(), db.readers());
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -46,12 +49,13 @@ impl Turns {
         let writes = if is_sqlite { connections } else { connections - connections / 4 };
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
-            reads: Lane::new("read", connections, share, connections),
+            reads: Lane::new("read", readers, share, readers),
+            replicas: (0..db.count_replicas()).map(|_| Lane::new("replica", connections, share, connections)).collect(),
             writes: Lane::new("write", writes, share, large),
             work: Lane::new("work", (cores / 2).max(1), 1, cores),
             projects: (!is_sqlite).then(Arc::default),
             longest: Duration::from_secs(limits.database_acquire_seconds),
-            metrics,
+            metrics: db.metrics().clone(),
         }
     }
 
@@ -69,6 +73,15 @@ impl Turns {
     /// As [`Turns::read`].
     pub async fn read_for_all(&self, deadline: Instant) -> Result<Turn> {
         self.wait(&self.reads, (None, Size::Small), deadline).await
+    }
+
+    /// A turn to read from a replica: a user's, or the server's.
+    ///
+    /// # Errors
+    /// As [`Turns::read`].
+    pub async fn replica(&self, index: usize, user: Option<UserId>, deadline: Instant) -> Result<Turn> {
+        let lane = self.replicas.get(index).unwrap_or(&self.reads);
+        self.wait(lane, (user, Size::Small), deadline).await
     }
 
     /// A user's turn to write.

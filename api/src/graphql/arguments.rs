@@ -14,7 +14,7 @@ use crate::model::{
     error::{Error, Result},
     ids::{FolderId, MessageId, ReadId},
     limits::Limits,
-    node_id::NodeId,
+    node_id::{MAX_NODES, NodeId},
     page::{self, KeyKind, Page, PageSize},
     path::FilePath,
 };
@@ -83,6 +83,8 @@ pub fn check(
 ) -> std::result::Result<Horizon, Vec<(Given, Error)>> {
     let mut horizon = Horizon::default();
     let mut refused = Vec::new();
+    horizon.names_a_state =
+        fields.iter().flat_map(|field| &field.arguments).any(|(name, value)| names_a_state(name, value));
     for field in fields {
         let is_root = field.path.len() == 1;
         let is_checked = match operation {
@@ -104,9 +106,25 @@ pub fn check(
     if refused.is_empty() { Ok(horizon) } else { Err(refused) }
 }
 
+/// Whether an argument may name a state: a moment, any number except the size of a page, or an id as of a revision.
+fn names_a_state(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        _ if REVISIONS.contains(&name) => true,
+        Value::Number(_) => !matches!(name, "first" | "last"),
+        Value::String(text) => text.contains('@'),
+        Value::List(values) => values.iter().any(|value| names_a_state(name, value)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| names_a_state(name, value)),
+        _ => false,
+    }
+}
+
 /// Checks the arguments of one field, and returns the greatest revision among them.
 fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
     let arguments = Arguments(&field.arguments);
+    if (&*field.parent, &*field.name) == ("Query", "nodes") {
+        return arguments.check_ids().map(|()| None);
+    }
     let list = LISTS.iter().find(|(parent, name, _)| (*parent, *name) == (&*field.parent, &*field.name));
     let Some((_, _, parts)) = list else { return Ok(None) };
     let (first, after) = (arguments.int("first"), arguments.text("after"));
@@ -153,6 +171,15 @@ impl Arguments<'_> {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
+        }
+    }
+
+    fn check_ids(&self) -> Result<()> {
+        match self.0.get("ids") {
+            Some(Value::List(ids)) if ids.len() > MAX_NODES => {
+                Err(Error::bad_input("ids", format!("At most {MAX_NODES} ids at once.")))
+            }
+            _ => Ok(()),
         }
     }
 

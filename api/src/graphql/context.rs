@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::batch::Wanted;
 use super::horizon::Horizon;
 use super::reader::Reader;
-use crate::domain::{Services, Writer};
+use crate::domain::{Needs, Services, Writer};
 use crate::live::Live;
 use crate::live::source::Item;
 use crate::model::actor::Actor;
@@ -28,9 +28,14 @@ pub fn attach(
     delivered: Option<Delivered>,
 ) -> Request {
     let Some(actor) = actor else { return request };
-    let reader = Reader::new(services.clone(), actor.clone());
-    let (services, live) = (services.clone(), live.clone());
     let horizon = Horizon::of_request(&request);
+    let needs = match &delivered {
+        Some(_) => Needs::Known,
+        None if horizon.names_a_state => Needs::Present,
+        None => Needs::Own,
+    };
+    let reader = Reader::new(services.clone(), actor.clone(), needs);
+    let (services, live) = (services.clone(), live.clone());
     let (wanted, committed) = (Wanted::default(), Mutex::default());
     request.data(Arc::new(Caller { services, live, actor, reader, wanted, delivered, horizon, committed }))
 }
@@ -83,6 +88,8 @@ impl Caller {
         // End the view first, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
         self.reader.end().await;
+        // A payload is not read again if it fails.
+        self.reader.need_the_present();
         let mutation = &ctx.item.node.response_key().node;
         let horizon = self.horizon.of(mutation);
         let done = self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await?;

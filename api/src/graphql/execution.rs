@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::Field;
+use async_graphql::parser::types::{Field, OperationType};
 use async_graphql::registry::Registry;
 use async_graphql::{
     ContextSelectionSet, Executor, OutputType, Positioned, Request, Response, ServerError, ServerResult, Value,
@@ -18,19 +19,45 @@ use crate::metrics;
 use crate::model::error::Error;
 use crate::model::limits::Limits;
 
-/// Runs a query or a mutation.
-pub async fn run(schema: &impl Executor, limits: &Limits, request: Request) -> Response {
+/// Runs a query or a mutation. A query that fails on a replica is repeated on the primary.
+pub async fn run(schema: &impl Executor, limits: &Limits, mut request: Request) -> Response {
     let caller = Caller::of(&request).cloned();
+    let has_replicas = caller.as_ref().is_some_and(|caller| caller.services.has_replicas());
+    let again = if has_replicas { copy_of_query(&mut request) } else { None };
+    let response = run_once(schema, limits, request, caller.as_ref()).await;
+    match (again, caller) {
+        (Some(request), Some(caller)) if !response.errors.is_empty() && caller.reader.has_used_replica() => {
+            caller.wanted.forget();
+            caller.reader.repeat().await;
+            run_once(schema, limits, request.data(caller.clone()), Some(&caller)).await
+        }
+        _ => response,
+    }
+}
+
+/// A copy of a prepared request, if it is a query.
+fn copy_of_query(request: &mut Request) -> Option<Request> {
+    let document = request.parsed_query().ok()?.clone();
+    if document.operations.iter().any(|(_, operation)| operation.node.ty != OperationType::Query) {
+        return None;
+    }
+    let mut copy = Request::new(request.query.clone()).variables(request.variables.clone());
+    copy.operation_name.clone_from(&request.operation_name);
+    copy.set_parsed_query(document);
+    Some(copy)
+}
+
+async fn run_once(schema: &impl Executor, limits: &Limits, request: Request, caller: Option<&Arc<Caller>>) -> Response {
     let operation = async {
         // The future is large; boxing avoids moving it on the stack of every caller.
         let operation = Box::pin(schema.execute(request));
-        match &caller {
+        match caller {
             Some(caller) => batch::drive(&caller.wanted, &caller.reader, operation).await,
             None => operation.await,
         }
     };
     let mut response = in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![error]));
-    if let Some(caller) = &caller {
+    if let Some(caller) = caller {
         caller.mark_committed(&mut response.errors);
     }
     response

@@ -5,9 +5,14 @@ use std::collections::HashMap;
 
 use async_graphql::Request;
 
-/// The greatest revision that each root field of an operation reads as of, by its name in the response.
+/// The revisions that an operation names.
 #[derive(Clone, Default)]
-pub struct Horizon(HashMap<String, (i32, String)>);
+pub struct Horizon {
+    /// The greatest revision that each root field reads as of, by its name in the response.
+    of_roots: HashMap<String, (i32, String)>,
+    /// Whether an argument may name a state that a replica lacks.
+    pub names_a_state: bool,
+}
 
 impl Horizon {
     /// The revisions that were found when the request was prepared.
@@ -18,12 +23,12 @@ impl Horizon {
 
     /// The greatest revision and the name of its argument.
     pub fn of(&self, root: &str) -> Option<(i32, String)> {
-        self.0.get(root).cloned()
+        self.of_roots.get(root).cloned()
     }
 
     /// Adds a revision that an argument below a root field gives.
     pub fn extend(&mut self, root: &str, revision: i32, argument: String) {
-        let greatest = self.0.entry(root.to_owned()).or_insert_with(|| (revision, argument.clone()));
+        let greatest = self.of_roots.entry(root.to_owned()).or_insert_with(|| (revision, argument.clone()));
         if greatest.0 < revision {
             *greatest = (revision, argument);
         }

@@ -1,6 +1,7 @@
 //! The scalars of the API.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::Field;
@@ -11,10 +12,12 @@ use async_graphql::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use bytes::Bytes;
+use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Utc};
 
 use super::context::caller;
 use crate::model::json::{self, MAX_DEPTH};
+use crate::model::text::shown;
 
 /// A time in RFC 3339 format: written in UTC with microseconds, accepted with any offset.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +25,12 @@ pub struct Time(pub DateTime<Utc>);
 
 fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     let Value::String(text) = value else { return None };
+    // The library accepts a minus sign of Unicode.
+    let time = text.is_ascii().then(|| DateTime::parse_from_rfc3339(text).ok())??;
     // Truncate to the databases' precision, so that equal times compare as equal.
-    Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
+    let time = time.to_utc().trunc_subsecs(6);
+    // An offset can lead to a year of five digits, which SQLite does not order.
+    (0..=9999).contains(&time.year()).then_some(time)
 }
 
 /// A moment in time as RFC 3339 text. Responses are in UTC with up to microseconds; arguments can have any offset.
@@ -31,7 +38,9 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {
         let time = parse_time(&value).map(Self);
-        time.ok_or_else(|| InputValueError::custom("a DateTime has the format 2026-01-31T12:00:00Z"))
+        time.ok_or_else(|| {
+            InputValueError::custom("a DateTime has the format 2026-01-31T12:00:00Z, in the years 0 to 9999")
+        })
     }
 
     fn is_valid(value: &Value) -> bool {
@@ -86,6 +95,69 @@ impl OutputType for Text<'_> {
     }
 }
 
+/// A long text, shared with the cache instead of copied. In results a binary value is text (`transport/pieces.rs`).
+pub struct SharedText(Bytes);
+
+impl SharedText {
+    /// The length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The text of a content; `None` if it is not text.
+    pub fn of(content: Arc<Vec<u8>>) -> Option<Self> {
+        struct Content(Arc<Vec<u8>>);
+
+        impl AsRef<[u8]> for Content {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        match shown(&content)? {
+            Cow::Owned(text) => Some(text.into()),
+            Cow::Borrowed(_) => Some(Self(Bytes::from_owner(Content(content)))),
+        }
+    }
+}
+
+impl From<String> for SharedText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl OutputType for SharedText {
+    fn type_name() -> Cow<'static, str> {
+        <String as OutputType>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <String as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::Binary(self.0.clone()))
+    }
+}
+
+/// JSON that this service made.
+pub struct MadeJson(pub SharedText);
+
+impl OutputType for MadeJson {
+    fn type_name() -> Cow<'static, str> {
+        <Json as OutputType>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <Json as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::Binary(self.0.0.clone()))])))
+    }
+}
+
 /// Counts the bytes that a field returns.
 fn count(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
     let Ok(caller) = caller(ctx) else { return Ok(()) };
@@ -98,7 +170,7 @@ fn count(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize)
 pub struct Json(pub json::Json);
 
 /// The key with which the library marks raw JSON text, as serde_json does.
-const RAW_VALUE_TOKEN: &str = "$serde_json::private::RawValue";
+pub const RAW_VALUE_TOKEN: &str = "$serde_json::private::RawValue";
 
 impl Json {
     fn of(value: &Value) -> Self {

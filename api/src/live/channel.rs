@@ -13,19 +13,21 @@ use super::log_tail::LogTail;
 use super::presence::ProjectPresence;
 use crate::model::event::Change;
 use crate::model::ids::ProjectId;
+use crate::storage::db::Positions;
 
 /// Shortest time between two notifications of other servers about side changes of one project.
 const SIDE_CHANGE_PERIOD: Duration = Duration::from_millis(50);
 
 /// The channels of a server. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Channels(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     open: Mutex<HashMap<ProjectId, Weak<Channel>>>,
     /// Notifications to be sent to other servers.
     pending: PendingNotifications,
+    /// The positions of commits, if there are replicas.
+    positions: Option<Arc<Positions>>,
     /// Projects whose side changes are sent to other servers at the end of the period.
     side_changes: Mutex<HashSet<ProjectId>>,
 }
@@ -41,6 +43,21 @@ pub struct Channel {
 }
 
 impl Channels {
+    /// No channels. With replicas, a user reads at least what they have been notified of.
+    pub fn new(positions: Option<Arc<Positions>>) -> Self {
+        Self(Arc::new(Inner {
+            open: Mutex::default(),
+            pending: PendingNotifications::default(),
+            positions,
+            side_changes: Mutex::default(),
+        }))
+    }
+
+    /// The positions of commits, if there are replicas.
+    pub fn positions(&self) -> Option<&Positions> {
+        self.0.positions.as_deref()
+    }
+
     /// Notifies the subscribers of a project, on this server and others, of a change that was committed here.
     pub fn publish(&self, project: ProjectId, change: Change) {
         self.receive(Notification { project, change });
@@ -67,6 +84,9 @@ impl Channels {
     /// Notifies the subscribers on this server.
     pub fn receive(&self, Notification { project, change }: Notification) {
         if let Some(channel) = self.get(project) {
+            if let Some(positions) = self.positions() {
+                positions.were_notified(&*channel.tail.members());
+            }
             channel.publish(change);
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::shared_read::SharedRead;
-use crate::domain::Services;
+use crate::domain::{Needs, Services};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Position, Result};
 use crate::model::ids::{MessageId, ProjectId};
@@ -49,7 +49,7 @@ impl Drafts {
     /// The streaming messages. The actor must be a member.
     pub async fn list(&self, services: &Services, actor: &Actor) -> Result<Arc<Vec<StreamingMessage>>> {
         let read = |_| async {
-            let tx = services.read_for_all(actor).await?;
+            let tx = services.read_for_all(actor, Needs::Present).await?;
             Ok(Arc::new(streaming_message::of_project(&tx, self.project).await?))
         };
         self.list.get(|_| true, read).await
@@ -123,7 +123,7 @@ impl DraftText {
             None => true,
         };
         let from = length_of(&self.text.lock());
-        let tx = services.read_for_all(actor).await?;
+        let tx = services.read_for_all(actor, Needs::Present).await?;
         if let Some((text, length)) = streaming_message::text_from(&tx, self.id, from).await? {
             if length < from {
                 return Ok(State::Lost(length));

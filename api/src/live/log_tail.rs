@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::shared_read::SharedRead;
-use crate::domain::{Services, access};
+use crate::domain::{Needs, Services, Tx, access};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::enums::EventKind;
@@ -148,7 +148,24 @@ impl LogTail {
     }
 
     async fn extend(&self, services: &Services, actor: &Actor, before: Option<Arc<Entries>>) -> Result<Entries> {
-        let tx = services.read_for_all(actor).await?;
+        let tx = services.read_for_all(actor, Needs::Known).await?;
+        let is_of_replica = tx.is_of_replica();
+        let read = self.extend_in(tx, services, actor, before.clone()).await;
+        if !is_of_replica || read.as_ref().is_ok_and(|read| read.lost.is_none()) {
+            return read;
+        }
+        // The replica may lack what the primary has returned before.
+        let tx = services.read_for_all(actor, Needs::Present).await?;
+        self.extend_in(tx, services, actor, before).await
+    }
+
+    async fn extend_in(
+        &self,
+        tx: Tx,
+        services: &Services,
+        actor: &Actor,
+        before: Option<Arc<Entries>>,
+    ) -> Result<Entries> {
         let members = project::members(&tx, self.project).await?;
         if !members.contains(&actor.user_id) {
             self.remove_member(actor.user_id);
@@ -178,7 +195,9 @@ impl LogTail {
                 let again = batch.first().filter(|event| event.revision == read.to).map(Fingerprint::of);
                 if again.is_none() || read.last.is_some_and(|last| Some(last) != again) {
                     let revision = newest().await?;
-                    tracing::warn!(project = %self.project.0, revision, "the end of the log was replaced: positions in it are lost");
+                    if !tx.is_of_replica() {
+                        tracing::warn!(project = %self.project.0, revision, "the end of the log was replaced: positions in it are lost");
+                    }
                     read.lost = Some(revision);
                     return Ok(read);
                 }
@@ -197,6 +216,8 @@ impl LogTail {
             }
             from = read.to;
             if !is_full {
+                // The events are executed on replicas that have them.
+                tx.learn_position().await?;
                 return Ok(read);
             }
         }

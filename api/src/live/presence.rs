@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use super::shared_read::SharedRead;
-use crate::domain::{Services, access};
+use crate::domain::{Needs, Services, access};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::Result;
@@ -193,7 +193,7 @@ impl ProjectPresence {
     /// The users who are present now. The actor must be a member.
     pub async fn people(&self, services: &Services, local: &LocalPresence, actor: &Actor) -> Result<Vec<Person>> {
         let read = |_| async {
-            let tx = services.read_for_all(actor).await?;
+            let tx = services.read_for_all(actor, Needs::Present).await?;
             let member = access::member(&tx, self.project).await?;
             Ok(Arc::new(of_projects(&tx, member.as_slice()).await?))
         };

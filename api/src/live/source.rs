@@ -10,7 +10,7 @@ use super::drafts::{DraftText, length_of};
 use super::log_tail::{BATCH, Entries};
 use super::presence::PresenceGuard;
 use super::state::Live;
-use crate::domain::{Services, access};
+use crate::domain::{Needs, Services, access};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::enums::EventKind;
@@ -157,7 +157,8 @@ impl Source {
         let state = match topic {
             Topic::ProjectLog { kinds, after, ready, .. } => {
                 let at = start(&live.services, &actor, &channel, resume.or(*after)).await?;
-                if *ready {
+                // A client that resumes has the event already.
+                if *ready && resume.is_none() {
                     let first = entry(&live.services, &actor, project, at).await?;
                     items.extend(first.map(|first| (Arc::new(Item::Event(first)), Some(Position::Revision(at)))));
                 }
@@ -262,8 +263,14 @@ impl Source {
         let (found, to) = match selects.of_tail(&tail, *at) {
             Some(found) => (found, tail.to.max(*at)),
             None => {
-                let tx = services.read(actor).await?;
-                let newest = event::newest(&tx, self.channel.project).await?.ok_or_else(Error::no_project)?;
+                let mut tx = services.read_with(actor, Needs::Known).await?;
+                let mut newest = event::newest(&tx, self.channel.project).await?;
+                if tx.is_of_replica() && newest.is_none_or(|newest| newest < tail.to) {
+                    drop(tx);
+                    tx = services.read(actor).await?;
+                    newest = event::newest(&tx, self.channel.project).await?;
+                }
+                let newest = newest.ok_or_else(Error::no_project)?;
                 let found: Vec<(Item, i32)> = match selects {
                     Selects::Events(kinds) => {
                         let member = access::required(&tx, self.channel.project).await?;

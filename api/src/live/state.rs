@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
@@ -39,7 +40,7 @@ impl Live {
 
     /// Whether notifications of other servers arrive.
     pub fn receives_notifications(&self) -> bool {
-        self.channels.pending().works()
+        self.channels.pending().works().load(Ordering::Relaxed)
     }
 
     /// Delivers the changes of other servers to this server's subscribers, until dropped. Uses the bus, if there is
@@ -52,9 +53,17 @@ impl Live {
         async move {
             let notified = async {
                 let Some(bus) = bus else { return };
-                let receive = |received| match received {
-                    Received::One(notification) => self.channels.receive(notification),
-                    Received::ResyncAll => self.channels.resync(),
+                let receive = |received| match (received, self.channels.positions()) {
+                    (Received::One(notification), _) => self.channels.receive(notification),
+                    (Received::Written(user, position), Some(positions)) => positions.was_written(user, position),
+                    (Received::Written(..), None) => {}
+                    (Received::ResyncAll, positions) => {
+                        // Announcements may have been lost too.
+                        if let Some(positions) = positions {
+                            positions.forget();
+                        }
+                        self.channels.resync();
+                    }
                 };
                 bus::run(&bus, self.channels.pending(), receive).await;
             };

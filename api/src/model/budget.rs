@@ -35,6 +35,11 @@ impl Budget {
         self.limit
     }
 
+    /// The memory that it is part of.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Spends bytes to load.
     ///
     /// # Errors
@@ -49,6 +54,14 @@ impl Budget {
     /// As [`Budget::load`].
     pub fn answer(&self, bytes: usize) -> Result<()> {
         self.spend(bytes, |spent| &mut spent.answer)
+    }
+
+    /// Releases the memory for what was loaded, which the operation no longer needs when it ends.
+    pub fn only_answers(&self) {
+        let mut spent = self.spent.lock();
+        spent.reserved = spent.reserved.min(spent.answer);
+        let Spent { reserved, taken, .. } = &mut *spent;
+        taken.shrink(*reserved);
     }
 
     fn spend(&self, bytes: usize, of: impl FnOnce(&mut Spent) -> &mut usize) -> Result<()> {

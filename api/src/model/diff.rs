@@ -258,7 +258,8 @@ fn count_newlines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-fn count_lines(text: &str) -> usize {
+/// The number of lines of a text.
+pub fn count_lines(text: &str) -> usize {
     count_newlines(text) + usize::from(!text.is_empty() && !text.ends_with('\n'))
 }
 

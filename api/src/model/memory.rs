@@ -10,7 +10,8 @@ use super::error::{Error, Result};
 /// Memory is counted in units of this size.
 const UNIT: usize = 1024;
 
-/// This part of the memory is for small holders alone, so that a few large requests do not refuse everyone's small ones.
+/// This part of the memory is for small holders alone, so that a few large requests do not refuse everyone's small
+/// ones.
 const RESERVE: usize = 8;
 
 /// A holder of more bytes is not small, nor is a holder of more than the reserve.
@@ -26,6 +27,16 @@ pub struct Memory {
 /// Reserved memory. Dropping it releases the memory.
 #[derive(Default)]
 pub struct Taken(Option<OwnedSemaphorePermit>);
+
+impl Taken {
+    /// Releases all but this many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        if let Some(held) = &mut self.0 {
+            let excess = held.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+            drop(held.split(excess));
+        }
+    }
+}
 
 impl Memory {
     /// `limit` bytes.
@@ -51,6 +62,28 @@ impl Memory {
         [machine, group].into_iter().flatten().min().unwrap_or(UNKNOWN) / 2
     }
 
+    /// Reserves more memory for a vector that is about to be full, and allocates it. The vector grows by a quarter, or
+    /// by `more` bytes.
+    ///
+    /// # Errors
+    /// As [`Memory::take`], and if the system has no memory.
+    pub fn grow(&self, taken: &mut Taken, bytes: &mut Vec<u8>, more: usize) -> Result<()> {
+        if bytes.capacity() - bytes.len() >= more {
+            return Ok(());
+        }
+        let more = more.max(bytes.len() / 4);
+        self.take(taken, more)?;
+        bytes.try_reserve_exact(more).map_err(|_| self.exhausted())
+    }
+
+    fn exhausted(&self) -> Error {
+        let limit = self.limit;
+        let message = format!(
+            "The requests of all callers together reached the limit of {limit} bytes (--max-memory-bytes): try again."
+        );
+        Error::RateLimited { message, retry_after: Some(1) }
+    }
+
     /// Reserves more memory. The last eighth is only for holders of at most 1 MiB.
     ///
     /// # Errors
@@ -62,16 +95,7 @@ impl Memory {
         let is_small = held.saturating_add(units as usize) <= reserve.min(SMALL / UNIT);
         let has_room = is_small || self.free.available_permits() >= (units as usize).saturating_add(reserve);
         let more = has_room.then(|| self.free.clone().try_acquire_many_owned(units));
-        let Some(Ok(more)) = more else {
-            let limit = self.limit;
-            return Err(Error::RateLimited {
-                message: format!(
-                    "The requests of all callers together reached the limit of {limit} bytes (--max-memory-bytes): try \
-                     again."
-                ),
-                retry_after: Some(1),
-            });
-        };
+        let Some(Ok(more)) = more else { return Err(self.exhausted()) };
         match &mut taken.0 {
             Some(all) => all.merge(more),
             none => *none = Some(more),

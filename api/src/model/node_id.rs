@@ -9,6 +9,9 @@ use super::collaborator::EmailAddress;
 use super::error::Result;
 use super::ids::{AgentConfigurationId, FolderId, MessageId, ProjectId, ReadId, UserId, not_an_id};
 
+/// Maximum number of ids of `nodes`.
+pub const MAX_NODES: usize = 100;
+
 /// The id of any object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeId {

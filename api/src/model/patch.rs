@@ -1,7 +1,10 @@
 //! Patches in git's format, for `git apply` and `patch`.
 
-use super::diff::{Diff, LineOp, similarity};
+use super::diff::{Diff, LineOp, count_lines, similarity};
 use super::file::FileMode;
+
+/// Approximate size of the header of a hunk, in bytes.
+const HEADERS: usize = 64;
 
 /// One side of a change: path and mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,11 @@ pub fn unified_in_set(old: &str, new: &str, from: Option<Side<'_>>, to: Option<S
     }
     let (Some(left), Some(right)) = (from.or(to), to.or(from)) else { return String::new() };
     let mut text = if header.is_empty() { first_line(left.path, right.path) } else { header };
+    // Exactly what the lines need: a sign each. Growing would take three times the memory for a moment.
+    let runs = groups.iter().flat_map(|group| &group.runs);
+    text.reserve_exact(
+        runs.map(|run| run.text.len() + count_lines(run.text)).sum::<usize>() + HEADERS * (groups.len() + 1),
+    );
     text.push_str(&format!("--- {}\n", header_name("a/", from.map(|side| side.path))));
     text.push_str(&format!("+++ {}\n", header_name("b/", to.map(|side| side.path))));
     for group in groups {

@@ -211,7 +211,7 @@ pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<
     Ok(found)
 }
 
-fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
+fn keep_messages(sql: &mut Sql, tx: &Tx, keep: &MessageFilter) {
     if let Some(role) = keep.role {
         sql.push(" AND m.role = ").bind(role.as_str());
     }
@@ -219,7 +219,7 @@ fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
         sql.push(if is_checkpoint { " AND m.is_checkpoint" } else { " AND NOT m.is_checkpoint" });
     }
     if let Some(search) = &keep.search {
-        sql.push(" AND ").contains("m.content", search);
+        sql.push(" AND ").contains(tx.is_sqlite(), "m.content", search);
     }
     if let Some(time) = keep.after {
         sql.push(" AND m.timestamp >= ").bind(time);
@@ -254,7 +254,7 @@ pub async fn messages_page(
     let sql = pages(sessions, OLDEST_FIRST, page, |sql, (member, session)| {
         select_messages(sql, keep.until);
         sql.push("m.session_id = ").bind(session.0).push(" AND m.project_id = ").bind(member);
-        keep_messages(sql, keep);
+        keep_messages(sql, tx, keep);
     })?;
     let rows = messages(tx, sql).await?.into_iter().map(|row| {
         let parent = Within { project: row.project_id, id: row.session_id };
@@ -287,7 +287,7 @@ pub async fn session_with_messages(
     let select = |sql: &mut Sql| {
         select_messages(sql, keep.until);
         sql.push("m.session_id = ").bind(session.0);
-        keep_messages(sql, keep);
+        keep_messages(sql, tx, keep);
     };
     let read = |row: &QueryResult| {
         let row = message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?;
@@ -304,7 +304,7 @@ pub async fn messages_count(
 ) -> Result<Vec<(Within<SessionId>, i64)>> {
     let mut sql = Sql::new("SELECT m.project_id, m.session_id AS parent, count(*) AS n FROM chat_messages m WHERE ");
     access::among(&mut sql, ("m.project_id", "m.session_id"), sessions);
-    keep_messages(&mut sql, keep);
+    keep_messages(&mut sql, tx, keep);
     sql.push(" GROUP BY m.project_id, m.session_id");
     tx.rows(sql).await?.iter().map(|row| access::counted(row, SessionId)).collect()
 }
@@ -336,7 +336,7 @@ pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) ->
     let sql = union(&projects, |sql, project| {
         sql.push("SELECT m.* FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
         sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
-        keep_messages(sql, &MessageFilter { until: at, ..MessageFilter::default() });
+        keep_messages(sql, tx, &MessageFilter { until: at, ..MessageFilter::default() });
         PLACE.between(sql, page)?;
         NEWEST_REVISION_FIRST.sorted(sql, page);
         Ok(())
@@ -360,7 +360,7 @@ pub async fn recent_count(tx: &Tx, project: Option<ReadId<ProjectId>>) -> Result
             Sql::new("SELECT count(*) AS n FROM chat_messages m JOIN projects p ON p.id = m.project_id WHERE ");
         sql.push("p.status = 'active' AND p.id = ").bind(id.0).push(" AND p.id IN ");
         access::memberships(&mut sql, tx.me());
-        keep_messages(&mut sql, &MessageFilter { until: Some(at), ..MessageFilter::default() });
+        keep_messages(&mut sql, tx, &MessageFilter { until: Some(at), ..MessageFilter::default() });
         return tx.count(sql).await;
     }
     let project = project.map(|project| project.id);

@@ -88,15 +88,19 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
     Ok(projects)
 }
 
-fn filter(sql: &mut Sql, me: Me, filter: &ProjectFilter) {
+fn filter(sql: &mut Sql, tx: &Tx, filter: &ProjectFilter) {
     sql.push(" FROM projects p WHERE p.id IN ");
-    memberships(sql, me);
+    memberships(sql, tx.me());
     match filter.status {
         Some(status) => sql.push(" AND p.status = ").bind(status.as_str()),
         None => sql.push(" AND p.status <> 'deleted'"),
     };
     if let Some(search) = &filter.search {
-        sql.push(" AND (").contains("p.name", search).push(" OR ").contains("p.description", search).push(")");
+        sql.push(" AND (")
+            .contains(tx.is_sqlite(), "p.name", search)
+            .push(" OR ")
+            .contains(tx.is_sqlite(), "p.description", search)
+            .push(")");
     }
     if let Some(time) = filter.created_after {
         sql.push(" AND p.created_at >= ").bind(time);
@@ -105,7 +109,7 @@ fn filter(sql: &mut Sql, me: Me, filter: &ProjectFilter) {
         sql.push(" AND p.created_at <= ").bind(time);
     }
     if let Some(is_owned) = filter.is_owned {
-        sql.push(if is_owned { " AND p.user_id = " } else { " AND p.user_id <> " }).bind(me);
+        sql.push(if is_owned { " AND p.user_id = " } else { " AND p.user_id <> " }).bind(tx.me());
     }
 }
 
@@ -131,7 +135,7 @@ pub async fn page(
     };
     let mut sql = Sql::new("SELECT ");
     columns(&mut sql, tx.me());
-    filter(&mut sql, tx.me(), keep);
+    filter(&mut sql, tx, keep);
     Order { columns: columns_of_order, descending }.page(&mut sql, page)?;
     let rows = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
     access::opened(tx, rows.iter().map(|project| project.id));
@@ -151,7 +155,7 @@ pub async fn page(
 /// Total length of the list of [`page`].
 pub async fn count(tx: &Tx, keep: &ProjectFilter) -> Result<i64> {
     let mut sql = Sql::new("SELECT count(*) AS n");
-    filter(&mut sql, tx.me(), keep);
+    filter(&mut sql, tx, keep);
     tx.count(sql).await
 }
 
@@ -173,7 +177,7 @@ pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
 /// The projects that the actor is a member of, without deleted ones.
 pub async fn joined(tx: &Tx) -> Result<Vec<ProjectId>> {
     let mut sql = Sql::new("SELECT p.id");
-    filter(&mut sql, tx.me(), &ProjectFilter::default());
+    filter(&mut sql, tx, &ProjectFilter::default());
     let rows = tx.rows(sql).await?;
     let projects =
         rows.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect::<Result<Vec<_>>>()?;

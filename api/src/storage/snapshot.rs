@@ -123,7 +123,11 @@ fn keep(tx: &Tx, sql: &mut Sql, filter: &SnapshotFilter) {
     }
     if let Some(search) = &filter.search {
         let name = shown_name(tx);
-        sql.push(" AND (").contains(&name, search).push(" OR ").contains("s.description", search).push(")");
+        sql.push(" AND (")
+            .contains(tx.is_sqlite(), &name, search)
+            .push(" OR ")
+            .contains(tx.is_sqlite(), "s.description", search)
+            .push(")");
     }
 }
 

@@ -124,19 +124,39 @@ impl Sql {
 }
 
 impl Sql {
-    /// Adds the condition that `column` contains `text` literally, case-insensitive.
-    pub(super) fn contains(&mut self, column: &str, text: &str) -> &mut Self {
-        let mut pattern = String::from("%");
+    /// Adds the condition that `column` contains `text` literally, case-insensitive. The databases' own functions convert
+    /// only ASCII, or what their locale has, so the pattern lists both cases.
+    pub(super) fn contains(&mut self, is_sqlite: bool, column: &str, text: &str) -> &mut Self {
+        let (operator, around) = if is_sqlite { (" GLOB ", "*") } else { (" ~ ", "") };
+        let mut pattern = around.to_owned();
         for character in text.chars() {
-            if matches!(character, '%' | '_' | '\\') {
-                pattern.push('\\');
+            let cases = cases(character);
+            if cases.len() > 1 || is_sqlite && matches!(character, '*' | '?' | '[') {
+                pattern.push('[');
+                pattern.extend(cases);
+                pattern.push(']');
+            } else {
+                if !is_sqlite && character.is_ascii() && !character.is_ascii_alphanumeric() {
+                    pattern.push('\\');
+                }
+                pattern.push(character);
             }
-            pattern.push(character);
         }
-        pattern.push('%');
-        // The database converts both sides, since its case rules can be narrower than Rust's.
-        self.push("lower(").push(column).push(") LIKE lower(").bind(pattern).push(") ESCAPE '\\'")
+        pattern.push_str(around);
+        self.push(column).push(operator).bind(pattern)
     }
+}
+
+/// A character, and its other case if that is one character.
+fn cases(character: char) -> Vec<char> {
+    fn only(mut characters: impl Iterator<Item = char>) -> Option<char> {
+        characters.next().filter(|_| characters.next().is_none())
+    }
+    let lower = only(character.to_lowercase()).unwrap_or(character);
+    let upper = only(lower.to_uppercase()).filter(|upper| only(upper.to_lowercase()) == Some(lower));
+    let mut cases = vec![character];
+    cases.extend([Some(lower), upper].into_iter().flatten().filter(|other| *other != character));
+    cases
 }
 
 /// The statements that insert rows into a table in batches; `end` is appended to each.

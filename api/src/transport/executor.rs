@@ -6,11 +6,14 @@ use std::sync::Arc;
 use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::ExecutableDocument};
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 
-use super::operation::{self, Outcome};
+use super::{
+    operation::{self, Outcome},
+    pieces::Pieces,
+};
 use crate::{
     domain::Services,
     graphql::{
-        context::{self, Delivered},
+        context::{self, Caller, Delivered},
         documents::{Keep, Parsed},
         error::is_outage,
         execution,
@@ -129,8 +132,20 @@ impl Executor {
     /// # Errors
     /// Why there is no response that can be delivered.
     pub async fn event(&self, asked: &Asked, actor: Option<Actor>, delivered: Option<Delivered>) -> Executed {
-        let request = context::attach(asked.request(), &self.services, &self.live, actor, delivered);
-        settled(asked, first(self.schema.execute_stream(request)).await, has_failed)
+        let attach = |delivered| context::attach(asked.request(), &self.services, &self.live, actor.clone(), delivered);
+        let request = attach(delivered.clone());
+        let caller = Caller::of(&request).cloned();
+        let mut response = first(self.schema.execute_stream(request)).await;
+        let has_errors = response.as_ref().is_ok_and(|response| !response.errors.is_empty());
+        if has_errors && caller.is_some_and(|caller| caller.reader.has_used_replica()) {
+            // The primary may have what the replica lacks.
+            let request = attach(delivered);
+            if let Some(caller) = Caller::of(&request) {
+                caller.reader.need_the_present();
+            }
+            response = first(self.schema.execute_stream(request)).await;
+        }
+        settled(asked, response, has_failed)
     }
 
     /// Converts an error that ends a subscription to an error of its field.
@@ -160,8 +175,8 @@ fn settled(
         Outcome::Ran(response) if has_failed(&response) => return Err(refused(response.errors)),
         Outcome::Ran(response) => response,
     };
-    let json = serde_json::to_string(&response);
-    let json = json.map_err(|error| refused(vec![operation::refusal(&Error::internal(error), &asked.request_id)]))?;
+    let json = Pieces::from(Outcome::Ran(response)).into_text();
+    let json = json.map_err(|error| refused(vec![operation::refusal(&error, &asked.request_id)]))?;
     Ok((json, code))
 }
 

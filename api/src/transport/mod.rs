@@ -16,6 +16,7 @@ pub mod listening;
 mod measure;
 mod operation;
 mod origin;
+mod pieces;
 pub mod read_limit;
 pub mod router;
 pub mod single;

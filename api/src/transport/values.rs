@@ -15,6 +15,14 @@ pub fn check(json: &str, limit: usize) -> Result<()> {
     Err(Error::PayloadTooLarge { field: None, message })
 }
 
+/// Memory for a JSON text once it is parsed, in bytes: its values, and its strings twice, since an operation copies its
+/// arguments.
+pub fn memory(json: &str) -> usize {
+    /// A value, its share of the free places in a list, and the digits of a number.
+    const VALUE: usize = 128;
+    2 * json.len() + VALUE * count(json)
+}
+
 /// An upper bound: one for each comma, colon, and opening bracket outside of strings.
 fn count(json: &str) -> usize {
     let (mut values, mut in_string, mut is_escaped) = (1, false, false);

@@ -2,7 +2,7 @@
 import { refuse, type Variables } from './connection.js';
 import type { PageRequest } from './types.js';
 
-/** The columns whose values are names of the API. */
+/** The columns whose values are enums of the API, in upper case there. */
 const ENUMS = ['status', 'role', 'file_type'];
 
 const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
@@ -10,20 +10,20 @@ const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
 /** A column's name in the API. */
 const camel = (column: string) => column.replace(/_./g, ([, letter]) => upper(letter!));
 
-/** A value in the API's terms. There, an empty text is none if a column can be null. */
+/** A value in the API's terms. In the original, an empty text counts as none if the column can be null. */
 function termOf(column: string, value: unknown, isNullable: boolean): unknown {
   if (value === '' && isNullable) return null;
   if (typeof value !== 'string') return value;
   if (ENUMS.includes(column)) {
-    if (value !== value.toLowerCase()) throw refuse(column, `${column} is in lower case.`);
+    if (value !== value.toLowerCase()) throw refuse(column, `There is no ${column} ${value}.`);
     return upper(value);
   }
   return /_(after|before)$/.test(column) ? time(value) : value;
 }
 
 /**
- * The values of columns in the API's terms. Refuses, before anything is written, what is no column of the call, and null in a
- * column with `!`, which must be given unless `isPartial`.
+ * The values of columns in the API's terms. Refuses unknown columns, and null in a column with `!`, before anything is written.
+ * A column with `!` must be given unless `isPartial`.
  */
 export function inputOf(values: object, columns: string, isPartial = false): Variables {
   if (typeof values !== 'object' || !values) throw refuse('values', `${values} is not an object.`);
@@ -37,7 +37,7 @@ export function inputOf(values: object, columns: string, isPartial = false): Var
     else if (isNullable || isPartial) continue;
     if (!isNullable && (value ?? null) === null) throw refuse(column, `${column} must not be null.`);
   }
-  for (const column of rest.keys()) throw refuse(column, `There is no ${column} to pass here.`);
+  for (const column of rest.keys()) throw refuse(column, `There is no column ${column} here.`);
   return input;
 }
 
@@ -54,28 +54,28 @@ export interface Page {
   order: 'asc' | 'desc';
 }
 
-/** The page of rows with these columns that is asked for; `usual` has the defaults of the call. */
+/** The requested page of a list whose rows have these columns. `usual` has the defaults of the call. */
 export function paging(request: PageRequest, columns: string, usual: Omit<Page, 'page'>): Page {
   inputOf(request, 'page! limit! sort_by! sort_order!', true);
   const { page = 1, limit = usual.limit, sort_by: column = usual.column, sort_order: order = usual.order } = request;
   mustBeWhole('page', page, 1);
   mustBeWhole('limit', limit, 1);
-  if (order !== 'asc' && order !== 'desc') throw refuse('sort_order', 'sort_order is asc or desc.');
+  if (order !== 'asc' && order !== 'desc') throw refuse('sort_order', `There is no sort_order ${order}.`);
   if (!columns.split(' ').includes(column)) throw refuse('sort_by', `There is no column ${column}.`);
   return { page, limit, column, order };
 }
 
-/** A session's or another row's id that may be missing. */
+/** An id that may be missing. */
 export const id = (value: string | null | undefined) => value || undefined;
 
-const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+const UUID = /^[0-9a-f-]{36}$/i;
 
-/** A message's id that may be missing. The IDE makes ids of its own (`msg_…`), which name no message of the server's. */
+/** A message's id that may be missing. The IDE also passes its own ids (`msg_…`), which the server does not know. */
 export const messageId = (value: string | null | undefined) => (value && UUID.test(value) ? value : undefined);
 
 const ISO_8601 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d)?)?)?$/i;
 
-/** A time as the API takes it: a day is its first moment, and a time without a zone is in UTC, as PostgreSQL reads them. */
+/** A time as the API accepts it. A day is its first moment, and a time without a zone is in UTC, as in PostgreSQL. */
 function time(value: string): string {
   const [, day, minute = '00:00', second = ':00', hours, minutes = '00'] = ISO_8601.exec(value.trim()) ?? [];
   if (day) return `${day}T${minute}${second}${hours ? `${hours}:${minutes}` : 'Z'}`;
@@ -83,15 +83,15 @@ function time(value: string): string {
   return isNaN(parsed.getTime()) ? value : parsed.toISOString();
 }
 
-/** A path's parts, as the server reads it. */
+/** The parts of a path, as the server reads them. */
 const partsOf = (path: string) => `${path}`.split('/').filter((part) => part !== '' && part !== '.');
 
 /** A path as the server writes it. */
 export const pathOf = (path: string) => partsOf(path).join('/');
 
-/** Refuses an argument that is given and differs from what is there: an empty text is none. */
+/** Refuses a value that differs from what is there. An empty text is none. */
 export function mustBe(field: string, value: unknown, there: unknown, why: string): void {
-  if (value !== undefined && (value || null) !== (there || null)) throw refuse(field, why);
+  if ((value || null) !== (there || null)) throw refuse(field, why);
 }
 
 /** Refuses a name or a folder that is not the path's. */

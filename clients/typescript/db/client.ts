@@ -1,5 +1,5 @@
 // A service's connection, any operation of the API, and subscriptions.
-import { Call, type Connection, failed, forOneUser, refuse, userOf, type Variables } from './connection.js';
+import { Call, type Connection, failed, forOneUser, refuse, unless, userOf, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import type { ListenerOptions, LiveOptions, LiveRevisionOptions, LiveTextOptions } from './live.js';
 import * as rows from './rows.js';
@@ -90,7 +90,7 @@ export class Client {
 
   /** Sets the module's connection. */
   connect(settings: Settings): this {
-    if (this.#access !== shared) throw refuse('connection', 'This service has a connection of its own; make another.');
+    if (this.#access !== shared) throw refuse('connection', 'This service has its own connection.');
     connect(settings);
     return this;
   }
@@ -129,8 +129,9 @@ export class Client {
 
   /** Runs a query or a mutation. Throws if any part of it fails: `AntiphonError.data` has the parts that did not. */
   async query<Result = any, V = Variables>(document: TypedDocument<Result, V> | string, ...[variables, options]: Values<V>): Promise<Result> {
-    const call = await this.begin();
-    return call.run(await textOf(document), variables ?? {}, options?.signal) as Promise<Result>;
+    const signal = options?.signal;
+    const run = async () => (await this.begin()).run(await textOf(document), variables ?? {}, signal);
+    return unless(signal, run()) as Promise<Result>;
   }
 
   /** The project's present revision: pass it as `afterRevision` to miss nothing from here on. */

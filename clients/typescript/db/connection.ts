@@ -61,12 +61,12 @@ export function dataOf(text: string, status: number, url: string): unknown {
   const { errors, data } = Object(answer) as { errors?: Problem[]; data?: unknown };
   if (!errors?.length && data) return data;
   const { message, extensions } = Object(errors?.[0]) as Partial<Problem>;
-  const isTheirs = typeof extensions?.code !== 'string';
+  const isOfApi = message && typeof extensions?.code === 'string';
   const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} does not answer as an Antiphon server`;
   throw new AntiphonError(
-    isTheirs ? `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.` : message!,
-    // A gateway that refuses a token gets the next one, as the server does.
-    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isTheirs ? { code: 'NETWORK' } : {}) },
+    isOfApi ? message : `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.`,
+    // Another token may help against a gateway's 401, as against the server's.
+    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isOfApi ? {} : { code: 'NETWORK' }) },
     { status, cause, errors: message ? errors! : [], data },
   );
 }
@@ -80,6 +80,16 @@ export const failed = (message: string, cause?: unknown, status?: number) =>
 /** An argument that cannot be honoured. */
 export function refuse(field: string, message: string): AntiphonError {
   return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
+}
+
+/** The result of a promise, unless the signal comes first: then its reason is thrown. */
+export function unless<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const end = () => reject(signal?.reason);
+    signal?.addEventListener('abort', end);
+    if (signal?.aborted) end();
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', end));
+  });
 }
 
 export type Variables = Record<string, unknown>;
@@ -143,18 +153,9 @@ export class Call {
     }
   }
 
-  /** Where the requests go and for whom: equal for calls of one user. */
-  get caller(): string {
-    return JSON.stringify([this.url, this.#token]);
-  }
-
   /** Names the server and the user: equal for all tokens of one user. */
   get user(): string {
     return userOf(this.url, this.#token);
-  }
-
-  get isSignedIn(): boolean {
-    return this.#token !== null;
   }
 
   get token(): string | null {
@@ -190,11 +191,19 @@ export class Call {
         fails(() => new URL(this.url, globalThis.location?.href))
           ? `"${this.url}" is not a URL here: call \`connect({ url })\` first.`
           : fails(() => new Headers(own))
-            ? 'The token has characters that a header cannot have.'
+            ? 'The token cannot be sent in a header.'
             : `${this.url} cannot be reached.`,
         cause,
       );
     }
+  }
+
+  /** The whole text of a response. */
+  async textOf(response: Response): Promise<string> {
+    return response.text().catch((cause: unknown) => {
+      const { status } = response;
+      throw failed(`${endedEarly(this.url)}: HTTP status ${status}.`, cause, status);
+    });
   }
 
   /** One of the package's own operations. `more` has the texts of those that are loaded later. */
@@ -205,33 +214,21 @@ export class Call {
   /** Runs an operation. A read is repeated if a proxy has no answer of the server. */
   async run(query: string, variables: unknown, signal?: AbortSignal): Promise<unknown> {
     for (let left = /\bmutation\b/.test(query) ? 0 : 2; ; left -= 1) {
-      const stop = (error: unknown): never => {
-        throw signal?.aborted ? signal.reason : error;
-      };
-      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal).catch(stop);
+      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal);
       const { status } = response;
-      const text = await response.text().catch((cause: unknown) => stop(failed(`${endedEarly(this.url)}: HTTP status ${status}.`, cause, status)));
       try {
-        return dataOf(text, status, this.url);
+        return dataOf(await this.textOf(response), status, this.url);
       } catch (error) {
-        const isProxy = (error as AntiphonError).code === 'NETWORK' && [502, 503, 504].includes(status);
+        const isProxy = (error as AntiphonError).code === 'NETWORK' && status > 501 && status < 505;
         if (!isProxy || left === 0 || signal?.aborted) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, 600 / left));
     }
   }
 
-  /** A part of a list, at most `count` rows. Contents that are too large for one answer come in smaller parts. */
+  /** A part of a list, at most `count` rows. */
   async #part<Node, Row>(list: List<Node, Row>, count: number, cursor: string | null, rows: boolean): Promise<Part<Node>> {
-    for (;;) {
-      const first = Math.min(count, list.size);
-      try {
-        return await list.ask(range(list, first, cursor, rows));
-      } catch (error) {
-        if (!(error instanceof AntiphonError && error.code === 'QUERY_TOO_COMPLEX') || first === 1) throw error;
-        list.size = Math.ceil(first / 8);
-      }
-    }
+    return fitting(list, count, (first) => list.ask(range(list, first, cursor, rows)));
   }
 
   /** The rows of a list after a cursor, at most `max`, and how many there are in all. */
@@ -264,6 +261,19 @@ export class Call {
   }
 }
 
+/** Asks for at most `most` rows: fewer if they are too large for one answer. */
+export async function fitting<T>(list: { size: number }, most: number, ask: (count: number) => Promise<T>): Promise<T> {
+  for (;;) {
+    const count = Math.min(most, list.size);
+    try {
+      return await ask(count);
+    } catch (error) {
+      if (!(error instanceof AntiphonError && error.code === 'QUERY_TOO_COMPLEX') || count === 1) throw error;
+      list.size = Math.ceil(count / 8);
+    }
+  }
+}
+
 /** The arguments that take the next rows of a list. */
 function range<Node, Row>({ isReversed }: List<Node, Row>, count: number, cursor: string | null, rows: boolean): Variables {
   return isReversed ? { last: count, before: cursor, rows } : { first: count, after: cursor, rows };
@@ -289,14 +299,11 @@ export function paginated<Row>(data: Row[], total: number, { page, limit }: { pa
 
 /** Sorts rows by one of their columns as PostgreSQL does: null is larger than everything else. */
 function sorted<Row extends object>(rows: Row[], { column, order }: Page): Row[] {
-  const value = (row: Row) => (row as Record<string, unknown>)[column];
-  const compare = (a: unknown, b: unknown): number => {
-    if (a === b) return 0;
-    if (a === null || a === undefined) return 1;
-    if (b === null || b === undefined) return -1;
-    if (typeof a === 'object') return compare(JSON.stringify(a), JSON.stringify(b));
-    return (a as string) < (b as string) ? -1 : 1;
+  const value = (row: Row) => {
+    const of = (row as Record<string, unknown>)[column];
+    return of && typeof of === 'object' ? JSON.stringify(of) : of;
   };
+  const compare = (a: any, b: any) => (a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1);
   const ascending = [...rows].sort((a, b) => compare(value(a), value(b)));
   return order === 'asc' ? ascending : ascending.reverse();
 }

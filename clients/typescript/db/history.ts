@@ -1,6 +1,6 @@
 // The past: messages of all projects, states of files before edits, changes, and snapshots of projects.
 import { inputOf, messageId } from './arguments.js';
-import { type Call, type List, refuse } from './connection.js';
+import { type Call, fitting, type List, refuse } from './connection.js';
 import type { ChangeRowFragment, FileSnapshotRowFragment, Operations, ProjectSnapshotRowFragment } from './documents.js';
 import { texts } from './history-texts.js';
 import { file, found, lower, ofKind } from './rows.js';
@@ -101,13 +101,15 @@ const activityRow = (row: Activity): types.RecentActivity => ({
 
 /** Gives deleted files the contents that they had. */
 export async function addContents(call: Call, files: types.ProjectFile[]): Promise<void> {
-  for (let at = 0; at < files.length; at += TEXTS) {
-    const some = files.slice(at, at + TEXTS);
-    const { nodes } = await ask(call, 'LastContents', { ids: some.map(({ id }) => id) });
-    for (const [index, file] of some.entries()) {
-      const node = ofKind(nodes[index]);
+  const list = { size: TEXTS };
+  const ids = files.map(({ id }) => id);
+  for (let at = 0; at < files.length; ) {
+    const { nodes } = await fitting(list, files.length - at, (count) => ask(call, 'LastContents', { ids: ids.slice(at, at + count) }));
+    for (const each of nodes) {
+      const node = ofKind(each);
       const states = node && 'versions' in node ? node.versions.nodes : [];
-      file.content = states.find(({ isDeletion }) => !isDeletion)?.content ?? null;
+      files[at]!.content = states.find(({ isDeletion }) => !isDeletion)?.content ?? null;
+      at += 1;
     }
   }
 }
@@ -115,9 +117,10 @@ export async function addContents(call: Call, files: types.ProjectFile[]): Promi
 /** The newest messages of the caller's own active projects. */
 export async function recentActivity(call: Call, limit: number): Promise<types.RecentActivity[]> {
   const own: types.RecentActivity[] = [];
+  const list = { size: MESSAGES };
   for (let after: string | null = null; own.length < limit; ) {
-    const first = Math.min(limit, MESSAGES);
-    const { viewer, recentActivity: part }: Operations['RecentActivity'][0] = await ask(call, 'RecentActivity', { first, after });
+    const load = (first: number) => ask(call, 'RecentActivity', { first, after });
+    const { viewer, recentActivity: part }: Operations['RecentActivity'][0] = await fitting(list, limit, load);
     own.push(...(part?.nodes ?? []).filter(({ project }) => project.owner.id === viewer.id).map(activityRow));
     if (!part?.pageInfo.hasNextPage) break;
     after = part.pageInfo.endCursor ?? null;

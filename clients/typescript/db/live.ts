@@ -1,5 +1,6 @@
 // Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
-import { AntiphonError, type Call, dataOf, endedEarly, failed, type Variables } from './connection.js';
+import { mustBeWhole } from './arguments.js';
+import { AntiphonError, type Call, dataOf, endedEarly, failed, unless, type Variables } from './connection.js';
 import { texts } from './live-texts.js';
 import { parser } from './sse.js';
 import { textOf } from './texts.js';
@@ -55,16 +56,6 @@ function pause(time: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** The result of a promise, unless the signal comes first. */
-function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const end = () => reject(failed('The server has been silent for too long.', signal.reason));
-    signal.addEventListener('abort', end);
-    if (signal.aborted) end();
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
-  });
-}
-
 /**
  * The results of a subscription, by server-sent events. Returns once the server has completed it; a connection that ends
  * before that throws `NETWORK`.
@@ -74,26 +65,24 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
   const stop = () => attempt.abort();
   signal.addEventListener('abort', stop);
   if (signal.aborted) stop();
-  let idle = setTimeout(stop, SILENCE);
+  const giveUp = () => attempt.abort(failed('The server has been silent for too long.'));
+  let idle = setTimeout(giveUp, SILENCE);
   const connecting = call.post('text/event-stream', query, variables, attempt.signal);
   // A response that comes too late, from a `fetch` that ignores its signal, is closed as well.
   const close = () => connecting.then(({ body }) => body?.cancel()).catch(() => {});
   try {
     const { status, body, headers } = await unless(attempt.signal, connecting);
     if (!body || !headers.get('Content-Type')?.startsWith('text/event-stream')) {
-      const text = await (await connecting).text().catch((cause: unknown) => {
-        throw failed(`${endedEarly(call.url)}: HTTP status ${status}.`, cause, status);
-      });
-      dataOf(text, status, call.url);
+      dataOf(await unless(attempt.signal, call.textOf(await connecting)), status, call.url);
       throw failed(`${call.url} does not answer with an event stream: HTTP status ${status}.`, undefined, status);
     }
     const reader = body.getReader();
     const parse = parser();
     for (;;) {
       clearTimeout(idle);
-      idle = setTimeout(stop, SILENCE);
+      idle = setTimeout(giveUp, SILENCE);
       const { done, value } = await unless(attempt.signal, reader.read()).catch((cause: unknown) => {
-        throw failed(`${endedEarly(call.url)}.`, cause, status);
+        throw attempt.signal.aborted ? cause : failed(`${endedEarly(call.url)}.`, cause, status);
       });
       clearTimeout(idle);
       if (done) throw failed(`${endedEarly(call.url)}.`, undefined, status);
@@ -120,6 +109,7 @@ export async function* listen(
   const topic = topics[name] as Topic<unknown, unknown>;
   const query = textOf(name, texts);
   let position = afterRevision ?? afterOffset;
+  if (position !== undefined) mustBeWhole(topic.start ? 'afterRevision' : 'afterOffset', position, 0);
   let failures = 0;
   let refused: AntiphonError | undefined;
   let refusals = 0;

@@ -38,7 +38,7 @@ const PROJECTS =
 const SESSIONS = 'id project_id user_id title started_at ended_at message_count is_active metadata';
 const MESSAGES = 'id session_id user_id role content timestamp is_checkpoint context_data metadata';
 
-/** Undefined if nothing is there, as at a path that no file can have: there, an update of no row is no error. */
+/** Undefined if nothing is found, also at a path that no file can have. In the original, an update of no row is no error. */
 async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
@@ -49,22 +49,22 @@ async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-const PROFILE_COLUMNS = 'id email full_name avatar_url created_at updated_at';
+const PROFILE_COLUMNS = 'email full_name avatar_url created_at updated_at';
 const PROJECT_COLUMNS = 'id user_id name! description initial_prompt! config! status! created_at updated_at last_accessed_at!';
 
 /** Refuses values of columns that cannot be set, unless they are those of the row. */
-async function mustBeThere<Row extends object>(values: object, columns: (keyof Row & string)[], row: () => Promise<Row>): Promise<void> {
-  const passed = new Map(Object.entries(values));
-  const fixed = columns.filter((column) => passed.get(column) !== undefined);
-  if (fixed.length === 0) return;
-  const there = await row();
-  for (const column of fixed) mustBe(column, passed.get(column), there[column], `${column} cannot be set here.`);
+async function mustBeThere<Row>(values: object, columns: (keyof Row & string)[], row: () => Promise<Row>): Promise<void> {
+  let there: Row | undefined;
+  for (const column of columns) {
+    const value = (values as Partial<Row>)[column];
+    if (value !== undefined) mustBe(column, value, (there ??= await row())[column], `${column} cannot be set here.`);
+  }
 }
 
 /** Most pages do not show the past of files. */
 const history = () => load(import('./history.js'));
 
-/** The sessions that are being started, by who starts what. */
+/** The sessions that are being started, by their users and arguments. */
 const starting = new Map<string, Promise<types.ChatSession>>();
 
 export class DatabaseService extends Additions {
@@ -73,7 +73,7 @@ export class DatabaseService extends Additions {
   /** The signed-in user; null if there is none. */
   async getCurrentUser(): Promise<{ id: string; email: string } | null> {
     const call = await this.begin();
-    if (!call.isSignedIn) return null;
+    if (call.token === null) return null;
     try {
       const { id, email } = (await call.ask('Profile', {})).viewer;
       return { id, email: email ?? '' };
@@ -89,13 +89,13 @@ export class DatabaseService extends Additions {
     return user.id;
   }
 
-  /** The first sign-in has made the profile; this fills it. A name or a picture that is null leaves the one that is there. */
+  /** The first sign-in creates the profile, and this fills it in: null leaves a name or a picture that is there. */
   async createUserProfile(values: Omit<types.UserProfile, 'created_at' | 'updated_at'>): Promise<types.UserProfile> {
-    const { fullName, avatarUrl } = inputOf(values, PROFILE_COLUMNS, true);
+    const { fullName, avatarUrl } = inputOf(values, `id! ${PROFILE_COLUMNS}`);
     return this.#setProfile(values, { fullName: fullName ?? undefined, avatarUrl: avatarUrl ?? undefined });
   }
 
-  /** The caller's, or that of somebody whom they share a project with. */
+  /** The caller's profile, or that of a user who shares a project with the caller. */
   async getUserProfile(userId?: string): Promise<types.UserProfile | null> {
     const call = await this.begin();
     if (!userId) return rows.profile((await call.ask('Profile', {})).viewer);
@@ -105,7 +105,7 @@ export class DatabaseService extends Additions {
 
   /** `updated_at` is the server's. */
   async updateUserProfile(values: Partial<Omit<types.UserProfile, 'id' | 'created_at'>>): Promise<types.UserProfile> {
-    const { fullName, avatarUrl } = inputOf(values, PROFILE_COLUMNS, true);
+    const { fullName, avatarUrl } = inputOf(values, `id ${PROFILE_COLUMNS}`, true);
     return this.#setProfile(values, { fullName, avatarUrl });
   }
 
@@ -133,7 +133,7 @@ export class DatabaseService extends Additions {
     return row ? rows.project(row) : null;
   }
 
-  /** `updated_at` and `last_accessed_at` are the server's: if one is given, the project is opened now. */
+  /** If `updated_at` or `last_accessed_at` is given, it becomes the server's time. */
   async updateProject(
     projectId: string,
     values: Partial<Omit<types.Project, 'id' | 'created_at'>>,
@@ -145,7 +145,7 @@ export class DatabaseService extends Additions {
     });
     const input = { id: projectId, name, description, initialPrompt, config, status };
     let { project } = found((await call.ask('UpdateProject', { input })).updateProject, 'project');
-    // Nothing refuses this once the project could be updated, but that it is deleted.
+    // After an update, only a deleted project refuses this.
     if ((lastAccessedAt !== undefined || updatedAt !== undefined) && project.status !== 'DELETED') {
       project = found((await call.ask('TouchProject', { id: projectId })).touchProject, 'project').project;
     }
@@ -205,7 +205,7 @@ export class DatabaseService extends Additions {
   }): Promise<types.ChatSession> {
     const input = inputOf(values, 'project_id! title metadata');
     const call = await this.begin();
-    const key = JSON.stringify([call.caller, input]);
+    const key = JSON.stringify([call.user, input]);
     const start = async () => rows.session(found((await call.ask('StartSession', { input })).startSession, 'project').session);
     const started = starting.get(key) ?? start().finally(() => starting.delete(key));
     starting.set(key, started);
@@ -287,8 +287,7 @@ export class DatabaseService extends Additions {
   }
 
   async getCheckpointMessages(sessionId: string): Promise<types.ChatMessage[]> {
-    const node = ofKind((await this.ask('Checkpoints', { id: sessionId })).node);
-    return node && 'checkpoints' in node ? node.checkpoints.map(rows.message) : [];
+    return (await this.getSessionMessages(sessionId, { is_checkpoint: true }, { limit: Number.MAX_SAFE_INTEGER })).data;
   }
 
   // ── files ──

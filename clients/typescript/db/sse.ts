@@ -7,8 +7,8 @@ export interface StreamEvent {
 }
 
 /**
- * Returns a function that takes a stream's bytes and returns the events that they complete. A line ends with LF, CR or CRLF; the
- * decoder removes a byte order mark at the start.
+ * Returns a function that takes the next bytes of a stream and returns the events that they complete. A line ends with LF, CR or
+ * CRLF. The decoder removes a byte order mark at the start.
  */
 export function parser(): (bytes: Uint8Array) => StreamEvent[] {
   const decoder = new TextDecoder();

@@ -1,5 +1,5 @@
 // Bytes in and out, and messages that are written piece by piece.
-import { inputOf, messageId, mustFitPath, pathOf } from './arguments.js';
+import { inputOf, messageId, mustBeWhole, mustFitPath, pathOf } from './arguments.js';
 import { AntiphonError, refuse } from './connection.js';
 import type { Api, FileRowFragment, MessageRowFragment, Operations } from './documents.js';
 import type { Bytes, MessageStart, VirtualFile, WriteContext } from './types.js';
@@ -53,6 +53,7 @@ export async function upload(
 }
 
 export async function download(api: Api, projectId: string, path: string, at?: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (at !== undefined) mustBeWhole('at', at, 0);
   const file = await api.file({ projectId, path, at: at ?? null, bytes: true });
   if (file?.type !== 'FILE') return null;
   if (file.contentBase64 == null) return new TextEncoder().encode(file.content ?? '');

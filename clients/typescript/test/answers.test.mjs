@@ -41,7 +41,7 @@ test('null where a value must be, and what is no column, are refused by their na
   const me = await db.getUserProfile();
   /** Each call by its values: those that are right, and the columns that take no null; of an update none must be given. */
   const calls = [
-    [(values) => reader.createUserProfile(values), { id: me.id, email: me.email, full_name: null, avatar_url: null }, []],
+    [(values) => reader.createUserProfile(values), { id: me.id, email: me.email, full_name: null, avatar_url: null }, ['id']],
     [(values) => reader.updateUserProfile(values), { full_name: 'Ada' }, []],
     [(values) => reader.createProject(values), { name: 'n', initial_prompt: 'p', config: {} }, ['name', 'initial_prompt', 'config']],
     [(values) => reader.updateProject(id, values), {}, ['name', 'initial_prompt', 'config', 'status', 'last_accessed_at'], true],

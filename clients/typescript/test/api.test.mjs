@@ -129,6 +129,15 @@ test('an aborted query throws the reason of its signal', async () => {
   const asked = waiting.query('{ viewer { id } }', {}, { signal: stop.signal });
   setTimeout(() => stop.abort(), 10);
   await assert.rejects(asked, { name: 'AbortError' });
+  // Also while a token, an answer's end, or a `fetch` that ignores its signal does not come.
+  const never = () => new Promise(() => {});
+  const body = () => new ReadableStream({ start: (to) => to.enqueue(new TextEncoder().encode('{"data":')) });
+  for (const settings of [{ token: never }, { fetch: never }, { fetch: async () => new Response(body()) }]) {
+    const end = new AbortController();
+    const hanging = new DatabaseService({ url, token: process.env.TOKEN, ...settings }).query('{ viewer { id } }', {}, { signal: end.signal });
+    setTimeout(() => end.abort(reason), 10);
+    await assert.rejects(hanging, reason);
+  }
 });
 
 test('bytes and texts go up and come down as they are', async () => {

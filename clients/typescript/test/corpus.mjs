@@ -158,6 +158,9 @@ export function corpus(ids) {
 
   each(
     'directives',
+    'query ($a: Boolean!) { __typename @include(if: $a) }', 'query ($a: Boolean!) { viewer { t: __typename @skip(if: $a) id } }',
+    'query ($a: Boolean!) { ...F } fragment F on Query { __typename @include(if: $a) }',
+    '{a,:__typename}', '{...,on Query{__typename}}', '{...,F} fragment,F,on,Query,{__typename}', '{,,viewer,{,id,},}',
     '{ viewer @aa { id } }', '{ __typename @aa }', '{ viewer @include(if: true) { id } }',
     '{ viewer @include(if: false) { id } }', '{ viewer { id @skip(if: true) } }',
     '{ viewer { id @skip(if: true) email @skip(if: false) } }',

@@ -411,9 +411,9 @@ test('what is too large for one answer comes in several, and what is too large f
   // A server whose answers have room for three contents.
   const sizes = [];
   const small = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
-    const { first, rows = true } = JSON.parse(init.body).variables;
-    sizes.push(first);
-    if (first > 3 && rows) return Response.json({ data: null, errors: [{ message: 'too much', extensions: { code: 'QUERY_TOO_COMPLEX' } }] });
+    const { first, ids, rows = true } = JSON.parse(init.body).variables;
+    sizes.push(first ?? ids?.length);
+    if ((first > 3 || ids?.length > 3) && rows) return Response.json({ data: null, errors: [{ message: 'too much', extensions: { code: 'QUERY_TOO_COMPLEX' } }] });
     return fetch(to, init);
   } });
   assert.deepEqual((await small.getProjectFiles(id)).map(({ content }) => content), names);
@@ -421,6 +421,15 @@ test('what is too large for one answer comes in several, and what is too large f
   assert.equal((await small.getProjectCodeChanges(id)).length, 9);
   const messages = async (page) => (await small.getSessionMessages(session.id, {}, { page, limit: 5 })).data.map(({ content }) => content);
   assert.deepEqual([await messages(1), await messages(2), await messages(3)], [names.slice(0, 5), names.slice(5), []]);
+
+  for (const name of names) await db.deleteProjectFile(id, name);
+  sizes.length = 0;
+  assert.deepEqual((await small.getProjectFiles(id, true)).map(({ content }) => content), names);
+  assert.deepEqual(sizes, [500, 63, 8, ...Array(9).fill(1), 9, 2, 2, 2, 2, 1]);
+  sizes.length = 0;
+  const activity = await small.getRecentActivity(9);
+  assert.deepEqual(activity.map(({ message_content }) => message_content), [...names].reverse());
+  assert.deepEqual(sizes, [9, ...Array(5).fill(2)]);
 
   const knowledge = 'k'.repeat(8 << 20);
   const message = await db.createChatMessage({ session_id: session.id, role: 'user', content: knowledge });
@@ -468,8 +477,8 @@ test('a server that cannot be reached, and one that is none, are named', async (
     [{ url: 'localhost:8080/graphql' }, 'localhost:8080/graphql cannot be reached.'],
     [{ url: '' }, '"" is not a URL here: call `connect({ url })` first.'],
     [{ url: 'http:// /graphql' }, '"http:// /graphql" is not a URL here: call `connect({ url })` first.'],
-    [{ url, token: 'a\nb' }, 'The token has characters that a header cannot have.'],
-    [{ url, token: 'a\u{1f600}' }, 'The token has characters that a header cannot have.'],
+    [{ url, token: 'a\nb' }, 'The token cannot be sent in a header.'],
+    [{ url, token: 'a\u{1f600}' }, 'The token cannot be sent in a header.'],
     [{ url, token: () => Promise.reject(new TypeError('away')) }, 'The token function failed: TypeError: away'],
   ]) {
     assert.deepEqual(await problem(connection), ['NETWORK', undefined, true]);

@@ -225,6 +225,12 @@ test('what cannot succeed ends with an error, a signal without one', async () =>
   assert.equal(await fails(db.onProjectEvent(id, { afterRevision: 99 })), 'POSITION_LOST');
   const nowhere = new DatabaseService({ url: new URL('/nowhere', url).href, token: process.env.TOKEN });
   assert.equal(await fails(nowhere.onProjectEvent(id)), 'NETWORK');
+  for (const bad of [NaN, -1, 1.5, Infinity, '3']) {
+    for (const items of [db.onProjectEvent(id, { afterRevision: bad }), db.onMessage(session.id, { afterRevision: bad }), db.onMessageText(none, { afterOffset: bad })]) {
+      assert.equal(await fails(items), 'BAD_USER_INPUT', `${bad}`);
+    }
+    await assert.rejects(db.downloadFile(id, 'a', bad), { code: 'BAD_USER_INPUT' });
+  }
   const problems = [];
   db.onProjectEvent(none, () => assert.fail(), { onError: (error) => problems.push(code(error)) });
   db.onMessage(session.id, () => { throw new Error('mine'); }, { afterRevision: 0, onError: (error) => problems.push(error.message) });

@@ -559,3 +559,21 @@ test('a server without a window renders the waiting state, asks for nothing and 
   `);
   await app.node(join(app.folder, 'render.mjs'));
 });
+
+test('hooks have each message and the last state of files after 20 cuts', async () => {
+  const { id, session, say, write } = await project();
+  const { url: cuttable, cut } = await proxy(url);
+  const of = new DatabaseService({ url: cuttable, token: process.env.TOKEN });
+  const { result } = show(() => ({ data: { messages: hooks.useMessages(session.id).data, file: hooks.useFile(id, 'a').data, people: hooks.usePresence(id).data } }), of);
+  await becomes(result, ({ messages, people }) => messages && people);
+  const expected = [];
+  for (let n = 0; n < 20; n += 1) {
+    cut();
+    expected.push((await say(`${n}`)).id);
+    await write({ a: `${n}` });
+    // Some cuts come while the hooks are still catching up.
+    if (n % 3 === 0) await becomes(result, ({ messages }) => messages?.length === n + 1);
+  }
+  await becomes(result, ({ messages, file, people }) => messages?.length === 20 && file?.content === '19' && people?.length === 1);
+  assert.deepEqual(result.current.data.messages.map((message) => message.id), expected);
+});

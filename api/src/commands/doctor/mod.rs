@@ -14,6 +14,7 @@ mod migrations;
 mod nats;
 mod open_files;
 mod postgres;
+mod replicas;
 mod settings;
 mod signing;
 mod sqlite;
@@ -55,7 +56,11 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
             }
             let is_reachable = match &target {
                 DatabaseUrl::Sqlite(options) => sqlite::check(options, &mut findings).await,
-                DatabaseUrl::Postgres(hosts) => postgres::check(hosts, settings, &mut findings).await,
+                DatabaseUrl::Postgres(hosts) => {
+                    let is_reachable = postgres::check(hosts, settings, &mut findings).await;
+                    replicas::check(&target, hosts, settings, &mut findings).await;
+                    is_reachable
+                }
             };
             if is_reachable {
                 migrations::check(settings, &target, &mut findings).await;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::commit::Signature;
@@ -137,39 +137,44 @@ impl Differences {
 
     /// The differences of the next commit, which must be this one.
     pub(super) async fn next(&mut self, commit: &str) -> Result<Vec<Difference>> {
-        let id = self.token().await?;
-        if id.as_deref() != Some(commit.as_bytes()) {
-            return Err(failed("diff-tree", format!("no answer for commit {commit}")));
-        }
-        let mut differences = Vec::new();
-        while self.output.fill_buf().await.map_err(|error| failed("diff-tree", error))?.first() == Some(&b':') {
-            let head = self.token().await?.unwrap_or_default();
-            let head = String::from_utf8_lossy(&head).into_owned();
-            let mut words = head.trim_start_matches(':').split(' ').map(str::to_owned);
-            let words = [words.next(), words.next(), words.next(), words.next(), words.next()];
-            let path = self.token().await?;
-            let ([Some(old_mode), Some(new_mode), Some(old_object), Some(object), Some(status)], Some(old_path)) =
-                (words, path)
-            else {
-                return Err(failed("diff-tree", format!("cannot read {head:?}")));
-            };
-            let path = if status.starts_with('R') { self.token().await? } else { Some(old_path.clone()) };
-            let path = path.ok_or_else(|| failed("diff-tree", format!("no path after {head:?}")))?;
-            differences.push(Difference { old_mode, new_mode, old_object, object, old_path, path });
-        }
-        Ok(differences)
-    }
-
-    async fn token(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut token = Vec::new();
-        self.output.read_until(0, &mut token).await.map_err(|error| failed("diff-tree", error))?;
-        Ok((token.pop() == Some(0)).then_some(token))
+        differences(&mut self.output, commit).await
     }
 
     /// Stops the process and ignores the rest of its output.
     pub(super) async fn stop(mut self) {
         let _ = self.process.kill().await;
     }
+}
+
+/// Reads the differences of a commit.
+pub(super) async fn differences(output: &mut (impl AsyncBufRead + Unpin), commit: &str) -> Result<Vec<Difference>> {
+    let id = token(output).await?;
+    if id.as_deref() != Some(commit.as_bytes()) {
+        return Err(failed("diff-tree", format!("no answer for commit {commit}")));
+    }
+    let mut differences = Vec::new();
+    while output.fill_buf().await.map_err(|error| failed("diff-tree", error))?.first() == Some(&b':') {
+        let head = token(output).await?.unwrap_or_default();
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut words = head.trim_start_matches(':').split(' ').map(str::to_owned);
+        let words = [words.next(), words.next(), words.next(), words.next(), words.next()];
+        let path = token(output).await?;
+        let ([Some(old_mode), Some(new_mode), Some(old_object), Some(object), Some(status)], Some(old_path)) =
+            (words, path)
+        else {
+            return Err(failed("diff-tree", format!("cannot read {head:?}")));
+        };
+        let path = if status.starts_with('R') { token(output).await? } else { Some(old_path.clone()) };
+        let path = path.ok_or_else(|| failed("diff-tree", format!("no path after {head:?}")))?;
+        differences.push(Difference { old_mode, new_mode, old_object, object, old_path, path });
+    }
+    Ok(differences)
+}
+
+async fn token(output: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Vec<u8>>> {
+    let mut token = Vec::new();
+    output.read_until(0, &mut token).await.map_err(|error| failed("diff-tree", error))?;
+    Ok((token.pop() == Some(0)).then_some(token))
 }
 
 /// `git cat-file --batch`.

@@ -3,6 +3,8 @@
 
 mod commit;
 pub mod export;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod git;
 pub mod import;
 mod output;

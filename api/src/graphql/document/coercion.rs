@@ -7,14 +7,12 @@ use apollo_compiler::{Schema, ast, schema::ExtendedType};
 use async_graphql::{
     Name, Pos, Positioned, Value, Variables,
     indexmap::IndexMap,
-    parser::types::{
-        BaseType, Directive, DocumentOperations, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type,
-    },
+    parser::types::{BaseType, Directive, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type},
 };
 use async_graphql_value::Value as Literal;
 use serde_json::Number;
 
-use super::{Fault, FaultKind, MAX_FAULTS, Step, named};
+use super::{Fault, FaultKind, MAX_FAULTS, Step, named, root_fields};
 use crate::graphql::variables;
 
 /// The coerced variables of an operation. An absent variable takes its default value; without one it stays absent.
@@ -320,11 +318,7 @@ fn whole(number: &Number) -> Option<i128> {
 /// Removes absent variables from a document: arguments and input fields with such a variable become absent (GraphQL
 /// specification, section 6.4.1), elements of lists become null.
 pub fn without_absent(document: &mut ExecutableDocument, name: Option<&str>, variables: &Variables) {
-    let operation = match &mut document.operations {
-        DocumentOperations::Single(operation) => Some(operation),
-        DocumentOperations::Multiple(operations) => name.and_then(|name| operations.get_mut(name)),
-    };
-    let Some(operation) = operation.map(|operation| &mut operation.node) else { return };
+    let Some(operation) = root_fields::chosen(&mut document.operations, name) else { return };
     let mut absent = HashSet::new();
     operation.variable_definitions.retain(|definition| {
         let name = &definition.node.name.node;

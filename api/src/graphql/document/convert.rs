@@ -24,25 +24,37 @@ use super::{
 
 type Converted<T> = Result<T, Fault>;
 
-/// Blanks descriptions of operations, fragments and variables, which the parser does not know and which have no effect.
-/// Offsets stay the same.
-pub fn without_descriptions(text: &str, tokens: &[Token<'_>]) -> Option<String> {
+/// Blanks what has no effect and the parser does not know: commas in some places, and descriptions of operations,
+/// fragments and variables. Offsets stay the same.
+pub fn plain(text: &str, tokens: &[Token<'_>]) -> Option<String> {
     let mut plain: Option<Vec<u8>> = None;
-    for (at, token) in tokens.iter().enumerate().filter(|(_, token)| token.is_string()) {
-        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
-        let after = |ahead: usize, text: &str| tokens.get(at + ahead).is_some_and(|token| token.is(text));
-        let of_variable = after(1, "$") && after(3, ":") && !before.is_some_and(|before| before.is("="));
-        let of_definition = ["query", "mutation", "subscription", "fragment"].iter().any(|keyword| after(1, keyword))
-            && before.is_none_or(|before| before.is("}"));
-        if of_variable || of_definition {
-            let plain = plain.get_or_insert_with(|| text.as_bytes().to_vec());
-            // The same length, so that offsets do not change.
-            if let Some(description) = plain.get_mut(token.start..token.start + token.text.len()) {
-                description.fill(b' ');
-            }
+    let mut blank = |start: usize, end: usize, is_blank: &dyn Fn(u8) -> bool| {
+        let plain = plain.get_or_insert_with(|| text.as_bytes().to_vec());
+        for byte in plain.get_mut(start..end).into_iter().flatten().filter(|byte| is_blank(**byte)) {
+            *byte = b' ';
+        }
+    };
+    let mut end = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        if text.as_bytes().get(end..token.start).is_some_and(|between| between.contains(&b',')) {
+            blank(end, token.start, &|byte| byte == b',');
+        }
+        end = token.start + token.text.len();
+        if token.is_string() && is_description(tokens, at) {
+            blank(token.start, end, &|_| true);
         }
     }
     plain.and_then(|plain| String::from_utf8(plain).ok())
+}
+
+/// Whether a string describes an operation, a fragment or a variable.
+fn is_description(tokens: &[Token<'_>], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+    let after = |ahead: usize, text: &str| tokens.get(at + ahead).is_some_and(|token| token.is(text));
+    let of_variable = after(1, "$") && after(3, ":") && !before.is_some_and(|before| before.is("="));
+    let of_definition = ["query", "mutation", "subscription", "fragment"].iter().any(|keyword| after(1, keyword))
+        && before.is_none_or(|before| before.is("}"));
+    of_variable || of_definition
 }
 
 /// Converts a tree. Integers at the offsets in `long_ids` become strings.
@@ -51,7 +63,7 @@ pub fn without_descriptions(text: &str, tokens: &[Token<'_>]) -> Option<String> 
 /// A syntax error if the tokens differ from the tree's; a violation if the executed document cannot represent the tree.
 pub fn convert(tree: &ast::Document, tokens: &[Token<'_>], long_ids: &HashSet<usize>) -> Converted<ExecutableDocument> {
     let end = tokens.last().map_or(Pos { line: 1, column: 1 }, |last| Pos {
-        column: last.pos.column + last.text.chars().count(),
+        column: last.pos.column + last.text.encode_utf16().count(),
         ..last.pos
     });
     let mut converter = Converter { tokens, at: 0, end, long_ids, violation: None };
@@ -315,7 +327,19 @@ impl<'t> Converter<'t> {
                     [] => Positioned::new(SelectionSet::default(), Pos::default()),
                     selections => self.selection_set(selections)?,
                 };
-                Selection::Field(Positioned::new(Field { alias, name, arguments, directives, selection_set }, pos))
+                let (own, around) = match field.name.as_str() {
+                    // The library's validator does not see variables of directives on `__typename`.
+                    "__typename" => (Vec::new(), directives),
+                    _ => (directives, Vec::new()),
+                };
+                let field = Field { alias, name, arguments, directives: own, selection_set };
+                let field = Selection::Field(Positioned::new(field, pos));
+                if around.is_empty() {
+                    return Ok(field);
+                }
+                let selection_set = Positioned::new(SelectionSet { items: vec![Positioned::new(field, pos)] }, pos);
+                let fragment = InlineFragment { type_condition: None, directives: around, selection_set };
+                Selection::InlineFragment(Positioned::new(fragment, pos))
             }
             ast::Selection::FragmentSpread(spread) => {
                 self.punctuator("...")?;

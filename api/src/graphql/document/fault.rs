@@ -74,7 +74,7 @@ pub(super) fn place(text: &str, location: Option<SourceSpan>) -> Pos {
         match char {
             '\r' if chars.peek() == Some(&'\n') => {}
             '\n' | '\r' => pos = Pos { line: pos.line + 1, column: 1 },
-            _ => pos.column += 1,
+            _ => pos.column += char.len_utf16(),
         }
     }
     pos

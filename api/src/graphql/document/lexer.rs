@@ -66,7 +66,7 @@ impl<'t> Lexer<'t> {
         Pos { line: self.line, column: self.column }
     }
 
-    /// Advances by this many bytes, counting lines and characters.
+    /// Advances by this many bytes, counting lines and UTF-16 units, as JavaScript does.
     fn skip(&mut self, bytes: usize) {
         let end = self.at.saturating_add(bytes);
         let mut chars = self.text.get(self.at..end).unwrap_or_default().chars().peekable();
@@ -81,7 +81,7 @@ impl<'t> Lexer<'t> {
                 self.line += 1;
                 self.column = 1;
             } else {
-                self.column += 1;
+                self.column += char.len_utf16();
             }
         }
         self.at = end;

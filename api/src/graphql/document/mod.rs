@@ -13,6 +13,7 @@ mod fault;
 mod given;
 mod lexer;
 mod merging;
+mod root_fields;
 mod rules;
 mod subscription;
 #[cfg(test)]
@@ -73,7 +74,7 @@ impl FrontEnd {
     /// Syntax errors.
     pub fn parse(&self, text: &str) -> Result<Draft, Vec<Fault>> {
         let tokens = lexer::tokens(text).map_err(|fault| vec![fault])?;
-        let text = convert::without_descriptions(text, &tokens).unwrap_or_else(|| text.to_owned());
+        let text = convert::plain(text, &tokens).unwrap_or_else(|| text.to_owned());
         let mut parser = Parser::new().recursion_limit(MAX_RECURSION).token_limit(text.len().saturating_add(1));
         let tree = match parser.parse_ast(text.as_str(), "query.graphql") {
             Ok(tree) => tree,
@@ -153,6 +154,7 @@ pub use coercion::without_absent;
 pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
+pub use root_fields::merge as merge_root_fields;
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.
 fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {

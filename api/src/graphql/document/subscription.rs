@@ -8,14 +8,11 @@ use apollo_compiler::{
     executable::{DirectiveList, ExecutableDocument, Field, Selection, SelectionSet, Value},
 };
 use async_graphql::{
-    Name as ExecutedName, Positioned,
-    parser::types::{
-        self as executed, Directive, ExecutableDocument as Executed, Field as ExecutedField, OperationType,
-    },
+    Positioned, Variables,
+    parser::types::{self as executed, ExecutableDocument as Executed, OperationType},
 };
-use async_graphql_value::Value as ExecutedValue;
 
-use super::{Fault, place};
+use super::{Fault, place, root_fields};
 
 /// Checks that each subscription has exactly one field, which is not an introspection field.
 pub fn check(schema: &Schema, document: &ExecutableDocument, text: &str) -> Vec<Fault> {
@@ -101,27 +98,15 @@ pub fn merge(document: &mut Executed) {
     if !document.operations.iter().any(|(_, operation)| is_to_merge(&operation.node)) {
         return;
     }
-    let fragments = document.fragments.clone();
     let operations: Vec<&mut Positioned<executed::OperationDefinition>> = match &mut document.operations {
         executed::DocumentOperations::Single(operation) => vec![operation],
         executed::DocumentOperations::Multiple(operations) => operations.values_mut().collect(),
     };
     for operation in operations.into_iter().filter(|operation| is_to_merge(&operation.node)) {
-        let mut fields = Vec::new();
-        fields_of(&operation.node.selection_set.node, &fragments, &mut HashSet::new(), &mut fields);
-        let mut fields = fields.into_iter();
-        let Some(mut merged) = fields.next() else { continue };
-        for other in fields {
-            merged.node.selection_set.node.items.extend(other.node.selection_set.node.items);
-        }
-        let pos = merged.pos;
-        operation.node.selection_set.node.items = vec![Positioned::new(executed::Selection::Field(merged), pos)];
+        let set = &mut operation.node.selection_set.node;
+        set.items = root_fields::merged(set, &document.fragments, &Variables::default()).0;
     }
-    let mut used = HashSet::new();
-    for (_, operation) in document.operations.iter() {
-        spreads_of(&operation.node.selection_set.node, &fragments, &mut used);
-    }
-    document.fragments.retain(|name, _| used.contains(name));
+    root_fields::drop_unused(document, None);
 }
 
 /// Whether it already is a single field without a condition.
@@ -129,63 +114,5 @@ fn is_plain(set: &executed::SelectionSet) -> bool {
     match set.items.as_slice() {
         [only] => matches!(&only.node, executed::Selection::Field(field) if field.node.directives.is_empty()),
         _ => false,
-    }
-}
-
-type Fragments = std::collections::HashMap<ExecutedName, Positioned<executed::FragmentDefinition>>;
-
-fn fields_of<'d>(
-    set: &'d executed::SelectionSet,
-    fragments: &'d Fragments,
-    seen: &mut HashSet<&'d ExecutedName>,
-    found: &mut Vec<Positioned<ExecutedField>>,
-) {
-    for selection in set.items.iter().filter(|selection| !is_excluded(selection.node.directives())) {
-        match &selection.node {
-            executed::Selection::Field(field) => {
-                let mut field = field.clone();
-                field.node.directives.clear();
-                found.push(field);
-            }
-            executed::Selection::InlineFragment(fragment) => {
-                fields_of(&fragment.node.selection_set.node, fragments, seen, found);
-            }
-            executed::Selection::FragmentSpread(spread) => {
-                let name = &spread.node.fragment_name.node;
-                if seen.insert(name)
-                    && let Some(fragment) = fragments.get(name)
-                {
-                    fields_of(&fragment.node.selection_set.node, fragments, seen, found);
-                }
-            }
-        }
-    }
-}
-
-fn is_excluded(directives: &[Positioned<Directive>]) -> bool {
-    directives.iter().any(|directive| {
-        let wanted = directive.node.name.node == "include";
-        let condition = directive.node.get_argument("if").map(|value| &value.node);
-        matches!(directive.node.name.node.as_str(), "include" | "skip")
-            && matches!(condition, Some(ExecutedValue::Boolean(is)) if *is != wanted)
-    })
-}
-
-fn spreads_of(set: &executed::SelectionSet, fragments: &Fragments, used: &mut HashSet<ExecutedName>) {
-    for selection in &set.items {
-        match &selection.node {
-            executed::Selection::Field(field) => spreads_of(&field.node.selection_set.node, fragments, used),
-            executed::Selection::InlineFragment(fragment) => {
-                spreads_of(&fragment.node.selection_set.node, fragments, used);
-            }
-            executed::Selection::FragmentSpread(spread) => {
-                let name = &spread.node.fragment_name.node;
-                if used.insert(name.clone())
-                    && let Some(fragment) = fragments.get(name)
-                {
-                    spreads_of(&fragment.node.selection_set.node, fragments, used);
-                }
-            }
-        }
     }
 }

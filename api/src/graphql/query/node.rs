@@ -26,7 +26,7 @@ use crate::graphql::types::profile::{User, UserPreferences};
 use crate::graphql::types::project::Project;
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::graphql::types::streaming_message::StreamingMessage;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::model::event::Moment;
 use crate::model::file::Entry;
 use crate::model::ids::{
@@ -34,9 +34,6 @@ use crate::model::ids::{
     ReadId, SessionId, UserId,
 };
 use crate::model::node_id::NodeId;
-
-/// Maximum number of ids of `nodes`.
-const MAX_NODES: usize = 100;
 
 #[derive(Default)]
 pub struct NodeQuery;
@@ -74,9 +71,6 @@ impl NodeQuery {
         #[graphql(desc = "The ids, at most 100.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Result<Node>>>> {
         let caller = caller(ctx)?;
-        if ids.len() > MAX_NODES {
-            return Err(Error::bad_input("ids", format!("At most {MAX_NODES} ids at once.")));
-        }
         let parse = |(at, id): (usize, &ID)| NodeId::parse(id, &format!("ids[{at}]"));
         let ids: Vec<Result<NodeId>> = ids.iter().enumerate().map(parse).collect();
         let kinds = kinds(caller, ids.iter().flatten()).await?;

@@ -135,7 +135,7 @@ impl Subscription {
         after_revision: Option<i32>,
         #[graphql(
             default = false,
-            desc = "First delivers the newest event (or the event of `afterRevision`), whatever its kind. The subscription is then active and delivers everything after it. A client without a known revision can wait for this event before it writes, so that it misses nothing."
+            desc = "First delivers the newest event (or the event of `afterRevision`; revision 0 has none), whatever its kind. The subscription is then active and delivers everything after it. A client without a known revision can wait for this event before it writes, so that it misses nothing."
         )]
         ready: bool,
     ) -> Result<impl Stream<Item = Run<ProjectEvent>> + use<>> {

@@ -13,7 +13,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::VersionNumber;
 use crate::graphql::page::COMPARE;
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Json, Text, Time};
+use crate::graphql::scalar::{MadeJson, SharedText, Text, Time};
 use crate::model::diff::Stat;
 use crate::model::enums;
 use crate::model::error::{Error, Result};
@@ -91,7 +91,7 @@ impl CodeChange {
     }
 
     /// The text before the change; null if there was none.
-    async fn old_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+    async fn old_content(&self, ctx: &Context<'_>) -> Option<Result<SharedText>> {
         or_null(async {
             let before = before(ctx, &self.0).await?;
             let size = before.as_ref().map_or(0, |before| before.size_bytes);
@@ -101,25 +101,25 @@ impl CodeChange {
     }
 
     /// The text after the change; null if there is none.
-    async fn new_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+    async fn new_content(&self, ctx: &Context<'_>) -> Option<Result<SharedText>> {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// Unified diff (3 lines of context) in git's format for `git apply` and `patch -p1`, with modes, renames and empty
     /// files. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
-    async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+    async fn diff(&self, ctx: &Context<'_>) -> Option<Result<SharedText>> {
         or_null(unified(ctx, &self.0)).await
     }
 
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, with equal runs cut to 3 lines of
     /// context. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
-    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<MadeJson>> {
         or_null(async {
-            let sides = sides(ctx, &self.0).await?;
-            caller(ctx)?.reader.answer(sides.size())?;
-            Ok(sides.line_changes().await?.map(Json))
+            let changes = sides(ctx, &self.0).await?.line_changes().await?;
+            caller(ctx)?.reader.answer(changes.as_ref().map_or(0, String::len))?;
+            Ok(changes.map(|changes| MadeJson(changes.into())))
         })
         .await
     }
@@ -184,11 +184,11 @@ pub(super) async fn stat(ctx: &Context<'_>, change: &model::FileSnapshot) -> Sta
     async { sides(ctx, change).await?.stat().await }.await.unwrap_or_default()
 }
 
-pub(super) async fn unified(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<String>> {
+pub(super) async fn unified(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<SharedText>> {
     let caller = caller(ctx)?;
     let diff = compare::unified(&caller.services, change, sides(ctx, change)).await?;
     caller.reader.answer(diff.as_ref().map_or(0, String::len))?;
-    Ok(diff)
+    Ok(diff.map(SharedText::from))
 }
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {

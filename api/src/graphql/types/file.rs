@@ -1,6 +1,5 @@
 //! Files, their versions, and the changes between them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
@@ -17,7 +16,7 @@ use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Base64, Text, Time};
+use crate::graphql::scalar::{Base64, SharedText, Text, Time};
 use crate::model::diff;
 use crate::model::enums;
 use crate::model::error::{Error, Result};
@@ -25,7 +24,6 @@ use crate::model::file::{self as model, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
-use crate::model::text::shown;
 
 /// The bytes with a hash, of this size; `None` for a folder or a deletion, which have no hash.
 pub(super) async fn bytes(
@@ -47,10 +45,9 @@ pub(super) async fn text(
     project: ProjectId,
     hash: Option<Hash>,
     size: i32,
-) -> Result<Option<String>> {
-    let bytes = bytes(ctx, project, hash, size).await?;
-    let text = bytes.as_ref().and_then(|bytes| shown(bytes).map(Cow::into_owned));
-    caller(ctx)?.reader.answer(text.as_ref().map_or(0, String::len))?;
+) -> Result<Option<SharedText>> {
+    let text = bytes(ctx, project, hash, size).await?.and_then(SharedText::of);
+    caller(ctx)?.reader.answer(text.as_ref().map_or(0, SharedText::len))?;
     Ok(text)
 }
 
@@ -167,9 +164,9 @@ impl ProjectFile {
         file.hash.map(|_| file.mode.into())
     }
 
-    /// The number of its newest version. Pass it as `expectedVersion`. Numbers start at 1 and grow by 1. A file that takes
-    /// the path of another file continues above the numbers of that file, so that no two versions at a path have the same
-    /// number. 0 for a folder that was never created.
+    /// The number of its newest version. Pass it as `expectedVersion`. Numbers start at 1 and grow by 1. A file that
+    /// takes the path of another file continues above the numbers of that file, so that no two versions at a path have
+    /// the same number. 0 for a folder that was never created.
     async fn version(&self) -> i32 {
         self.0.number()
     }
@@ -205,7 +202,7 @@ impl ProjectFile {
 
     /// The text. Null for a folder, a deleted file, and bytes that are not text. Text in other encodings than UTF-8 is
     /// decoded by its byte order mark or the encoding declared in its first two lines; `contentBase64` has its bytes.
-    async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+    async fn content(&self, ctx: &Context<'_>) -> Option<Result<SharedText>> {
         or_null(text(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
@@ -395,7 +392,7 @@ impl FileSnapshot {
 
     /// The text. Null for a folder, a deletion, and bytes that are not text. Text in other encodings than UTF-8 is
     /// decoded by its byte order mark or the encoding declared in its first two lines; `contentBase64` has its bytes.
-    async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+    async fn content(&self, ctx: &Context<'_>) -> Option<Result<SharedText>> {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
@@ -427,7 +424,7 @@ impl FileSnapshot {
     /// Unified diff (3 lines of context) from the previous version, in git's format for `git apply` and `patch -p1`,
     /// with modes, renames and empty files. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
-    async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+    async fn diff(&self, ctx: &Context<'_>) -> Option<Result<SharedText>> {
         or_null(unified(ctx, &self.0)).await
     }
 

@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::notification::{
-    Notification, PAUSE, PendingNotifications, Received, Waiting, change_of, project_of, text_of,
+    Notification, PAUSE, PendingNotifications, Received, Waiting, change_of, project_of, text_of, written_of,
+    written_text,
 };
 use crate::model::clock;
 use crate::model::error::{Error, Result};
@@ -34,6 +35,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(4);
 
 /// Longest queue of notifications of one project. If it is full, the client drops messages and reports it.
 const MAX_UNREAD: usize = 256;
+
+/// The subject of users' commits, for reads from replicas.
+const WRITTEN_SUBJECT: &str = "antiphon.written";
 
 /// The addresses and the credentials of NATS.
 #[derive(Clone)]
@@ -146,14 +150,21 @@ pub(super) async fn run(servers: &Servers, pending: &PendingNotifications, recei
     let own = own_subject();
     let mut subscriptions =
         Subscriptions { client: client.clone(), streams: SelectAll::new(), projects: HashMap::new() };
+    let written = client.subscribe(WRITTEN_SUBJECT).await;
     // Commands to the client wait while NATS is unavailable. They fail only if it can never come back.
     let ended = async {
         let from_us = client.subscribe(own.clone()).await?;
         subscriptions.streams.push(from_us.map(|message| (None, message)).boxed());
+        let mut written = written?;
         loop {
             tokio::select! {
                 waiting = pending.take() => subscriptions.send(waiting, &own).await?,
                 Ok(()) = may_have_missed.changed() => client.publish(own.clone(), "".into()).await?,
+                Some(message) = written.next() => {
+                    if let Some(received) = std::str::from_utf8(&message.payload).ok().and_then(written_of) {
+                        receive(received);
+                    }
+                }
                 Some((project, message)) = subscriptions.streams.next() => {
                     if let Some(received) = read(project, &message.payload) {
                         receive(received);
@@ -229,6 +240,9 @@ impl Subscriptions {
                 self.projects.insert(project, handle);
             }
             self.client.publish(own.to_owned(), project.0.to_string().into()).await?;
+        }
+        for (user, position) in waiting.writers {
+            self.client.publish(WRITTEN_SUBJECT, written_text(user, position).into()).await?;
         }
         for (project, change) in waiting.changes {
             self.client.publish(subject_of(project), text_of(change).into()).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::model::event::Change;
-use crate::model::ids::ProjectId;
+use crate::model::ids::{ProjectId, UserId};
+use crate::storage::db::WalPosition;
 
 /// Pause after a failure.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
@@ -31,6 +32,8 @@ pub struct Notification {
 pub enum Received {
     /// A notification of one project.
     One(Notification),
+    /// A user's commit on another server, for reads from replicas.
+    Written(UserId, WalPosition),
     /// Notifications of any project may have been lost.
     ResyncAll,
 }
@@ -48,6 +51,8 @@ pub struct PendingNotifications {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) changes: HashMap<ProjectId, Change>,
+    /// Users who have written on this server, with the position of their last commit. Only if there are replicas.
+    pub(super) writers: HashMap<UserId, WalPosition>,
     /// Projects to subscribe to (true) or to unsubscribe from (false) on the bus.
     pub(super) subscriptions: HashMap<ProjectId, bool>,
 }
@@ -70,6 +75,15 @@ impl PendingNotifications {
         });
     }
 
+    /// Adds a user's commit.
+    pub fn announce(&self, user: UserId, position: WalPosition) {
+        self.fill(|waiting| {
+            if waiting.writers.len() < MAX_WAITING || waiting.writers.contains_key(&user) {
+                waiting.writers.insert(user, position);
+            }
+        });
+    }
+
     /// Sets whether this server receives the notifications of a project.
     pub fn subscribe(&self, project: ProjectId, is_wanted: bool) {
         self.fill(|waiting| {
@@ -78,8 +92,8 @@ impl PendingNotifications {
     }
 
     /// Whether notifications of other servers arrive. If not, the sweep finds the changes.
-    pub fn works(&self) -> bool {
-        self.works.load(Ordering::Relaxed)
+    pub fn works(&self) -> &Arc<AtomicBool> {
+        &self.works
     }
 
     fn fill(&self, put: impl FnOnce(&mut Waiting)) {
@@ -121,6 +135,16 @@ pub(super) fn change_of(text: &str) -> Option<Change> {
     }
 }
 
+/// A user's commit as text: `USER:POSITION`.
+pub(super) fn written_text(user: UserId, position: WalPosition) -> String {
+    format!("{}:{position}", user.0)
+}
+
+pub(super) fn written_of(text: &str) -> Option<Received> {
+    let (user, position) = text.split_once(':')?;
+    Some(Received::Written(UserId(Uuid::try_parse(user).ok()?), position.parse().ok()?))
+}
+
 pub(super) fn project_of(text: &str) -> Option<ProjectId> {
     Some(ProjectId(Uuid::try_parse(text).ok()?))
 }
@@ -158,7 +182,8 @@ mod tests {
             (project(2), Change::Advanced(1)),
             (project(4), Change::SideChange),
         ]);
-        assert_eq!(pending.take().await, Waiting { changes, subscriptions: HashMap::from([(project(3), true)]) });
+        let subscriptions = HashMap::from([(project(3), true)]);
+        assert_eq!(pending.take().await, Waiting { changes, subscriptions, ..Waiting::default() });
         assert_eq!(pending.waiting.lock().as_ref(), Some(&Waiting::default()));
     }
 
@@ -174,6 +199,15 @@ mod tests {
         let waiting = pending.take().await;
         assert_eq!((waiting.changes.len(), waiting.changes[&project(0)]), (MAX_WAITING, Change::Advanced(2)));
         assert_eq!(waiting.subscriptions.len(), 1);
+    }
+
+    #[test]
+    fn an_announced_commit_is_read_as_it_was_written() {
+        let (user, position) = (UserId(Uuid::from_u128(7)), "2/A/1F".parse().unwrap());
+        assert_eq!(written_of(&written_text(user, position)), Some(Received::Written(user, position)));
+        for text in ["", ":", "7:2/A/1F", &format!("{}:2/A", user.0), &user.0.to_string()] {
+            assert_eq!(written_of(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -12,11 +12,16 @@ use sqlx::Connection;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
-use super::notification::{Notification, PAUSE, PendingNotifications, Received, change_of, project_of, text_of};
+use super::notification::{
+    Notification, PAUSE, PendingNotifications, Received, change_of, project_of, text_of, written_of, written_text,
+};
 use crate::storage::db::{Db, Hosts};
 use crate::storage::event;
 
 const CHANNEL: &str = "antiphon";
+
+/// The beginning of the payload for a user's commit.
+const WRITTEN: &str = "written:";
 
 /// How long a server waits for a notification to itself before it logs that none arrive.
 const PROBE_TIME: Duration = Duration::from_secs(5);
@@ -31,9 +36,12 @@ pub(super) async fn run(hosts: &Hosts, db: &Db, pending: &PendingNotifications, 
 
 async fn send(db: &Db, pending: &PendingNotifications) {
     loop {
-        let changes = pending.take().await.changes.into_iter();
-        let payloads: Vec<String> =
-            changes.map(|(project, change)| format!("{}:{}", project.0, text_of(change))).collect();
+        let waiting = pending.take().await;
+        // The positions first, since a notified server reads at or after them.
+        let written =
+            waiting.writers.into_iter().map(|(user, position)| format!("{WRITTEN}{}", written_text(user, position)));
+        let changes = waiting.changes.into_iter().map(|(project, change)| format!("{}:{}", project.0, text_of(change)));
+        let payloads: Vec<String> = written.chain(changes).collect();
         if payloads.is_empty() {
             continue;
         }
@@ -87,8 +95,8 @@ async fn take(mut listener: PgListener, works: &AtomicBool, receive: &impl Fn(Re
         works.store(next.is_ok(), Ordering::Relaxed);
         match next {
             Ok(Ok(Some(notification))) => {
-                if let Some(notification) = read(notification.payload()) {
-                    receive(Received::One(notification));
+                if let Some(received) = read(notification.payload()) {
+                    receive(received);
                 }
             }
             // The connection was lost and is open again.
@@ -102,9 +110,12 @@ async fn take(mut listener: PgListener, works: &AtomicBool, receive: &impl Fn(Re
     }
 }
 
-fn read(payload: &str) -> Option<Notification> {
+fn read(payload: &str) -> Option<Received> {
+    if let Some(written) = payload.strip_prefix(WRITTEN) {
+        return written_of(written);
+    }
     let (project, change) = payload.split_once(':')?;
-    Some(Notification { project: project_of(project)?, change: change_of(change)? })
+    Some(Received::One(Notification { project: project_of(project)?, change: change_of(change)? }))
 }
 
 #[cfg(test)]
@@ -116,7 +127,7 @@ mod tests {
     fn other_payloads_are_ignored() {
         let id = "0198f3a0-0000-7000-8000-000000000001";
         let project = project_of(id).unwrap();
-        let read_as = |change| Some(Notification { project, change });
+        let read_as = |change| Some(Received::One(Notification { project, change }));
         assert_eq!(read(&format!("{id}:@7")), read_as(Change::Advanced(7)));
         assert_eq!(read(&format!("{id}:side")), read_as(Change::SideChange));
         for payload in ["", "7", id, &format!("{id}:"), &format!("{id}:x"), &format!("{id}:7"), ":@7", "x:@7"] {

@@ -47,6 +47,23 @@ impl Hosts {
         Ok(Self { first: Box::new(first.disable_statement_logging()), others, needs_primary, last: Arc::default() })
     }
 
+    /// One server, whatever it is.
+    pub(super) fn one(options: PgConnectOptions) -> Self {
+        Self { first: Box::new(options), others: Vec::new(), needs_primary: false, last: Arc::default() }
+    }
+
+    /// Splits a list of URLs with commas between them. A comma is also between the hosts of one URL.
+    pub fn split_list(urls: &str) -> Vec<String> {
+        let mut whole: Vec<String> = Vec::new();
+        for part in urls.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match whole.last_mut().filter(|_| !part.contains("://")) {
+                Some(before) => *before = format!("{before},{part}"),
+                None => whole.push(part.to_owned()),
+            }
+        }
+        whole
+    }
+
     /// The options of every server.
     pub fn all(&self) -> impl Iterator<Item = &PgConnectOptions> + Clone {
         std::iter::once(&*self.first).chain(&self.others)
@@ -229,6 +246,18 @@ mod tests {
         }
         for url in ["postgres://u@a,,b/d", "postgres://u@a,:2/d", "postgres:///d?host=a,b&port=1,2,3"] {
             assert!(Hosts::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_urls_is_split_between_them() {
+        for (urls, expected) in [
+            ("postgres://a/d", &["postgres://a/d"][..]),
+            (" postgres://a,b/d, postgresql://u:p@c/d?port=1,", &["postgres://a,b/d", "postgresql://u:p@c/d?port=1"]),
+            ("", &[]),
+            ("a,postgres://b/d", &["a", "postgres://b/d"]),
+        ] {
+            assert_eq!(Hosts::split_list(urls), expected, "{urls}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult};
@@ -16,12 +17,13 @@ use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::file::FileSnapshot;
+use crate::model::ids::UserId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
@@ -32,6 +34,7 @@ use super::sql::Sql;
 use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
+use replica::{BEGIN_TIME, Replicas};
 use session::{Opening, Session, TransactionId};
 use writer::Writer;
 
@@ -40,14 +43,18 @@ mod file;
 mod hosts;
 mod literal;
 mod pool;
+mod replica;
 mod session;
 mod transaction;
+mod wal;
 mod writer;
 
 pub use file::check_log;
 pub use hosts::{Hosts, shown};
+pub use replica::Instance;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
+pub use wal::{Needs, Positions, WalPosition};
 pub use writer::beside;
 
 /// A connected database.
@@ -60,9 +67,11 @@ pub struct Db {
     /// A SeaORM connection for the migrator, opened on first use.
     migrations: DatabaseConnection,
     url: Arc<str>,
+    replicas: Arc<Replicas>,
     metrics: Arc<Metrics>,
     locks: Locks,
     contents: ContentCache,
+    readers: usize,
 }
 
 /// The size of a write.
@@ -103,7 +112,7 @@ impl Db {
     pub async fn connect_in(url: &str, schema: Option<&str>, limits: &DatabaseLimits) -> Result<Self> {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
-        let (pool, writer) = if url.starts_with("sqlite:") {
+        let (pool, writer, readers) = if url.starts_with("sqlite:") {
             ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
@@ -121,22 +130,71 @@ impl Db {
             };
             let readers = Connector::new(Place::Sqlite { options: Box::new(reads), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
-            (pool::open(readers, size).await?, writer)
+            (pool::open(readers, size).await?, writer, size)
         } else {
             let settings = postgres_settings(limits, schema);
             let connector =
                 Connector::new(Place::Postgres { hosts: Hosts::parse(url).map_err(unusable)?, settings }, limits);
-            (pool::open(connector, size).await?, None)
+            (pool::open(connector, size).await?, None, size)
         };
         Ok(Self {
             pool,
             writer,
             migrations: migrations(url, schema).await?,
             url: url.into(),
+            replicas: Arc::default(),
             metrics: Arc::default(),
             locks: Locks::Both,
             contents,
+            readers,
         })
+    }
+
+    /// The same database, whose reads are also answered by these replicas.
+    pub fn with_replicas(self, replicas: &[Hosts], schema: Option<&str>, limits: &DatabaseLimits) -> Self {
+        let settings = postgres_settings(limits, schema);
+        let replicas = Replicas::follow(replicas, &settings, limits, &self.pool, &self.metrics);
+        Self { replicas: Arc::new(replicas), ..self }
+    }
+
+    /// The positions of commits, if there are replicas.
+    pub fn positions(&self) -> Option<&Arc<Positions>> {
+        (!self.replicas.is_empty()).then_some(&self.replicas.positions)
+    }
+
+    /// Announces commits to other servers. Replicas answer only while `works`, since the others announce theirs.
+    pub fn announce(&self, works: Arc<AtomicBool>, announce: impl Fn(UserId, WalPosition) + Send + Sync + 'static) {
+        self.replicas.announced_while(works);
+        self.replicas.positions.announce_by(Box::new(announce));
+    }
+
+    /// Number of replicas.
+    pub fn count_replicas(&self) -> usize {
+        self.replicas.count()
+    }
+
+    /// A replica that can answer a read of a user. A read for subscribers waits for it for a short time.
+    pub async fn replica(&self, needs: Needs, user: UserId) -> Option<Arc<Instance>> {
+        match needs {
+            Needs::Present => None,
+            Needs::Own => self.replicas.choose(needs, user),
+            Needs::Known => self.replicas.choose_soon(needs, user).await,
+        }
+    }
+
+    /// As [`Db::read`], from a replica.
+    ///
+    /// # Errors
+    /// The replica fails, and the primary must answer.
+    pub async fn read_from(&self, replica: &Arc<Instance>, actor: &Actor) -> Result<Tx> {
+        let opening = Opening::Read(format!("{READ}{}", self.speak_for(Some(actor))));
+        let deadline = Instant::now() + BEGIN_TIME;
+        let opened = timeout(BEGIN_TIME, Session::open(&replica.pool, opening, deadline, &self.metrics));
+        let opened = self.metrics.waiting("replica", Box::pin(opened)).await;
+        let opened = opened.unwrap_or_else(|_| Err(Error::Unavailable("the replica does not answer".to_owned())));
+        let (session, _) = opened.inspect_err(|_| replica.failed())?;
+        self.metrics.read("replica");
+        Ok(Tx { is_of_replica: true, ..self.tx(session.until(replica.lost.clone()), actor) })
     }
 
     /// The connection that migrations run on: of several servers, the one that the pool uses.
@@ -172,6 +230,13 @@ impl Db {
             let (size, idle) = writer.count();
             self.metrics.pool("write", size, idle);
         }
+        if !self.replicas.is_empty() {
+            let (size, idle) = self.replicas.connections();
+            self.metrics.pool("replica", u32::try_from(size).unwrap_or(u32::MAX), idle);
+        }
+        for (name, lag) in self.replicas.lags() {
+            self.metrics.replica(name, lag);
+        }
     }
 
     /// Checks that the database answers.
@@ -183,6 +248,11 @@ impl Db {
             writer.check_file()?;
         }
         self.operator().await?.rows(Sql::new("SELECT 1")).await.map(drop)
+    }
+
+    /// The number of connections that read; on PostgreSQL they also write.
+    pub fn readers(&self) -> usize {
+        self.readers
     }
 
     /// Whether this is SQLite.
@@ -231,6 +301,7 @@ impl Db {
     /// As [`Db::read`].
     pub async fn read_until(&self, actor: &Actor, deadline: Instant) -> Result<Tx> {
         let session = self.begin_read(Some(actor), deadline).await?;
+        self.metrics.read("primary");
         Ok(self.tx(session, actor))
     }
 
@@ -347,6 +418,8 @@ impl Db {
             contents: self.contents.clone(),
             proven: parking_lot::Mutex::default(),
             budget: None,
+            positions: self.positions().cloned(),
+            is_of_replica: false,
             _held: None,
         }
     }
@@ -355,6 +428,7 @@ impl Db {
     pub async fn close(self) {
         // Errors are of no use here.
         let _ = self.migrations.close().await;
+        self.replicas.close().await;
         pool::drain(&self.pool).await;
         if let Some(writer) = &self.writer {
             writer.close().await;
@@ -362,7 +436,8 @@ impl Db {
     }
 }
 
-/// Makes a write beyond the limit on file sizes (`ulimit -f`) fail with an error. By default the signal ends the process.
+/// Makes a write beyond the limit on file sizes (`ulimit -f`) fail with an error. By default the signal ends the
+/// process.
 fn ignore_file_size_signal() {
     const SIGXFSZ: i32 = 25;
     // The handler stays for the life of the process.
@@ -451,8 +526,8 @@ fn is_read_only(path: &Path) -> bool {
     path.exists() && is_protected(path)
 }
 
-/// How a file is opened that cannot be written to. SQLite reads a file with a log only if it can create the index of the log, unless
-/// the file is declared immutable; then it ignores the log, so that this requires an empty one.
+/// How a file is opened that cannot be written to. SQLite reads a file with a log only if it can create the index of
+/// the log, unless the file is declared immutable; then it ignores the log, so that this requires an empty one.
 fn read_only_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
     let has_log = std::fs::metadata(writer::beside(options.get_filename(), "-wal")).is_ok_and(|log| log.len() > 0);
     options.create_if_missing(false).read_only(true).immutable(!has_log).disable_statement_logging()

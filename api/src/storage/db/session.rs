@@ -7,9 +7,11 @@ use deadpool::managed::Object;
 use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::Mutex;
 use tokio::time::{Instant as Deadline, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, DbResult, breaks, budget_error, db_err};
 use super::pool::{self, Connector, Pool};
+use super::wal::{PRIMARY_POSITION, WalPosition};
 use super::writer::Turn;
 use crate::metrics::Metrics;
 use crate::model::budget::Budget;
@@ -60,7 +62,8 @@ impl TransactionId {
 
 /// How a commit without an error ended.
 pub(super) enum Outcome {
-    Committed,
+    /// With its position on PostgreSQL, if it was asked for and is known.
+    Committed(Option<WalPosition>),
     /// The connection was lost, and PostgreSQL does not know the transaction any more.
     Unknown,
 }
@@ -70,6 +73,8 @@ pub(super) struct Session {
     held: Mutex<Held>,
     pub(super) backend: DbBackend,
     metrics: Arc<Metrics>,
+    /// Cancelled when the server of the connection is lost.
+    lost: Option<CancellationToken>,
 }
 
 impl Session {
@@ -100,20 +105,29 @@ impl Session {
             }
         };
         held.state = if matches!(opening, Opening::Whole(_)) { State::Ended } else { State::Ready };
-        Ok((Self { held: Mutex::new(held), backend, metrics: metrics.clone() }, rows))
+        Ok((Self { held: Mutex::new(held), backend, metrics: metrics.clone(), lost: None }, rows))
     }
 
     /// A transaction with a turn to write to a SQLite file.
     pub(super) fn of_turn(turn: Turn, metrics: &Arc<Metrics>) -> Self {
         let held = Mutex::new(Held { lease: Lease::Turn(turn), state: State::Ready, over_budget: None });
-        Self { held, backend: DbBackend::Sqlite, metrics: metrics.clone() }
+        Self { held, backend: DbBackend::Sqlite, metrics: metrics.clone(), lost: None }
+    }
+
+    /// The same, whose statements fail when the token is cancelled.
+    pub(super) fn until(self, lost: CancellationToken) -> Self {
+        Self { lost: Some(lost), ..self }
     }
 
     pub(super) async fn query(&self, statement: Statement, budget: Option<&Budget>) -> DbResult<Vec<QueryResult>> {
         let mut held = self.held.lock().await;
         held.state.start();
         let started = Instant::now();
-        let result = held.connection()?.query(statement, budget).await;
+        let query = held.connection()?.query(statement, budget);
+        let result = match &self.lost {
+            None => query.await,
+            Some(lost) => lost.run_until_cancelled(query).await.unwrap_or(Err(sqlx::Error::PoolClosed)),
+        };
         held.ended(started, result, &self.metrics)
     }
 
@@ -134,11 +148,11 @@ impl Session {
         held.ended(started, result, &self.metrics)
     }
 
-    /// Commits. `id` is the transaction's id on PostgreSQL.
+    /// Commits. `id` is the transaction's id on PostgreSQL. The position is only asked for if it is needed.
     ///
     /// # Errors
     /// `Internal` if nothing was written.
-    pub(super) async fn commit(self, id: Option<&TransactionId>) -> Result<Outcome> {
+    pub(super) async fn commit(self, id: Option<&TransactionId>, needs_position: bool) -> Result<Outcome> {
         let mut held = self.held.into_inner();
         if held.state != State::Ready {
             // PostgreSQL would answer the COMMIT with a ROLLBACK, without an error.
@@ -149,16 +163,21 @@ impl Session {
             let Lease::Turn(turn) = std::mem::replace(&mut held.lease, Lease::Closed) else {
                 return Err(Error::internal("database: the transaction has no turn"));
             };
-            return turn.commit().await.map(|()| Outcome::Committed);
+            return turn.commit().await.map(|()| Outcome::Committed(None));
         }
-        match held.connection().map_err(fail)?.run("COMMIT").await {
-            Ok(_) => {
+        let commit = if needs_position { format!("COMMIT; {PRIMARY_POSITION}") } else { "COMMIT".to_owned() };
+        match held.connection().map_err(fail)?.run(commit).await {
+            Ok(rows) => {
                 held.state = State::Ended;
-                Ok(Outcome::Committed)
+                Ok(Outcome::Committed(rows.first().and_then(|row| WalPosition::of(row).ok()?)))
             }
             Err(error) if breaks(&error) => {
                 tracing::warn!(%error, "a connection was lost during a commit; asking for its outcome");
                 Box::pin(held.learn_outcome(id)).await
+            }
+            // The question for the position can have failed.
+            Err(_) if needs_position && matches!(Box::pin(held.learn_outcome(id)).await, Ok(Outcome::Committed(_))) => {
+                Ok(Outcome::Committed(None))
             }
             Err(error) => {
                 held.close();
@@ -291,7 +310,7 @@ impl Held {
             match status {
                 Ok((Some(status), true)) if status == "committed" => {
                     self.state = State::Ended;
-                    return Ok(Outcome::Committed);
+                    return Ok(Outcome::Committed(None));
                 }
                 // This can be another transaction with the same id.
                 Ok((Some(status), false)) if status == "committed" => break,

@@ -11,12 +11,14 @@ use sea_orm::{ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResu
 use super::connection::DbResult;
 use super::fail;
 use super::session::{Outcome, Session, TransactionId};
+use super::wal::{PRIMARY_POSITION, Positions, WalPosition};
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
+use crate::model::memory::Taken;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -48,6 +50,9 @@ pub struct Tx {
     /// transaction sees one state of the database, and a writing one holds the project's revision lock.
     pub(in crate::storage) proven: Mutex<HashSet<ProjectId>>,
     pub(super) budget: Option<Arc<Budget>>,
+    /// The positions of commits, if there are replicas.
+    pub(super) positions: Option<Arc<Positions>>,
+    pub(super) is_of_replica: bool,
     /// Released after the transaction has ended, since fields are dropped in order.
     pub(super) _held: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -86,6 +91,18 @@ impl Tx {
         Self { budget: Some(budget), ..self }
     }
 
+    /// Reserves memory for what the transaction reads and drops, beyond its budget.
+    ///
+    /// # Errors
+    /// `RateLimited` if there is not enough.
+    pub fn reserve(&self, bytes: usize) -> Result<Taken> {
+        let mut taken = Taken::default();
+        if let Some(budget) = &self.budget {
+            budget.memory().take(&mut taken, bytes)?;
+        }
+        Ok(taken)
+    }
+
     /// Commits.
     ///
     /// # Errors
@@ -99,9 +116,22 @@ impl Tx {
     /// # Errors
     /// As [`Tx::commit`].
     pub async fn commit_proven(self, is_written: impl Future<Output = bool> + Send) -> Result<()> {
-        match self.session.commit(self.id.as_ref()).await? {
-            Outcome::Committed => Ok(()),
-            Outcome::Unknown if is_written.await => Ok(()),
+        let positions = self.positions.as_ref();
+        match self.session.commit(self.id.as_ref(), positions.is_some()).await? {
+            Outcome::Committed(position) => {
+                match (positions, position) {
+                    (Some(positions), Some(position)) => positions.wrote(self.actor.user_id, position),
+                    (Some(positions), None) => positions.forget(),
+                    (None, _) => {}
+                }
+                Ok(())
+            }
+            Outcome::Unknown if is_written.await => {
+                if let Some(positions) = positions {
+                    positions.forget();
+                }
+                Ok(())
+            }
             Outcome::Unknown => Err(Error::MayBeStored),
         }
     }
@@ -113,6 +143,25 @@ impl Tx {
 
     pub(in crate::storage) fn me(&self) -> Me {
         Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database }
+    }
+
+    /// Whether a replica answers. What it lacks may exist nevertheless.
+    pub fn is_of_replica(&self) -> bool {
+        self.is_of_replica
+    }
+
+    /// Learns the position of what the transaction has read from the primary, so that replicas are read at or after it.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn learn_position(&self) -> Result<()> {
+        if let Some(positions) = self.positions.as_ref().filter(|_| !self.is_of_replica)
+            && let Some(row) = self.row(Sql::new(PRIMARY_POSITION)).await?
+            && let Some(position) = WalPosition::of(&row).map_err(fail)?
+        {
+            positions.primary_is_at(position);
+        }
+        Ok(())
     }
 
     /// Whether this is SQLite, for the few differences in SQL.

@@ -29,6 +29,8 @@ use crate::{
 pub(super) struct Batch {
     pub(super) requests: Vec<Request>,
     pub(super) is_array: bool,
+    /// The size of the body.
+    pub(super) bytes: usize,
 }
 
 /// Reads the operations of a POST request.
@@ -49,20 +51,35 @@ pub(super) async fn read_batch(
         body = decompress(state, coding, body, &limit, memory).await?;
     }
     let (max_batch, max_values) = (state.limits.max_batch, state.limits.max_json_values);
-    let read = heavy::run_or_now(body.len(), move || from_body(&body, max_batch, max_values)).await;
-    read.map_err(Refusal::internal)?
+    let (all, size) = (state.services.memory.clone(), body.len());
+    let read = move || {
+        let mut parsed = Taken::default();
+        let batch = from_body(&body, max_batch, max_values, |bytes| all.take(&mut parsed, bytes));
+        (batch, parsed)
+    };
+    let (batch, parsed) = heavy::run_or_now(size, read).await.map_err(Refusal::failed)?;
+    // The body itself is no longer needed.
+    *memory = parsed;
+    batch
 }
 
-fn from_body(body: &[u8], max_batch: usize, max_values: usize) -> Result<Batch, Box<Refusal>> {
+/// `take` reserves memory for the parsed body.
+fn from_body(
+    body: &[u8],
+    max_batch: usize,
+    max_values: usize,
+    take: impl FnOnce(usize) -> Result<(), Error>,
+) -> Result<Batch, Box<Refusal>> {
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
     let json = std::str::from_utf8(body)
         .map_err(|error| bad_request(Error::bad_input("", format!("The body is not UTF-8: {error}."))))?;
     // RFC 8259, section 8.1: a sender must not add a byte order mark, but some do.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     values::check(json, max_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
+    take(values::memory(json)).map_err(Refusal::no_memory)?;
     if !json.trim_ascii_start().starts_with('[') {
         let request = operation::read(json).map_err(bad_request)?;
-        return Ok(Batch { requests: vec![request], is_array: false });
+        return Ok(Batch { requests: vec![request], is_array: false, bytes: body.len() });
     }
     let requests: Vec<&RawValue> = serde_json::from_str(json)
         .map_err(|error| bad_request(Error::bad_input("", format!("The body is not usable JSON: {error}."))))?;
@@ -74,7 +91,7 @@ fn from_body(body: &[u8], max_batch: usize, max_values: usize) -> Result<Batch, 
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message }));
     }
     let requests = requests.iter().map(|raw| operation::read(raw.get()).map_err(bad_request));
-    Ok(Batch { requests: requests.collect::<Result<_, _>>()?, is_array: true })
+    Ok(Batch { requests: requests.collect::<Result<_, _>>()?, is_array: true, bytes: body.len() })
 }
 
 pub(super) fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
@@ -111,7 +128,9 @@ mod tests {
     #[test]
     fn a_body_is_one_request_or_a_limited_batch() {
         const ONE: &str = r#"{"query":"{a}"}"#;
-        let read = |body: &str| from_body(body.as_bytes(), 2, 100).map(|batch| (batch.requests.len(), batch.is_array));
+        let read = |body: &str| {
+            from_body(body.as_bytes(), 2, 100, |_| Ok(())).map(|batch| (batch.requests.len(), batch.is_array))
+        };
         let refused = |body: &str| read(body).err().map(|refusal| (refusal.status.as_u16(), refusal.error.code()));
         assert_eq!(read(ONE).ok(), Some((1, false)));
         assert_eq!(read(&format!("\u{feff}{ONE}")).ok(), Some((1, false)));
@@ -120,7 +139,7 @@ mod tests {
         for body in ["", "[]", "[1]", "[[\"{a}\"]]", "5", "null", "{", "[", r#"{"query":"{a}"} x"#] {
             assert_eq!(refused(body), Some((400, "BAD_USER_INPUT")), "{body}");
         }
-        assert!(from_body(b"{\"query\":\"\xff\"}", 2, 100).is_err());
+        assert!(from_body(b"{\"query\":\"\xff\"}", 2, 100, |_| Ok(())).is_err());
     }
 
     #[test]

@@ -23,6 +23,10 @@ use crate::{
 /// Timeout for the next chunk of a request body.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
+/// The work of a decoder takes as much memory as work on this many bytes. It is mostly the window; the output is
+/// counted.
+const DECODER_BYTES: usize = 2 * 1024 * 1024;
+
 /// The longest body, before and after decompression, that is decompressed at once.
 const SHORT_BODY_BYTES: usize = 64 * 1024;
 
@@ -54,7 +58,8 @@ impl BodyLimit {
     }
 }
 
-/// Decompresses a body outside the threads that serve requests. A body that is short before and after does not wait for a turn.
+/// Decompresses a body outside the threads that serve requests. A body that is short before and after does not wait for
+/// a turn.
 pub(super) async fn decompress(
     state: &AppState,
     coding: Coding,
@@ -66,15 +71,15 @@ pub(super) async fn decompress(
     let short = limit.bytes.min(SHORT_BODY_BYTES);
     let mut plain = Err(Failure::TooLong);
     if body.len() <= SHORT_BODY_BYTES {
-        plain = coding.decompress(&body, short, |bytes| all.take(memory, bytes));
+        plain = coding.decompress(&body, short, |plain, more| all.grow(memory, plain, more));
     }
     if matches!(plain, Err(Failure::TooLong)) && (short < limit.bytes || body.len() > SHORT_BODY_BYTES) {
         let (mut taken, bytes) = (std::mem::take(memory), limit.bytes);
         let work = move || {
-            let plain = coding.decompress(&body, bytes, |bytes| all.take(&mut taken, bytes));
+            let plain = coding.decompress(&body, bytes, |plain, more| all.grow(&mut taken, plain, more));
             (plain, taken)
         };
-        (plain, *memory) = heavy::run(limit.bytes, work).await.map_err(Refusal::internal)?;
+        (plain, *memory) = heavy::run(DECODER_BYTES, work).await.map_err(Refusal::failed)?;
     }
     match plain {
         Ok(plain) => Ok(plain.into()),
@@ -102,7 +107,7 @@ pub(super) async fn read_body(
             match timeout_at(deadline.min(Instant::now() + PIECE_TIME), stream.next()).await {
                 Ok(None) => return Ok(bytes.into()),
                 Ok(Some(Ok(chunk))) if chunk.len() <= limit - bytes.len() => {
-                    state.services.memory.take(memory, chunk.len()).map_err(Refusal::no_memory)?;
+                    state.services.memory.grow(memory, &mut bytes, chunk.len()).map_err(Refusal::no_memory)?;
                     bytes.extend_from_slice(&chunk);
                 }
                 Ok(Some(Ok(_))) => break,

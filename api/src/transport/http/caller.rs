@@ -44,7 +44,7 @@ pub(super) async fn caller(
 
 /// The response to a refused request.
 pub(super) fn refuse(media: Media, refusal: &Refusal, id: &str) -> Response {
-    let mut response = reply(refusal.status, media, &Outcome::from(operation::refusal(&refusal.error, id)));
+    let mut response = reply(refusal.status, media, Outcome::from(operation::refusal(&refusal.error, id)), Vec::new());
     response.headers_mut().extend(refusal.header.clone());
     response
 }

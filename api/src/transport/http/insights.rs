@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::{
+    batch::Batch,
     caller::{caller, refuse},
     media::Media,
     refusal::Refusal,
@@ -98,13 +99,15 @@ async fn answer(
             format!("The parameters are `from`, `to`, `bucket` and `timeZone`, each once: {}.", error.body_text());
         Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", message))
     })?;
-    let query = run(state.clone(), vec![query(project, &parameters)], actor, id.to_owned());
-    let outcomes = state.tasks.spawn(query.in_current_span()).await;
-    let outcome = outcomes.map_err(|error| Refusal::internal(Error::internal(error)))?.pop();
+    let batch = Batch { requests: vec![query(project, &parameters)], is_array: false, bytes: 0 };
+    let ran = state.tasks.spawn(run(state.clone(), batch, actor, id.to_owned()).in_current_span()).await;
+    // The budget lasts until the table is written.
+    let (mut outcomes, _budgets) = ran.map_err(|error| Refusal::internal(Error::internal(error)))?;
+    let outcome = outcomes.pop();
     let outcome = outcome.ok_or_else(|| Refusal::internal(Error::internal("an operation had no outcome")))?;
     let data = match outcome {
         Outcome::Ran(response) if response.errors.is_empty() => response.data.into_json(),
-        outcome => return Ok(failed(&outcome)),
+        outcome => return Ok(failed(outcome)),
     };
     let data = data.map_err(|error| Refusal::internal(Error::internal(error)))?;
     let Some(Value::Array(buckets)) = data.pointer("/project/insights/buckets") else {
@@ -133,7 +136,7 @@ fn query(project: &str, parameters: &Parameters) -> Request {
 }
 
 /// The response to a query with errors, which are the same as those of the API.
-fn failed(outcome: &Outcome) -> Response {
+fn failed(outcome: Outcome) -> Response {
     let status = match outcome.code() {
         "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
         "FORBIDDEN" => StatusCode::FORBIDDEN,
@@ -143,12 +146,10 @@ fn failed(outcome: &Outcome) -> Response {
         "INTERNAL" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
-    let errors = match outcome {
-        Outcome::Ran(response) => &response.errors,
-        Outcome::Refused { errors } => errors,
-    };
-    let mut response = reply(status, Media::Json, &json!({ "errors": errors }));
-    if let Some(seconds) = outcome.retry_after() {
+    let retry_after = outcome.retry_after();
+    let (Outcome::Ran(async_graphql::Response { errors, .. }) | Outcome::Refused { errors }) = outcome;
+    let mut response = reply(status, Media::Json, Outcome::Refused { errors }, Vec::new());
+    if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     if status == StatusCode::UNAUTHORIZED {

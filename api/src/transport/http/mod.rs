@@ -114,7 +114,7 @@ async fn answer(
     let mut batch = if parts.method == Method::POST {
         read_batch(state, &parts.headers, body, actor.is_some(), &mut memory).await?
     } else {
-        Batch { requests: vec![from_query(&parts.uri)?], is_array: false }
+        Batch { requests: vec![from_query(&parts.uri)?], is_array: false, bytes: 0 }
     };
     let others = batch.requests.len().saturating_sub(1);
     if others > 0 {

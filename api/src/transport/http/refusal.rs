@@ -25,6 +25,11 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)
     }
 
+    /// The error of work for the request.
+    pub(super) fn failed(error: Error) -> Box<Self> {
+        if matches!(error, Error::RateLimited { .. }) { Self::no_memory(error) } else { Self::internal(error) }
+    }
+
     pub(super) fn no_memory(error: Error) -> Box<Self> {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1")
     }

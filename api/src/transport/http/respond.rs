@@ -1,29 +1,42 @@
 //! Runs the operations of a request and responds with their results.
 
-use std::panic::AssertUnwindSafe;
+use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::{Request, parser::types::OperationType};
+use async_stream::try_stream;
 use axum::{
+    body::Body,
     http::{
-        StatusCode,
+        HeaderMap, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
 };
-use futures::FutureExt;
-use serde::Serialize;
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, timeout},
+};
 use tracing::Instrument;
 
 use super::{batch::Batch, media::Media, refusal::Refusal};
 use crate::{
-    domain::profile,
-    graphql::{context, documents::Keep, execution},
-    model::{actor::Actor, error::Error, memory::Taken},
+    domain::{heavy, profile},
+    graphql::{
+        context::{self, Caller},
+        documents::Keep,
+        execution,
+    },
+    model::{actor::Actor, budget::Budget, error::Error, memory::Taken},
     transport::{
         operation::{self, Outcome},
+        pieces::Pieces,
         state::AppState,
     },
 };
+
+/// Timeout for sending a piece of a response. The buffers of a slow connection hold many pieces.
+const STALL_TIME: Duration = Duration::from_secs(60);
 
 /// Runs the operations in a separate task, so that a client that disconnects cannot cancel them halfway.
 pub(super) async fn respond(
@@ -34,37 +47,51 @@ pub(super) async fn respond(
     media: Media,
     id: &str,
 ) -> Result<Response, Box<Refusal>> {
-    let run = run(state.clone(), batch.requests, actor, id.to_owned());
+    let is_array = batch.is_array;
+    let run = run(state.clone(), batch, actor, id.to_owned());
     let run = async {
         let _memory = memory;
         run.await
     };
     let outcomes = state.tasks.spawn(run.in_current_span()).await;
-    let mut outcomes = outcomes.map_err(|error| Refusal::internal(Error::internal(error)))?;
-    if batch.is_array {
-        return Ok(reply(StatusCode::OK, media, &outcomes));
+    let (mut outcomes, budgets) = outcomes.map_err(|error| Refusal::internal(Error::internal(error)))?;
+    if is_array {
+        return Ok(reply(StatusCode::OK, media, outcomes, budgets));
     }
     let outcome = outcomes.pop();
-    let outcome = outcome.ok_or_else(|| Refusal::internal(Error::internal("an operation had no outcome")))?;
-    let mut response = reply(status(&outcome, media), media, &outcome);
-    if let Some(seconds) = outcome.retry_after() {
+    let mut outcome = outcome.ok_or_else(|| Refusal::internal(Error::internal("an operation had no outcome")))?;
+    let (status, retry_after) = (status(&outcome, media), outcome.retry_after());
+    let headers = match &mut outcome {
+        Outcome::Ran(answer) => std::mem::take(&mut answer.http_headers),
+        Outcome::Refused { .. } => HeaderMap::new(),
+    };
+    let mut response = reply(status, media, outcome, budgets);
+    if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
-    if let Outcome::Ran(answer) = outcome {
-        response.headers_mut().extend(answer.http_headers);
-    }
+    response.headers_mut().extend(headers);
     Ok(response)
 }
 
+/// The budgets of the operations whose results are not sent yet.
+pub(super) type Budgets = Vec<Arc<Budget>>;
+
 /// Runs the operations of one request in order, so that each sees the writes of the previous one.
-pub(super) async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: String) -> Vec<Outcome> {
+pub(super) async fn run(
+    state: AppState,
+    Batch { requests, bytes, .. }: Batch,
+    actor: Option<Actor>,
+    id: String,
+) -> (Vec<Outcome>, Budgets) {
     let run = async {
-        let mut outcomes = Vec::with_capacity(requests.len());
+        let (mut outcomes, mut budgets) = (Vec::with_capacity(requests.len()), Budgets::new());
         for request in requests {
-            let outcome = AssertUnwindSafe(run_one(&state, request, actor.as_ref(), &id)).catch_unwind().await;
+            let run = run_one(&state, request, bytes, actor.as_ref(), &id, &mut budgets);
+            let outcome = AssertUnwindSafe(run).catch_unwind().await;
             outcomes.push(outcome.unwrap_or_else(|panic| operation::panicked(&*panic, &id).into()));
         }
-        outcomes
+        budgets.iter().for_each(|budget| budget.only_answers());
+        (outcomes, budgets)
     };
     // Update the profile from the token first: an operation can read it.
     if let Some(actor) = &actor {
@@ -73,8 +100,25 @@ pub(super) async fn run(state: AppState, requests: Vec<Request>, actor: Option<A
     run.await
 }
 
-async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, id: &str) -> Outcome {
-    let (kind, name) = match operation::prepare(&mut request, &state.documents, &state.limits) {
+/// `bytes` is the size of the request.
+async fn run_one(
+    state: &AppState,
+    mut request: Request,
+    bytes: usize,
+    actor: Option<&Actor>,
+    id: &str,
+    budgets: &mut Budgets,
+) -> Outcome {
+    let (documents, limits) = (state.documents.clone(), state.limits.clone());
+    let prepare = move || {
+        let prepared = operation::prepare(&mut request, &documents, &limits);
+        (request, prepared)
+    };
+    let (request, prepared) = match heavy::run(bytes, prepare).await {
+        Ok(prepared) => prepared,
+        Err(error) => return operation::refusal(&error, id).into(),
+    };
+    let (kind, name) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             let outcome = error.into();
@@ -93,6 +137,7 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
     let keep = Keep::of(&request).cloned();
     let document = operation::document_of(&request);
     let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
+    budgets.extend(Caller::of(&request).map(|caller| caller.reader.budget()));
     let response = measured.run(execution::run(&state.executor.schema, &state.limits, request)).await;
     let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
     if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
@@ -119,16 +164,50 @@ fn status(outcome: &Outcome, media: Media) -> StatusCode {
     }
 }
 
-pub(super) fn reply(status: StatusCode, media: Media, body: &impl Serialize) -> Response {
+/// A response with a JSON body. A body of several pieces is sent while it is written, and holds `budgets` until it is
+/// sent.
+pub(super) fn reply(status: StatusCode, media: Media, body: impl Into<Pieces>, budgets: Budgets) -> Response {
     let content_type = match media {
         Media::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
         Media::Json => "application/json; charset=utf-8",
     };
-    match serde_json::to_vec(body) {
-        Ok(body) => (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response(),
+    let mut pieces = body.into();
+    match pieces.next() {
+        Ok(first) => {
+            let body = if pieces.is_empty() { first.into() } else { streamed(first, pieces, budgets) };
+            (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response()
+        }
         Err(error) => {
-            tracing::error!(%error, "cannot serialize the response as JSON");
+            tracing::error!(error = error.cause(), "cannot serialize the response as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// Writes the pieces of a body as they are sent. A client that stops reading loses the connection: the response takes
+/// memory that others need.
+fn streamed(first: Vec<u8>, mut pieces: Pieces, budgets: Budgets) -> Body {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let writer = tokio::spawn(async move {
+        let _budgets = budgets;
+        let mut piece = first;
+        loop {
+            timeout(STALL_TIME, sender.send(piece)).await.ok()?.ok()?;
+            if pieces.is_empty() {
+                return Some(());
+            }
+            piece = pieces.next().ok()?;
+        }
+    });
+    let pieces = try_stream! {
+        while let Some(piece) = receiver.recv().await {
+            yield piece;
+        }
+        if !matches!(writer.await, Ok(Some(()))) {
+            // Otherwise the response would look complete.
+            Err(io::Error::other("the response is incomplete"))?;
+        }
+    };
+    let pieces: BoxStream<'static, io::Result<Vec<u8>>> = pieces.boxed();
+    Body::from_stream(pieces)
 }

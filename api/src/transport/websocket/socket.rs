@@ -1,6 +1,6 @@
-//! An open socket. One task runs everything for it. Its memory is bounded: the next result of an operation is taken only after
-//! the previous one was sent, so a client that reads slowly slows down its operations and fills no queue. The
-//! operations take turns in the order in which they become ready.
+//! An open socket. One task runs everything for it. Its memory is bounded: the next result of an operation is taken
+//! only after the previous one was sent, so a client that reads slowly slows down its operations and fills no queue.
+//! The operations take turns in the order in which they become ready.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -24,7 +24,7 @@ use super::protocol::{
 };
 use crate::{
     domain::profile,
-    model::{actor::Actor, clock, error::Error},
+    model::{actor::Actor, clock, error::Error, memory::Taken},
     transport::{
         auth, listening, operation,
         read_limit::ReadLimit,
@@ -288,7 +288,8 @@ impl Socket {
         Close::new(TOO_BIG, format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)"))
     }
 
-    /// Handles an unreadable message. If only its id is invalid, the operation gets an error; otherwise the socket closes.
+    /// Handles an unreadable message. If only its id is invalid, the operation gets an error; otherwise the socket
+    /// closes.
     fn unreadable(&mut self, text: &str, reason: &str) -> Result<(), Close> {
         let id = broken_id(text).filter(|_| matches!(self.phase, Phase::Acknowledged(_)));
         let Some(id) = id else { return Err(Close::new(BAD_REQUEST, format!("Invalid message: {reason}"))) };
@@ -382,6 +383,11 @@ impl Socket {
             self.refuse(&id, operation::refusal(&error, &self.id));
             return Ok(());
         }
+        let mut memory = Taken::default();
+        if let Err(error) = self.state.services.memory.take(&mut memory, values::memory(payload)) {
+            self.refuse(&id, operation::refusal(&error, &self.id));
+            return Ok(());
+        }
         let request = match operation::read(payload) {
             Ok(request) => request,
             // Text that was cut inside a character must not end the client's other operations.
@@ -410,7 +416,10 @@ impl Socket {
             Ok(steps) => {
                 let (steps, handle) = stream::abortable(steps);
                 self.running.insert(id.clone(), handle);
-                let tag = move |step| (id.clone(), step);
+                let tag = move |step| {
+                    let _memory = &memory;
+                    (id.clone(), step)
+                };
                 self.operations.push(steps.map(tag).boxed());
             }
             Err(errors) => self.send_message(&ToClient::Error { id: &id, payload: &errors }),
