@@ -11,6 +11,7 @@ pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
 
 mod dialect;
 mod m20261130_000000_schema;
+mod m20261130_000001_activity;
 mod row_security;
 pub mod unsquashed;
 
@@ -20,6 +21,6 @@ pub struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261130_000000_schema::Migration)]
+        vec![Box::new(m20261130_000000_schema::Migration), Box::new(m20261130_000001_activity::Migration)]
     }
 }

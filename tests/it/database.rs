@@ -93,6 +93,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::chat_sessions::Entity).await,
         select(db, entity::file_snapshots::Entity).await,
         select(db, entity::hidden_messages::Entity).await,
+        select(db, entity::project_activity::Entity).await,
         select(db, entity::project_collaborators::Entity).await,
         select(db, entity::project_events::Entity).await,
         select(db, entity::project_files::Entity).await,
@@ -221,6 +222,11 @@ tests::on_both! {
             let presence = "INSERT INTO presences SELECT id, user_id, id, created_at, created_at FROM projects";
             server.database().execute(presence).await;
         }
+
+        // … and the activity of 256 revisions is stored …
+        let bytes = if server.database().kind() == Kind::Postgres { "''::bytea" } else { "x''" };
+        let activity = format!("INSERT INTO project_activity SELECT id, 1, created_at, created_at, {bytes} FROM projects");
+        server.database().execute(&activity).await;
 
         // … then there are rows of every kind, and each can be read.
         let connection = connect(server.database()).await;

@@ -83,6 +83,9 @@ const MAX_README_LINES: usize = 150;
 /// SHA-256 of the files of migrations that databases have. They are never edited: a change is a new migration.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("m20261130_000000_schema.rs", "bca2a0743a53c57af1795ba018bb2cc250b9aeef0fa1869bcc9b3b066421e9db"),
+    ("m20261130_000001_activity.rs", "8d839637f452fbb8b6ffdef8f16afd7e616cfd9014f3d728033b8fb40779b130"),
+    ("sql/activity.sql", "a3a3f2e713902a38b232b28617213a3bed94eb807008b7cb361d374c11da939e"),
+    ("sql/postgres/activity.sql", "9d34541827ff8908dfc96cc1c74888f042d24ffdf41a74a6c69bdafd43803009"),
     ("sql/postgres/drop.sql", "c7f0c64c588bac1c78d53b9b3df97a8bb4f45b621cfa19d4d29635162814a394"),
     ("sql/postgres/functions.sql", "b42225591906f75ee981bc0d8e877d00ab87966961b98228ed28d77fec66439d"),
     ("sql/postgres/policies.sql", "24afffba786ac80d8f0cec432b1487d93033191fdc2739dbecefecb511527527"),

@@ -30,6 +30,7 @@ mod hostile;
 mod house;
 mod http;
 mod import_export;
+mod insights;
 mod interruptions;
 mod json;
 mod kill;

@@ -269,6 +269,7 @@ pub(crate) async fn fill(server: &Server) -> Project {
         "INSERT INTO presences SELECT id, user_id, gen_random_uuid(), created_at, now() FROM projects WHERE id = $1",
         "INSERT INTO project_invitations SELECT id, 'amy@example.com', 'viewer', user_id, created_at FROM projects WHERE id = $1",
         "INSERT INTO project_former_collaborators SELECT id, $2, created_at FROM projects WHERE id = $1",
+        "INSERT INTO project_activity SELECT id, 1, created_at, created_at, '' FROM projects WHERE id = $1",
     ] {
         let sql = sql.replace("$1", &format!("'{}'", project.id));
         assert_eq!(database.execute(&sql.replace("$2", &format!("'{}'", user_id("fay@example.com")))).await, 1);
@@ -398,7 +399,7 @@ fn every_relation_and_function_is_closed_unless_listed() {
         let callable = rows(
             database,
             "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences') ORDER BY 1",
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity') ORDER BY 1",
         )
         .await;
         let callable = callable.iter().map(|row| row[0].as_str());
@@ -477,8 +478,9 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
             project.id,
             user_id("sue@example.com"),
         );
+        let activity = format!("SELECT count(*) FROM store_activity('{}', 1, now(), now(), '')", project.id);
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
-            for sql in [&revisions, &presences] {
+            for sql in [&revisions, &presences, &activity] {
                 assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }

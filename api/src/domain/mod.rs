@@ -13,6 +13,7 @@ pub mod file;
 mod file_edit;
 pub mod heavy;
 pub mod import_export;
+pub mod insights;
 mod met;
 pub mod node;
 pub mod past;

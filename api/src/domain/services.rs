@@ -42,12 +42,14 @@ pub struct Services {
     refused: Mutex<Option<Instant>>,
     /// Users whose profiles are up to date.
     pub(super) met: Met,
+    /// The number of segments of activity that this server has stored, or is storing, by project.
+    pub(super) rolled_up: Cache<ProjectId, i32>,
 }
 
 /// CPU-bound work takes as much memory as one WORK_SHARE-th of the limit for requests, in addition to it.
 const WORK_SHARE: usize = 4;
 
-/// Maximum number of entries in [`Services::projects`].
+/// Maximum number of entries in [`Services::projects`] and [`Services::rolled_up`].
 const KNOWN_PROJECTS: usize = 100_000;
 
 impl Services {
@@ -66,6 +68,7 @@ impl Services {
             memory,
             refused: Mutex::default(),
             met: Met::default(),
+            rolled_up: Cache::new(KNOWN_PROJECTS),
         }
     }
 

@@ -346,6 +346,7 @@ impl Closed {
         drop(self.turn);
         self.services.note_write(false);
         (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
+        self.services.roll_up(&self.actor, self.locked.id, self.locked.revision);
         Ok(value)
     }
 }

@@ -2,7 +2,7 @@
 
 use async_graphql::Enum;
 
-use crate::model::{enums, file, project};
+use crate::model::{enums, file, insights, project};
 
 macro_rules! enums {
     ($($(#[$doc:meta])* $name:ident = $model:path { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? })+) => {$(
@@ -105,6 +105,15 @@ enums! {
         CollaboratorsChanged,
         /// An agent configuration was saved.
         AgentConfigurationChanged,
+    }
+    /// Length of the buckets of insights.
+    InsightBucket = insights::Bucket {
+        /// An hour of the clock in the time zone. If the clock is set back, the hour that it repeats is two buckets.
+        Hour,
+        /// A day of the calendar in the time zone. If the clock changes, it has 23 or 25 hours.
+        Day,
+        /// A week of the calendar in the time zone, from Monday (ISO 8601).
+        Week,
     }
     /// Sort key of a list of projects.
     ProjectOrderField = project::ProjectOrderField {

@@ -12,8 +12,8 @@ use super::parent::{Parent, member_pairs, members, objects, parents, projects, r
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
-    Member, Tx, access, agent_configuration, chat, collaborator, events, file, past, profile, project, snapshot,
-    streaming_message, undo,
+    Member, Tx, access, agent_configuration, chat, collaborator, events, file, insights, past, profile, project,
+    snapshot, streaming_message, undo,
 };
 use crate::live::presence;
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
@@ -25,6 +25,7 @@ use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, Fi
 use crate::model::ids::{
     AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within,
 };
+use crate::model::insights::{Insights, Range};
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::presence::Presence;
@@ -148,6 +149,12 @@ pub struct ConfiguredAt(pub ProjectId, pub i32);
 /// The versions of an agent configuration, up to a revision if one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionsUntil(pub Option<i32>);
+/// The insights of a project in a range, up to a revision if one is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InsightsOf(pub ProjectId, pub Option<i32>, pub Range);
+/// The insights of what a user did in the caller's projects, with the projects that have activity to store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InsightsOfUser(pub UserId, pub Range);
 
 impl Caller {
     /// The value for a key; `None` if it does not exist or the caller has no access to it.
@@ -353,6 +360,19 @@ loaders! {
     OwnPreferences => Preferences, |tx, _keys| {
         let preferences = profile::preferences(tx).await?;
         Ok(preferences.map(|preferences| (OwnPreferences, preferences)).into_iter().collect())
+    };
+    InsightsOf => Arc<Insights>, |tx, keys| {
+        let mut found = HashMap::new();
+        for (range, keys) in gather(keys.to_vec(), |key| key.2) {
+            let wanted = member_pairs(access::within(tx, &keys, |key| key.0).await?, |key| key.1);
+            let insights = insights::of_projects(tx, &wanted, range).await?;
+            let key = |(member, until): (Member<'_>, Option<i32>)| InsightsOf(member.project(), until, range);
+            found.extend(wanted.into_iter().map(key).zip(insights));
+        }
+        Ok(found)
+    };
+    InsightsOfUser => (Arc<Insights>, Vec<(ProjectId, i32)>), |tx, keys| {
+        each(tx, keys, async |tx, key| Ok(Some(insights::of_user(tx, key.0, key.1).await?))).await
     };
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
         let messages = objects(tx, keys, |key| key.0).await?;

@@ -85,6 +85,11 @@ impl Undos {
         self.undoes.keys().rev().copied().filter(|revision| self.is_undo_of_change.get(revision) == Some(&true))
     }
 
+    /// Whether `revision` is the undo of a change (true) or of an undo (false); `None` if it is no undo.
+    pub fn is_undo_of_change(&self, revision: i32) -> Option<bool> {
+        self.is_undo_of_change.get(&revision).copied()
+    }
+
     /// Whether `revision` is an undo.
     pub fn is_undo(&self, revision: i32) -> bool {
         self.undoes.contains_key(&revision)

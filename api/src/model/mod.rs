@@ -1,5 +1,6 @@
 //! Data types of the service with their rules, without I/O.
 
+pub mod activity;
 pub mod actor;
 pub mod agent_configuration;
 pub mod budget;
@@ -12,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod file;
 pub mod ids;
+pub mod insights;
 pub mod json;
 pub mod language;
 pub mod limits;

@@ -174,6 +174,17 @@ pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
     }))
 }
 
+/// The projects that the actor is a member of, without deleted ones.
+pub async fn joined(tx: &Tx) -> Result<Vec<ProjectId>> {
+    let mut sql = Sql::new("SELECT p.id");
+    filter(&mut sql, tx, &ProjectFilter::default());
+    let rows = tx.rows(sql).await?;
+    let projects =
+        rows.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect::<Result<Vec<_>>>()?;
+    access::opened(tx, projects.iter().copied());
+    Ok(projects)
+}
+
 /// The members of a project of the actor: its owner and the collaborators who have accepted. Empty if the actor is not
 /// a member.
 pub async fn members(tx: &Tx, id: ProjectId) -> Result<HashSet<UserId>> {

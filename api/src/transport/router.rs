@@ -75,6 +75,7 @@ pub fn router(state: AppState) -> Router {
         .merge(graphiql::routes())
         .route("/graphql", any(http::graphql))
         .route("/graphql/ws", get(websocket::upgrade))
+        .route("/projects/{id}/insights.csv", get(http::insights_csv))
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))

@@ -10,6 +10,7 @@ pub mod chat_sessions;
 pub mod file_snapshots;
 pub mod hidden_messages;
 pub mod presences;
+pub mod project_activity;
 pub mod project_collaborators;
 pub mod project_events;
 pub mod project_files;

@@ -8,6 +8,7 @@ pub use super::chat_sessions::Entity as ChatSessions;
 pub use super::file_snapshots::Entity as FileSnapshots;
 pub use super::hidden_messages::Entity as HiddenMessages;
 pub use super::presences::Entity as Presences;
+pub use super::project_activity::Entity as ProjectActivity;
 pub use super::project_collaborators::Entity as ProjectCollaborators;
 pub use super::project_events::Entity as ProjectEvents;
 pub use super::project_files::Entity as ProjectFiles;

@@ -38,6 +38,8 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub presences: HasMany<super::presences::Entity>,
     #[sea_orm(has_many)]
+    pub project_activities: HasMany<super::project_activity::Entity>,
+    #[sea_orm(has_many)]
     pub project_collaborators: HasMany<super::project_collaborators::Entity>,
     #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,

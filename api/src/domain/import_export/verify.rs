@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use uuid::Uuid;
 
+use crate::domain::insights;
 use crate::model::collaborator::EmailAddress;
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
@@ -88,6 +89,7 @@ pub async fn verify(
         for (of, id, what) in operator::breaches(&operator, project.id).await? {
             wrong(format!("{of} {id} {what}"));
         }
+        insights::verify(&operator, project.id, &mut wrong).await?;
         json_check::undecodable(&operator, Some(project.id)).await?.into_iter().for_each(&mut wrong);
         let addresses = operator::addresses(&operator, project.id).await?;
         let strange = addresses.iter().filter(|address| {

@@ -13,6 +13,7 @@ pub mod code_change;
 pub mod collaborator;
 pub mod event;
 pub mod file;
+pub mod insights;
 pub mod presence;
 pub mod profile;
 pub mod project;

@@ -2,9 +2,11 @@
 
 use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 
+use super::insights::{self, Insights};
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::InsightBucket;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::OwnPreferences;
+use crate::graphql::loader::{InsightsOfUser, OwnPreferences};
 use crate::graphql::scalar::{Json, Time};
 use crate::model::error::Result;
 use crate::model::ids::UserId;
@@ -45,6 +47,37 @@ impl User {
     /// When the profile last changed.
     async fn updated_at(&self) -> Time {
         Time(self.0.updated_at)
+    }
+
+    /// What the user did in a range of time, in the projects that the caller is a member of and that are not deleted.
+    async fn insights(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The start of the range, in 2023 or later.")] from: Time,
+        #[graphql(desc = "The end of the range, which is not part of it; later than `from`.")] to: Time,
+        #[graphql(
+            default_with = "InsightBucket::Day",
+            desc = "The length of `buckets`. A range has at most 1,000 of them."
+        )]
+        bucket: InsightBucket,
+        #[graphql(
+            default_with = "Some(\"UTC\".to_owned())",
+            desc = "The time zone, by its name in the IANA database, such as `Europe/Berlin`."
+        )]
+        time_zone: Option<String>,
+    ) -> Option<Result<Insights>> {
+        or_null(async {
+            let range = insights::range(from, to, bucket, time_zone)?;
+            let caller = caller(ctx)?;
+            let Some((insights, behind)) = caller.load(InsightsOfUser(self.0.id, range)).await? else {
+                return Ok(None);
+            };
+            for (project, revision) in behind {
+                caller.services.roll_up(&caller.actor, project, revision);
+            }
+            Ok(Some(Insights::new(insights, None)))
+        })
+        .await
     }
 
     /// The user's preferences for the editor. Null for all users except the caller.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use async_graphql::{ComplexObject, Context, ID, Lookahead, Object, SimpleObject};
+use async_graphql::{Context, ID, Lookahead, Object};
 
 use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
@@ -10,20 +10,21 @@ use super::code_change::{CodeChange, CodeChangeFilter};
 use super::collaborator::{Collaborator, EmailInvitation};
 use super::event::ProjectEvent;
 use super::file::{FileDiff, ProjectFile};
+use super::insights::{self, Insights};
 use super::presence::Presence;
 use super::profile::User;
 use super::project_input::{Changes, Files, MomentInput, Sessions, Snapshots, parse_paths, read_session};
 use super::project_stats::ProjectStats;
-use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter};
+use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter, RestorePreview};
 use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
-use crate::graphql::enums::{ProjectRole, ProjectStatus};
+use crate::graphql::enums::{InsightBucket, ProjectRole, ProjectStatus};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    Part, With,
+    InsightsOf, Part, With,
 };
 use crate::graphql::page::{
     COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
@@ -404,6 +405,37 @@ impl Project {
         .await
     }
 
+    /// What was done in the project in a range of time. It is summed up from sums that are kept while the project is
+    /// written, and does not read the history.
+    async fn insights(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The start of the range, in 2023 or later.")] from: Time,
+        #[graphql(desc = "The end of the range, which is not part of it; later than `from`.")] to: Time,
+        #[graphql(
+            default_with = "InsightBucket::Day",
+            desc = "The length of `buckets`. A range has at most 1,000 of them."
+        )]
+        bucket: InsightBucket,
+        #[graphql(
+            default_with = "Some(\"UTC\".to_owned())",
+            desc = "The time zone, by its name in the IANA database, such as `Europe/Berlin`."
+        )]
+        time_zone: Option<String>,
+    ) -> Option<Result<Insights>> {
+        or_null(async {
+            let range = insights::range(from, to, bucket, time_zone)?;
+            let caller = caller(ctx)?;
+            let at = self.until();
+            if at.is_none() {
+                caller.services.roll_up(&caller.actor, self.0.id, self.0.revision);
+            }
+            let insights = caller.load(InsightsOf(self.0.id, at, range)).await?;
+            Ok(insights.map(|insights| Insights::new(insights, at)))
+        })
+        .await
+    }
+
     /// The project's log: one entry per revision, oldest first.
     #[graphql(complexity = "weigh(first, None, page::EVENTS, child_complexity)")]
     async fn events(
@@ -563,32 +595,5 @@ impl Project {
 
     fn newest(&self) -> i32 {
         self.until().unwrap_or(self.0.revision)
-    }
-}
-
-/// The changes that a restore would make.
-#[derive(SimpleObject)]
-#[graphql(complex)]
-pub struct RestorePreview {
-    /// The revision that would be restored.
-    revision: i32,
-    #[graphql(skip)]
-    diff: Vec<FileDiff>,
-}
-
-#[ComplexObject]
-impl RestorePreview {
-    /// The changes, in the order of the restore; empty if there are none.
-    #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
-    async fn diff(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
-        first: Option<i32>,
-        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
-            String,
-        >,
-    ) -> Result<Vec<FileDiff>> {
-        or_empty(ctx, async { FileDiff::part(caller(ctx)?, self.diff.clone(), first, after) }).await
     }
 }

@@ -1,6 +1,6 @@
 //! Snapshots of a project.
 
-use async_graphql::{Context, ID, InputObject, Object};
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 
 use super::chat::{ChatMessage, ChatSession};
 use super::file::{FileDiff, ProjectFile};
@@ -155,5 +155,32 @@ impl TryFrom<ProjectSnapshotFilter> for model::SnapshotFilter {
             search: page::search(filter.search, "filter.search")?,
             message: message.map(|message| message.id),
         })
+    }
+}
+
+/// The changes that a restore would make.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub struct RestorePreview {
+    /// The revision that would be restored.
+    pub(super) revision: i32,
+    #[graphql(skip)]
+    pub(super) diff: Vec<FileDiff>,
+}
+
+#[ComplexObject]
+impl RestorePreview {
+    /// The changes, in the order of the restore; empty if there are none.
+    #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
+    async fn diff(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
+    ) -> Result<Vec<FileDiff>> {
+        or_empty(ctx, async { FileDiff::part(caller(ctx)?, self.diff.clone(), first, after) }).await
     }
 }

@@ -14,17 +14,12 @@ use axum::{
     Extension,
     body::Body,
     extract::{ConnectInfo, FromRequestParts, State, ws::WebSocketUpgrade},
-    http::{
-        HeaderMap, Method, StatusCode,
-        header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
-        request::Parts,
-    },
+    http::{HeaderMap, Method, StatusCode, header::ALLOW, request::Parts},
     response::Response,
 };
 
 use super::{
-    auth,
-    operation::{self, Outcome},
+    operation,
     read_limit::ReadLimit,
     single,
     sse::{self, Format},
@@ -36,15 +31,19 @@ use crate::model::{actor::Actor, error::Error, memory::Taken};
 
 mod batch;
 mod body;
+mod caller;
+mod insights;
 mod media;
 mod refusal;
 mod respond;
 
+pub use self::insights::insights_csv;
 use self::{
     batch::{Batch, from_query, read_batch},
+    caller::{caller, refuse},
     media::{Media, negotiate},
     refusal::Refusal,
-    respond::{reply, respond},
+    respond::respond,
 };
 
 /// Handles `/graphql` for every method.
@@ -190,33 +189,4 @@ async fn stream_events(
             })
         }
     }
-}
-
-/// The actor of the request's token, if there is a token.
-async fn caller(
-    state: &AppState,
-    headers: &HeaderMap,
-    address: Option<Address>,
-) -> Result<Option<Actor>, Box<Refusal>> {
-    let verified = match auth::bearer(headers) {
-        Ok(Some(token)) => state.verifier.verify(token).await,
-        Ok(None) => return Ok(None),
-        Err(error) => Err(error),
-    };
-    match verified {
-        Ok(actor) => Ok(Some(actor)),
-        Err(error) if error.is_passing() => {
-            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
-        }
-        Err(error) => {
-            state.throttle.failed(address).map_err(Refusal::rate_limited)?;
-            Err(Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
-        }
-    }
-}
-
-fn refuse(media: Media, refusal: &Refusal, id: &str) -> Response {
-    let mut response = reply(refusal.status, media, Outcome::from(operation::refusal(&refusal.error, id)), Vec::new());
-    response.headers_mut().extend(refusal.header.clone());
-    response
 }

@@ -74,10 +74,10 @@ pub(super) async fn respond(
 }
 
 /// The budgets of the operations whose results are not sent yet.
-type Budgets = Vec<Arc<Budget>>;
+pub(super) type Budgets = Vec<Arc<Budget>>;
 
 /// Runs the operations of one request in order, so that each sees the writes of the previous one.
-async fn run(
+pub(super) async fn run(
     state: AppState,
     Batch { requests, bytes, .. }: Batch,
     actor: Option<Actor>,
