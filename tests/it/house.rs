@@ -52,7 +52,6 @@ const TOP: &[&str] = &[
     "docs",
     "entity",
     "examples",
-    "fuzz",
     "migration",
     "schema.graphql",
     "tests",
