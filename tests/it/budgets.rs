@@ -123,6 +123,23 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn recent_activity_reads_only_the_messages_of_its_page(database: Database) {
+        let (server, first) = start(&database).await;
+        let mut projects = vec![first];
+        for n in 0..5 {
+            projects.push(Project::create(&server.user("ada@example.com"), &n.to_string()).await);
+        }
+        for project in &projects {
+            project.add_message(&project.start_session().await, &"a".repeat(BUDGET * 3 / 10), true).await;
+        }
+        let ada = &projects[0].client;
+        for place in ["first: 2", "last: 2"] {
+            passes(ada, &format!("{{ recentActivity({place}) {{ nodes {{ id }} }} }}")).await;
+        }
+        is_refused(ada, "{ recentActivity { nodes { id } } }").await;
+        server.stop().await;
+    }
+
     async fn messages_are_counted_when_read_and_when_returned(database: Database) {
         let (server, project) = start(&database).await;
         let session = project.start_session().await;

@@ -200,9 +200,13 @@ tests::on_both! {
         let changed = project.write("updateFile", json!({ "path": "wide", "contentBase64": utf_16("A\nb\nÖ\n") }), "revision").await;
         project.write("undo", json!({ "revision": number(&changed["revision"]) - 1 }), "revision").await;
         assert_eq!(project.ask("file(path: \"wide\") { contentBase64 }").await["file"]["contentBase64"], utf_16("a\nb\nÖ\n"));
-        // What says nothing of itself is no text.
-        let bytes = project.write("createFile", json!({ "path": "bytes", "contentBase64": "9go=" }), "file { content } change { diff }").await;
-        assert_eq!(bytes, json!({ "file": { "content": null }, "change": { "diff": null } }));
+        // Bytes without a declared encoding are no text, and UTF-32 ("g\n" in both byte orders) is not decoded.
+        for (path, bytes) in [("bytes", "9go="), ("utf32le", "//4AAGcAAAAKAAAA"), ("utf32be", "AAD+/wAAAGcAAAAK")] {
+            let made = json!({ "path": path, "contentBase64": bytes });
+            let made = project.write("createFile", made, "file { content contentBase64 } change { diff }").await;
+            let file = json!({ "content": null, "contentBase64": bytes });
+            assert_eq!(made, json!({ "file": file, "change": { "diff": null } }), "{path}");
+        }
     }
 }
 

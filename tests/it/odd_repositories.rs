@@ -45,13 +45,14 @@ tests::on_both! {
         raw("Two Ends <a@x> b> 7 +0100", b"\nTwo ends\n");
         raw("Far Future <a@x> 253402300800 +0000", b"\nFar future\n");
         raw("Odd Zone <a@x> 7 +051800", b"\nOdd zone\n");
+        raw("Two Begins <<a@b> 7 +0100", b"\nTwo begins\n");
         raw(good, b"No blank line\n");
         let head = format!("author {good}\ncommitter {good}\nencoding cp1251\n");
         repository.commit_raw(&head, b"\n\xcf\xf0\xe8\xe2\xe5\xf2\n");
 
         // … when they are imported, then each is a checkpoint, and replaced values are reported …
         let (imported, named) = try_import(&database, &repository.0, "odd", &[]).await.unwrap();
-        assert_eq!(imported.commits, 10);
+        assert_eq!(imported.commits, 11);
         assert_eq!(
             named,
             [
@@ -68,20 +69,24 @@ tests::on_both! {
         let server = Server::start(&database).await;
         let all = checkpoints(&owner(&server), &imported.project.0.to_string()).await;
         let of = |key: &str| all.iter().map(|checkpoint| checkpoint["metadata"][key].clone()).collect::<Vec<Value>>();
-        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "b@x", "b@x"];
+        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "<a@b", "b@x", "b@x"];
+        let git = repository.git(&["log", "--reverse", "--format=%ae"]);
+        assert_eq!(git.lines().nth(8), Some("<a@b"));
         assert_eq!(of("authorEmail"), emails.map(Value::from));
         assert_eq!((&of("authorDate")[6], &of("authorDate")[7]), (&json!("253402300800 +0000"), &json!("7 +051800")));
-        assert_eq!(all[9]["content"], "Привет\n");
-        assert_eq!(all[8]["content"], "");
+        assert_eq!(all[10]["content"], "Привет\n");
+        assert_eq!(all[9]["content"], "");
 
         // … and an export has the dates that git reads in the original.
         let to = folder.path("exported");
-        export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+        let summary = export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+        let shortened: Vec<&String> = summary.iter().filter(|line| line.starts_with("without")).collect();
+        assert_eq!(shortened, ["without < and >: the author or committer \"Two Begins <<a@b>\""]);
         let dates = |repository: &Repository| repository.git(&["log", "--reverse", "--format=%ad %cd", "--date=raw"]);
         let expected: Vec<String> = dates(&repository).lines().map(str::to_owned).collect();
         let exported: Vec<String> = dates(&Repository(to)).lines().map(str::to_owned).collect();
-        assert_eq!(exported.len(), 10);
-        for at in [0, 5, 7, 8, 9] {
+        assert_eq!(exported.len(), 11);
+        for at in [0, 5, 7, 8, 9, 10] {
             assert_eq!(exported[at], expected[at]);
         }
         server.stop().await;
@@ -176,6 +181,48 @@ tests::on_both! {
             let refused = try_import(&database, &empty.0, "none", &[&format!("--branch={name}")]).await.unwrap_err();
             assert!(refused.to_string().contains("no such branch"), "{refused}");
         }
+    }
+
+    async fn a_missing_newest_commit_is_named(database: Database) {
+        let folder = Folder::new();
+        let repository = Repository::init(folder.path("torn"));
+        repository.write("a", "1\n").commit("One");
+        repository.git(&["branch", "good"]);
+        repository.write("a", "2\n").commit("Two");
+        let newest = repository.git(&["rev-parse", "HEAD"]);
+        let (start, rest) = newest.split_at(2);
+        let object = repository.0.join(".git/objects").join(start).join(rest);
+        fs::remove_file(&object).unwrap();
+        for more in [&[][..], &["--branch", "trunk"]] {
+            let refused = try_import(&database, &repository.0, "torn", more).await.unwrap_err().to_string();
+            assert!(refused.contains(&format!("{newest}, is missing or damaged")), "{refused}");
+        }
+        assert_eq!(import(&database, &repository.0, "good", &["--branch", "good"]).await.commits, 1);
+        fs::write(&object, "garbage").unwrap();
+        let refused = try_import(&database, &repository.0, "torn", &[]).await.unwrap_err().to_string();
+        assert!(refused.contains("is missing or damaged"), "{refused}");
+    }
+
+    async fn the_import_of_a_shallow_clone_reports_that_its_history_is_cut(database: Database) {
+        let folder = Folder::new();
+        let whole = Repository::init(folder.path("whole"));
+        for n in 1..=4 {
+            whole.write("a", format!("{n}\n")).commit(&format!("Commit {n}"));
+        }
+        let clone = |name: &str, depth: &str| {
+            let (from, to) = (format!("file://{}", whole.0.display()), folder.path(name));
+            whole.git(&["clone", "-q", "--depth", depth, &from, to.to_str().unwrap()]);
+            Repository(to)
+        };
+        for (name, depth, commits, is_shallow) in [("two", "2", 2, true), ("one", "1", 1, true), ("all", "9", 4, false)] {
+            let clone = clone(name, depth);
+            let imported = import(&database, &clone.0, name, &[]).await;
+            assert_eq!((imported.commits, imported.is_shallow), (commits, is_shallow), "{name}");
+            // The next import has nothing to do, and reports it as well.
+            let imported = import(&database, &clone.0, name, &[]).await;
+            assert_eq!((imported.commits, imported.is_shallow), (0, is_shallow), "{name}");
+        }
+        assert!(!import(&database, &whole.0, "whole", &[]).await.is_shallow);
     }
 
     async fn an_archive_has_no_entry_that_leaves_its_folder(server: Server) {

@@ -151,11 +151,13 @@ tests::on_both! {
         let project = Project::create(&ada, "Chunks").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
+        assert_eq!(append_ok(&ada, &id, 0, "").await, 0);
         assert_eq!(append_ok(&ada, &id, 0, "héllo ").await, 7);
+        assert_eq!(append_ok(&ada, &id, 7, "").await, 7);
         assert_eq!(append_ok(&ada, &id, 7, "world").await, 12);
 
         // Repeated text is acknowledged with the current length, however it is split.
-        for (offset, text) in [(7, "world"), (0, "héllo "), (0, "héllo world"), (0, "h"), (1, "éllo w"), (11, "d"), (12, "")] {
+        for (offset, text) in [(7, "world"), (0, "héllo "), (0, "héllo world"), (0, "h"), (1, "éllo w"), (11, "d"), (12, ""), (0, ""), (7, "")] {
             assert_eq!(append_ok(&ada, &id, offset, text).await, 12, "{text:?} at {offset}");
         }
         // Text that differs from the stored text, or that leaves a gap, is refused.
@@ -168,8 +170,13 @@ tests::on_both! {
         assert_eq!(streaming_messages(&ada, &session, "text length").await, json!([{ "text": "héllo world", "length": 12 }]));
         let errors = listen(&ada, &id, 13).await.next().await.expect("an answer").expect_err("a refusal");
         assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["currentLength"]), (&json!("POSITION_LOST"), &json!(12)));
-        for offset in [-1, 2] {
+        for (offset, message) in [
+            (-1, "An offset is a number of bytes, 0 or more."),
+            (i64::from(i32::MIN), "An offset is a number of bytes, 0 or more."),
+            (2, "The message has 12 bytes, and no character begins there."),
+        ] {
             let errors = listen(&ada, &id, offset).await.next().await.expect("an answer").expect_err("a refusal");
+            assert_eq!(errors[0]["message"], message);
             assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["field"]), (&json!("BAD_USER_INPUT"), &json!("afterOffset")));
         }
 
@@ -177,7 +184,17 @@ tests::on_both! {
         let wrong = ada.mutate("finishMessage", json!({ "messageId": id, "length": 13 }), "revision").await;
         refused(&wrong, "CONFLICT", "length", Some(12));
         finish(&ada, &id).await.ok();
-        assert_eq!(append_ok(&ada, &id, 7, "world").await, 12);
+        // A repeated finish checks it too.
+        for length in [1, 11, 13] {
+            let wrong = ada.mutate("finishMessage", json!({ "messageId": id, "length": length }), "revision").await;
+            refused(&wrong, "CONFLICT", "length", Some(12));
+        }
+        ada.mutate("finishMessage", json!({ "messageId": id, "length": 12 }), "revision").await.ok();
+        for (offset, text) in [(7, "world"), (0, ""), (7, ""), (12, "")] {
+            assert_eq!(append_ok(&ada, &id, offset, text).await, 12);
+        }
+        let errors = listen(&ada, &id, -1).await.next().await.expect("an answer").expect_err("a refusal");
+        assert_eq!(errors[0]["message"], "An offset is a number of bytes, 0 or more.");
         refused(&append(&ada, &id, 12, "!").await, "CONFLICT", "messageId", Some(12));
         refused(&discard(&ada, &id).await, "CONFLICT", "messageId", Some(12));
 

@@ -76,14 +76,15 @@ pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<
     bar.finish_and_clear();
     let imported = imported?;
     print(&format!(
-        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced, {} conflicts; {} commits to go\n",
+        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced, {} conflicts; {} commits to go{}\n",
         imported.project.0,
         imported.commits,
         imported.versions,
         imported.skipped,
         imported.replaced,
         imported.kept,
-        imported.left
+        imported.left,
+        if imported.is_shallow { "; the repository is shallow: older commits are missing" } else { "" }
     ))?;
     Ok(if imported.kept > 0 { ExitCode::from(CONFLICTS) } else { ExitCode::SUCCESS })
 }

@@ -1,7 +1,6 @@
 //! Differences: between the two sides of a change, between two revisions, and the authors of lines.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -10,11 +9,12 @@ use super::edit::{Passage, arranged};
 use super::file::{Contents, contents};
 use super::file_edit::{Content, Edit};
 use super::{Member, Services, Tx, access, heavy};
-use crate::model::diff::{self, LineChange, LineOp, Stat, count_lines};
+use crate::model::diff::{self, LineOp, Stat, count_lines};
 use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
+use crate::model::json;
 use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
 use crate::model::text::{Coding, decoded, shown};
@@ -97,7 +97,7 @@ impl Sides {
     /// # Errors
     /// `Internal` if the diff panics.
     pub async fn line_changes(self) -> Result<Option<String>> {
-        let changes = self.compare(|old, new, _| json_of(&diff::line_changes(old, new))).await?;
+        let changes = self.compare(|old, new, _| json::exact(&diff::line_changes(old, new))).await?;
         changes.transpose().map_err(Error::internal)
     }
 
@@ -121,28 +121,6 @@ impl Sides {
         };
         heavy::run(size, compare).await
     }
-}
-
-/// Serializes changes into exactly the memory that they need: of short lines it is a multiple of their text.
-fn json_of(changes: &[LineChange<'_>]) -> serde_json::Result<String> {
-    struct Count(usize);
-
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, changes)?;
-    let mut json = Vec::with_capacity(count.0);
-    serde_json::to_writer(&mut json, changes)?;
-    String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
 /// The difference of one file between two revisions.
@@ -355,13 +333,13 @@ pub struct BlameRange {
 const BLAMED_VERSIONS: i32 = 1_000;
 
 /// Maximum size of the contents that [`blame`] holds at once.
-const BLAMED_BYTES: usize = 8 * 1024 * 1024;
+const BLAMED_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum number of steps that [`blame`] takes from a restored content to the file from which it was copied.
 const BLAMED_COPIES: u32 = 8;
 
 /// The version that wrote each line of these files, each up to a version; nothing for a file that is not text. A file
-/// with damaged content is an error of its own. Contents are read together, one statement per 8 MiB.
+/// with damaged content is an error of its own. Contents are read together, one statement per 16 MiB.
 pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<Result<Vec<BlameRange>>>> {
     blame_with_copies(tx, wanted, BLAMED_COPIES).await
 }

@@ -121,12 +121,13 @@ impl FileWrite {
             let before = edit.head.as_ref().map(|head| &head.file);
             let mode = if is_file { edit.mode_after() } else { FileMode::File };
             // A file created at the path of a deleted one shares only its history.
-            let keeps = |file: &File| file.path == edit.path && (!file.is_deleted || edit.restores.is_some());
+            let is_same = |file: &&File| !file.is_deleted || edit.restores.is_some();
             let language = edit
                 .language
-                .clone()
-                .or_else(|| before.filter(|file| keeps(file)).and_then(|file| file.language.clone()))
-                .or_else(|| is_file.then(|| language_of(&edit.path).map(str::to_owned)).flatten());
+                .as_deref()
+                .or_else(|| before.filter(is_same).and_then(File::set_language))
+                .or_else(|| is_file.then(|| language_of(&edit.path)).flatten())
+                .map(str::to_owned);
             let version = before.map_or(0, |file| file.version) + 1;
             let number = (before.map_or(0, File::number) + 1).max(edit.others + 1);
             let file = File {

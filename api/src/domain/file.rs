@@ -211,15 +211,15 @@ pub struct NewFile {
 /// Creates a file or a folder. A folder that only contains files can be created too: it is then kept when it is empty.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` if the path is taken or below a file; `BadInput` for a folder with content;
-/// `PayloadTooLarge`.
+/// `NotFound`, `Forbidden`; `Conflict` if the path is taken or below a file; `BadInput` for a folder with content, a
+/// mode or a language; `PayloadTooLarge`.
 pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
     if let Some(language) = &new.language {
         check_name(writer.limits(), "language", language)?;
     }
     let content = file_content(writer.limits(), "", new.file_type, new.content)?;
-    check_mode("", new.file_type, new.mode)?;
+    check_folder("", new.file_type, new.mode, new.language.as_deref())?;
     let write = FileWrite::begin(&writer, Target::Project(new.project_id), PROJECT, context).await?;
     let heads = write.heads(std::slice::from_ref(&new.path), &[], false).await?;
     if let Some(head) = heads.get(&new.path) {
@@ -229,10 +229,18 @@ pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Ou
     write.edit(&heads, edit, "path").await
 }
 
-/// Checks that a folder has no mode.
-pub(super) fn check_mode(parent: &str, file_type: FileType, mode: Option<FileMode>) -> Result<()> {
+/// Checks that a folder has no mode and no language.
+pub(super) fn check_folder(
+    parent: &str,
+    file_type: FileType,
+    mode: Option<FileMode>,
+    language: Option<&str>,
+) -> Result<()> {
     if file_type == FileType::Folder && mode.is_some() {
         return Err(Error::bad_input(format!("{parent}mode"), "A folder has no mode."));
+    }
+    if file_type == FileType::Folder && language.is_some() {
+        return Err(Error::bad_input(format!("{parent}language"), "A folder has no language."));
     }
     Ok(())
 }
@@ -286,6 +294,7 @@ pub async fn update(
     let heads = write.heads(std::slice::from_ref(&named.path), content.hash().as_slice(), false).await?;
     let (entry, _) = tree(&heads, &named.path)?;
     let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned() else {
+        check_folder("", FileType::Folder, mode.filter(|_| matches!(content, Content::Same)), None)?;
         return Err(Error::bad_input("path", "A folder has no contents."));
     };
     if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.number()) {

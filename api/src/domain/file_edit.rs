@@ -25,7 +25,7 @@ pub(super) struct Edit {
     /// The path after the edit (for a deletion, before it).
     pub(super) path: FilePath,
     pub(super) file_type: FileType,
-    /// `None` keeps the language, or guesses a new file's from its path.
+    /// `None` keeps a language that a client set, and otherwise guesses it from the path.
     pub(super) language: Option<String>,
     pub(super) content: Content,
     /// `None` keeps the mode; a new file is a plain one.

@@ -18,6 +18,7 @@ use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
 use crate::storage::chat;
 use crate::storage::file::{self, ChangedAt, End, Head, Held};
+use crate::storage::file_snapshot;
 use crate::storage::undo::{self, Made};
 
 /// The target state of a file.
@@ -26,6 +27,8 @@ pub(super) struct Wanted {
     path: FilePath,
     file_type: FileType,
     mode: FileMode,
+    /// The language that a client set.
+    language: Option<String>,
     hash: Option<Hash>,
     content: Content,
     /// The version of the same file whose lines are restored.
@@ -38,6 +41,7 @@ impl Wanted {
             path: head.file.path.clone(),
             file_type: head.file.file_type,
             mode: head.file.mode,
+            language: head.file.set_language().map(str::to_owned),
             hash: head.file.hash,
             content: Content::of(head),
             restores: Some(head.file.version),
@@ -103,7 +107,8 @@ pub(super) async fn going_back(
             }
             let made = undo::made_in(tx, project, Made::In(session), (to.min(from), from)).await?;
             let undone = undo::files(tx, project).await?;
-            take_back(tx, project, &made, Some(&undone), from, "sessionId").await?.steps
+            let taking = TakeBack { revisions: &made, undone: Some(&undone), at: from, paths: limit.paths.as_deref() };
+            take_back(tx, project, taking, "sessionId").await?.steps
         }
     };
     if limit.is_none() {
@@ -161,7 +166,7 @@ async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[
     let known: Vec<&FilePath> = heads.by_path.keys().chain(targets).collect();
     for (at, path) in paths.iter().enumerate() {
         let is_known = known.iter().any(|known| *known == path || known.is_under(path));
-        if !is_known && !file::was_ever(tx, project, path).await? {
+        if !is_known && !file_snapshot::was_ever(tx, project, path).await? {
             let message = format!("There has never been anything at {:?}.", path.as_str());
             return Err(Error::bad_input(format!("paths[{at}]"), message));
         }
@@ -171,7 +176,7 @@ async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[
 
 /// Restricts steps to writes at these paths and below them. Everything else is unchanged.
 fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
-    let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
+    let chosen = |path: &FilePath| is_chosen(path, paths);
     let (mut kept, mut copies) = (Vec::new(), Vec::new());
     for step in steps {
         let goes = step.now.as_ref().is_some_and(|now| chosen(&now.file.path));
@@ -222,7 +227,7 @@ fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
             (Some(now), None) => Some(Edit::delete(now)),
             (None, Some(to)) => {
                 let head = file.and_then(|file| deleted.remove(&file));
-                let made = Edit::create(to.path, to.file_type, None, to.content);
+                let made = Edit::create(to.path, to.file_type, to.language, to.content);
                 Some(Edit { restores: head.as_ref().and(to.restores), head, mode: Some(to.mode), ..made })
             }
             (Some(now), Some(to)) => {
@@ -244,6 +249,8 @@ pub(super) struct Inverse {
     pub(super) edits: Vec<Edit>,
     /// The changes, by revision and file, without those that had no effect any more.
     pub(super) changes: Vec<(i32, FileId)>,
+    /// Whether all changes were only of languages, which have no history.
+    pub(super) only_languages: bool,
 }
 
 /// Undoes, newest first, the changes of files by revisions, and keeps later changes. Leaves out changes in `undone`.
@@ -258,8 +265,9 @@ pub(super) async fn taking_back(
     at: i32,
     field: &'static str,
 ) -> Result<Inverse> {
-    let Taken { steps, changes } = take_back(tx, project, revisions, undone, at, field).await?;
-    Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes })
+    let taking = TakeBack { revisions, undone, at, paths: None };
+    let Taken { steps, changes, only_languages } = take_back(tx, project, taking, field).await?;
+    Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes, only_languages })
 }
 
 /// Steps that undo changes.
@@ -267,16 +275,23 @@ pub(super) async fn taking_back(
 struct Taken {
     steps: Vec<Step>,
     changes: Vec<(i32, FileId)>,
+    only_languages: bool,
 }
 
-async fn take_back(
-    tx: &Tx,
-    project: Member<'_>,
-    revisions: &[i32],
-    undone: Option<&UndoneFiles>,
+/// The changes to undo.
+struct TakeBack<'t> {
+    /// The revisions that made them.
+    revisions: &'t [i32],
+    /// Changes to leave out.
+    undone: Option<&'t UndoneFiles>,
+    /// The revision to start from.
     at: i32,
-    field: &'static str,
-) -> Result<Taken> {
+    /// Leaves out files that are not at these paths, before and after; `None` leaves out no file.
+    paths: Option<&'t [FilePath]>,
+}
+
+async fn take_back(tx: &Tx, project: Member<'_>, taking: TakeBack<'_>, field: &'static str) -> Result<Taken> {
+    let TakeBack { revisions, undone, at, paths } = taking;
     let mut changes = file::changed_at(tx, project, revisions).await?;
     changes.retain(|change| undone.is_none_or(|undone| !undone.has(change.revision, change.file)));
     changes.reverse();
@@ -285,7 +300,12 @@ async fn take_back(
         return Ok(Taken::default());
     }
     let files: Vec<FileId> = files.into_iter().collect();
-    let now = file::heads_by_ids_at(tx, project, &files, at).await?;
+    let mut now = file::heads_by_ids_at(tx, project, &files, at).await?;
+    if let Some(paths) = paths {
+        let chosen = at_paths(&changes, &now, paths);
+        changes.retain(|change| chosen.contains(&change.file));
+        now.retain(|head| chosen.contains(&head.file.id));
+    }
     let mut stored: Vec<BlobRef> = Vec::new();
     for head in changes.iter().flat_map(|change| change.before.iter().chain([&change.after])).chain(&now) {
         stored.extend(head.blob);
@@ -297,6 +317,51 @@ async fn take_back(
         return Ok(taken);
     }
     Err(overlap(conflicts, revisions, field))
+}
+
+/// The files that are at these paths before or after their changes are undone, or would be if nothing were in the way.
+/// The changes are the newest first.
+fn at_paths(changes: &[ChangedAt], now: &[Head], paths: &[FilePath]) -> HashSet<FileId> {
+    let now: HashMap<FileId, &Head> = now.iter().map(|head| (head.file.id, head)).collect();
+    let mut of_files: HashMap<FileId, Vec<&ChangedAt>> = HashMap::new();
+    for change in changes {
+        of_files.entry(change.file).or_default().push(change);
+    }
+    of_files.retain(|file, changes| reaches(changes, now.get(file).copied(), paths));
+    of_files.into_keys().collect()
+}
+
+/// Whether one file is among those of [`at_paths`].
+fn reaches(changes: &[&ChangedAt], now: Option<&Head>, paths: &[FilePath]) -> bool {
+    let live = |head: &Head| (!head.file.is_deleted).then(|| head.file.path.clone());
+    let mut path = now.and_then(live);
+    if path.as_ref().is_some_and(|path| is_chosen(path, paths)) {
+        return true;
+    }
+    let mut steps = changes.iter().map(|change| (change.before.as_ref().and_then(live), live(&change.after)));
+    while let Some((before, after)) = steps.next() {
+        if path == before {
+            continue;
+        }
+        let undone = match (&before, &after, &path) {
+            _ if path == after => Some(before.clone()),
+            (Some(before), Some(after), Some(now)) => three_way(after, now, before).cloned().map(Some),
+            _ => None,
+        };
+        let Some(undone) = undone else {
+            // The path is in the way. Any earlier path could be the one to restore.
+            let mut earlier = steps.filter_map(|(before, _)| before).chain(before);
+            return now.is_some_and(|now| is_chosen(&now.file.path, paths))
+                || earlier.any(|path| is_chosen(&path, paths));
+        };
+        path = undone;
+    }
+    path.is_some_and(|path| is_chosen(&path, paths))
+}
+
+/// Whether a path is one of these, or below one.
+fn is_chosen(path: &FilePath, paths: &[FilePath]) -> bool {
+    paths.iter().any(|chosen| path == chosen || path.is_under(chosen))
 }
 
 fn overlap(files: Vec<FileConflict>, revisions: &[i32], field: &'static str) -> Error {
@@ -336,8 +401,10 @@ impl TakingBack {
     }
 
     fn run(mut self, changes: &[ChangedAt]) -> (Taken, Vec<FileConflict>) {
+        let mut only_languages = true;
         for change in changes {
             let (before, after) = (change.before.as_ref().and_then(Wanted::of), Wanted::of(&change.after));
+            only_languages &= same(before.as_ref(), after.as_ref());
             let now = self.to.get(&change.file).cloned().flatten();
             if same(now.as_ref(), after.as_ref()) {
                 self.to.insert(change.file, before);
@@ -369,7 +436,7 @@ impl TakingBack {
             let now = now.remove(&id).filter(|head| !head.file.is_deleted);
             Step { file: Some(id), now, to }
         });
-        (Taken { steps: steps.collect(), changes }, conflicts)
+        (Taken { steps: steps.collect(), changes, only_languages }, conflicts)
     }
 
     /// The state of a file after undoing a change of it and keeping later ones.

@@ -58,7 +58,7 @@ impl Services {
         let memory = limits.max_memory_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let memory = Memory::new(memory.unwrap_or_else(Memory::half_of_the_machine));
         heavy::limit(memory.limit() / WORK_SHARE);
-        let turns = Turns::new(database, &db);
+        let turns = Turns::new(database, db.readers(), db.count_replicas(), db.is_sqlite(), db.metrics().clone());
         Self {
             db,
             turns,

@@ -184,9 +184,13 @@ pub struct Restored {
 /// before. Unchanged files get no new version.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `BadInput` for a revision that does not exist yet, and for a conversation without a
-/// session; `Conflict` if the precondition fails, or if the chosen paths do not fit the other files.
+/// `NotFound`, `Forbidden`; `BadInput` for a revision that does not exist yet, for a conversation without a session,
+/// and for paths if only a conversation is restored; `Conflict` if the precondition fails, or if the chosen paths do not fit the other files.
 pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
+    if restore.scope == Scope::Conversation && restore.paths.is_some() {
+        let message = "The scope CONVERSATION restores no files: leave out `paths`, or restore both.";
+        return Err(Error::bad_input("paths", message));
+    }
     let (target, noun) = match restore.goal {
         Goal::Snapshot(id) => (Target::Snapshot(id), SNAPSHOT),
         Goal::Revision(project, _) => (Target::Project(project), PROJECT),

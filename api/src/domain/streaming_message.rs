@@ -155,7 +155,13 @@ async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
     policy::may_write(state.role)?;
     policy::may_write_in_session(state.author_id, author.user_id)?;
     let length = state.length;
-    if !chunk.text.is_empty() && is_at(&state.text, chunk.offset - state.from, &chunk.text) {
+    // An empty text was appended at an end of the text, so that the next text begins there. At the present end,
+    // something else is in the way.
+    let is_repeated = match chunk.text.as_str() {
+        "" => chunk.offset == state.from && chunk.offset < length,
+        text => is_at(&state.text, chunk.offset - state.from, text),
+    };
+    if is_repeated {
         return Ok(length);
     }
     if state.status == ProjectStatus::Deleted {
@@ -186,16 +192,16 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
     }))
 }
 
-/// Adds a streaming message to the history, as [`chat::add_message`] would. Does nothing if it is finished.
+/// Adds a streaming message to the history, as [`chat::add_message`] would. Writes nothing if it is finished.
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if its length differs or its project is deleted;
 /// `PayloadTooLarge` for a value over the limit.
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
-    let id = finish.message_id;
+    let (id, expected) = (finish.message_id, finish.length);
     let write = match writer.begin(Target::StreamingMessage(id), ("message", FIELD)).await {
-        Err(Error::NotFound { .. }) => return finished(&writer.read().await?, id, &writer.actor).await,
+        Err(Error::NotFound { .. }) => return finished(&writer.read().await?, id, &writer.actor, expected).await,
         begun => begun?,
     };
     let tx = &write.tx;
@@ -203,15 +209,11 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         if let Some(others) = by_ids(tx, &[id]).await?.first() {
             policy::may_write_in_session(others.author_id, writer.actor.user_id)?;
         }
-        let added = finished(tx, id, &writer.actor).await?;
+        let added = finished(tx, id, &writer.actor, expected).await?;
         return write.unchanged(added).await;
     };
     let (text, _) = storage::text_from(tx, id, 0).await?.unwrap_or_default();
-    let length = length_of(&text);
-    if finish.length.is_some_and(|expected| expected != length) {
-        let message = format!("The message has {length} bytes.");
-        return Err(conflict("length", message, length));
-    }
+    check_length(&text, expected)?;
     // Another message may have taken its key in the meantime. Keep the text and drop the key.
     let key = match key {
         Some(key) if messages::message_of_key(tx, held.session_id, &key).await?.is_some() => None,
@@ -235,10 +237,22 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     chat::add(write, message, key).await
 }
 
+/// Checks the precondition on the length of a message's text.
+fn check_length(text: &str, expected: Option<i32>) -> Result<()> {
+    let length = length_of(text);
+    match expected {
+        Some(expected) if expected != length => {
+            Err(conflict("length", format!("The message has {length} bytes."), length))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The message, if it is already finished.
-async fn finished(tx: &Tx, id: MessageId, author: &Actor) -> Result<Added> {
+async fn finished(tx: &Tx, id: MessageId, author: &Actor, expected: Option<i32>) -> Result<Added> {
     let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
     policy::may_write_in_session(message.author_id, author.user_id)?;
+    check_length(&message.content, expected)?;
     chat::added_before(tx, message).await
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::edit::{Changed, Context, FileWrite, Gathered, Heads};
-use super::file::{PROJECT, Sides, check_context, check_mode, file_content, merges};
+use super::file::{PROJECT, Sides, check_context, check_folder, file_content, merges};
 use super::file_edit::{Content, Edit, Prepared};
 use super::project::Target;
 use super::write::Write;
@@ -11,7 +11,7 @@ use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
 use crate::model::enums::{ChangeType, EventKind, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
-use crate::model::file::{FileMode, Hash};
+use crate::model::file::{File, FileMode, Hash};
 use crate::model::ids::ProjectId;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
@@ -29,7 +29,7 @@ pub struct SyncFile {
     pub content: Option<Vec<u8>>,
     /// The file mode; `None` keeps it.
     pub mode: Option<FileMode>,
-    /// The language; `None` guesses it from the path.
+    /// The language; `None` keeps it, and guesses a new file's from its path.
     pub language: Option<String>,
 }
 
@@ -86,13 +86,13 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
         if let Some(language) = &file.language {
             check_name(limits, &format!("{parent}language"), language)?;
         }
+        check_folder(&parent, file.file_type, file.mode, file.language.as_deref())?;
+        let meta = Meta { language: file.language, mode: file.mode };
         let content = match (file.file_type, file.content) {
-            (FileType::File, None) if file.mode.is_none() => return Err(no_content(index)),
+            (FileType::File, None) if meta.mode.is_none() => return Err(no_content(index)),
             (FileType::File, None) => Content::Same,
             (file_type, content) => file_content(limits, &parent, file_type, content)?,
         };
-        check_mode(&parent, file.file_type, file.mode)?;
-        let meta = Meta { language: file.language, mode: file.mode };
         wanted.push((file.path, file.file_type, meta, content));
     }
     if let Some(index) = sync.deletes.iter().position(|path| paths.contains(path)) {
@@ -144,6 +144,13 @@ type Wanted = (FilePath, FileType, Meta, Content);
 struct Meta {
     language: Option<String>,
     mode: Option<FileMode>,
+}
+
+impl Meta {
+    /// Whether they differ from those of a file.
+    fn differs(&self, file: &File) -> bool {
+        self.mode.is_some_and(|mode| mode != file.mode) || self.language.is_some() && self.language != file.language
+    }
 }
 
 /// A sync that was prepared before it locked its project, so that reading and computing does not block other writers.
@@ -261,8 +268,8 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
         let touched = match head {
             Some(head) => {
                 let holds_other = sent.is_some() && head.file.hash != content.hash();
-                let differs = holds_other || meta.mode.is_some_and(|mode| mode != head.file.mode);
-                differs && changed.iter().any(|changed| changed.file.id == head.file.id)
+                (holds_other || meta.differs(&head.file))
+                    && changed.iter().any(|changed| changed.file.id == head.file.id)
             }
             None => seen.contains_key(path),
         };
@@ -403,7 +410,7 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
             Some(head) if head.file.file_type == file_type => {
                 gone.remove(&path);
                 let is_same = matches!(content, Content::Same) || content.hash() == head.file.hash;
-                if is_same && meta.mode.is_none_or(|mode| mode == head.file.mode) {
+                if is_same && !meta.differs(&head.file) {
                     unchanged += 1;
                 } else {
                     let content = if is_same { Content::Same } else { content };

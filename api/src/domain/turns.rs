@@ -19,7 +19,7 @@ use crate::metrics::{self, Metrics};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
-use crate::storage::db::{Db, Size};
+use crate::storage::db::Size;
 
 /// Turns that are counted together: those of a user, by size. Without a user, the server's own.
 type Flow = (Option<UserId>, Size);
@@ -38,9 +38,14 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// No turns are taken.
-    pub fn new(limits: &DatabaseLimits, db: &Db) -> Self {
-        let (is_sqlite, readers) = (db.is_sqlite(), db.readers());
+    /// No turns are taken. `readers` is the number of connections that read.
+    pub fn new(
+        limits: &DatabaseLimits,
+        readers: usize,
+        replicas: usize,
+        is_sqlite: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -50,12 +55,12 @@ impl Turns {
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
             reads: Lane::new("read", readers, share, readers),
-            replicas: (0..db.count_replicas()).map(|_| Lane::new("replica", connections, share, connections)).collect(),
+            replicas: (0..replicas).map(|_| Lane::new("replica", connections, share, connections)).collect(),
             writes: Lane::new("write", writes, share, large),
             work: Lane::new("work", (cores / 2).max(1), 1, cores),
             projects: (!is_sqlite).then(Arc::default),
             longest: Duration::from_secs(limits.database_acquire_seconds),
-            metrics: db.metrics().clone(),
+            metrics,
         }
     }
 
@@ -341,6 +346,25 @@ mod tests {
         drop(third);
         let _fourth = many[1].try_recv().unwrap();
         assert!(many[2].try_recv().is_err());
+    }
+
+    #[test]
+    fn a_user_leaves_a_reader_to_others() {
+        let limits = DatabaseLimits {
+            database_connections: 16,
+            sqlite_readers: None,
+            database_user_connections: 4,
+            database_acquire_seconds: 10,
+            database_idle_seconds: 600,
+            database_lifetime_seconds: 1_800,
+            database_statement_seconds: 30,
+            content_cache_bytes: 0,
+        };
+        let turns = Turns::new(&limits, 3, 0, true, Arc::default());
+        let (ada, bob) = ((user(1), Size::Small), (user(2), Size::Small));
+        let _own = [taken(&turns.reads, ada), taken(&turns.reads, ada)];
+        let _next = waits(&turns.reads, ada);
+        let _others = taken(&turns.reads, bob);
     }
 
     #[test]

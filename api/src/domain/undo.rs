@@ -233,6 +233,10 @@ impl Taking {
             taking.is_hiding = hiding.stands;
         }
         taking.inverse = plan::taking_back(tx, member, &taking.revisions, undone, present, "revision").await?;
+        if taking.inverse.only_languages && undone.is_none() && !taking.is_hiding {
+            let message = format!("Revision {revision} changed only languages of files, which have no history.");
+            return Err(Error::bad_input("revision", message));
+        }
         Ok((taking.is_hiding || !taking.inverse.edits.is_empty()).then_some(taking))
     }
 

@@ -99,8 +99,8 @@ impl OutputType for Text<'_> {
 pub struct SharedText(Bytes);
 
 impl SharedText {
-    /// The length in bytes.
-    pub fn len(&self) -> usize {
+    /// The size in bytes.
+    pub fn size(&self) -> usize {
         self.0.len()
     }
 

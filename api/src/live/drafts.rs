@@ -98,6 +98,8 @@ impl DraftText {
     /// `NotFound` if the message does not exist; `PositionLost` if the text ends before the offset; `BadInput` if the
     /// offset is not between two characters.
     pub async fn after(&self, services: &Services, actor: &Actor, offset: i32) -> Result<(String, Option<MessageEnd>)> {
+        let start = usize::try_from(offset)
+            .map_err(|_| Error::bad_input("afterOffset", "An offset is a number of bytes, 0 or more."))?;
         let end = match self.shared.get(|_| true, |before| self.read(services, actor, before)).await? {
             State::Lost(length) => return Err(Error::PositionLost(Position::Length(length))),
             State::Ended(end) => Some(end),
@@ -108,8 +110,7 @@ impl DraftText {
         if offset > length {
             return Err(Error::PositionLost(Position::Length(length)));
         }
-        let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..));
-        let rest = rest.ok_or_else(|| {
+        let rest = text.get(start..).ok_or_else(|| {
             let message = format!("The message has {length} bytes, and no character begins there.");
             Error::bad_input("afterOffset", message)
         })?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::enums::{ChangeType, FileType};
 use super::ids::{CodeChangeId, FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
+use super::language::set_language;
 use super::path::FilePath;
 
 /// SHA-256 of a file's bytes.
@@ -66,7 +67,7 @@ pub struct File {
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
-    /// The language id for editors.
+    /// The language id for editors. It follows the path unless a client set another one, which every path keeps.
     pub language: Option<String>,
     /// Size of the content.
     pub size_bytes: i32,
@@ -87,6 +88,11 @@ pub struct File {
 }
 
 impl File {
+    /// The language that a client set; `None` if the language follows the path.
+    pub fn set_language(&self) -> Option<&str> {
+        set_language(self.language.as_deref(), &self.path)
+    }
+
     /// The number of the version, as clients see it. No two versions at one path have the same number, even if they
     /// belong to two files.
     pub fn number(&self) -> i32 {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
+
+use serde::Serialize;
 
 /// Maximum nesting of arrays and objects, when writing and when reading back.
 pub const MAX_DEPTH: usize = 128;
@@ -80,6 +83,32 @@ impl From<Json> for String {
     fn from(json: Json) -> Self {
         json.text.as_ref().into()
     }
+}
+
+/// Serializes a value into exactly the memory that its JSON needs. A growing buffer would take three times as much for a
+/// moment.
+///
+/// # Errors
+/// If the value cannot be serialized.
+pub fn exact(value: &impl Serialize) -> serde_json::Result<String> {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value)?;
+    let mut json = Vec::with_capacity(count.0);
+    serde_json::to_writer(&mut json, value)?;
+    String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
 /// Appends a string as a JSON token.

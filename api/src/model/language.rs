@@ -96,6 +96,11 @@ pub fn language_of(path: &FilePath) -> Option<&'static str> {
     find(NAMES, &name).or(of_kind).or_else(by_extension)
 }
 
+/// The language that a client set for a file at this path; `None` if the language follows the path.
+pub fn set_language<'l>(language: Option<&'l str>, path: &FilePath) -> Option<&'l str> {
+    language.filter(|language| language_of(path) != Some(*language))
+}
+
 fn find(table: &[(&'static str, &[&str])], name: &str) -> Option<&'static str> {
     table.iter().find(|(_, names)| names.contains(&name)).map(|(language, _)| *language)
 }
@@ -103,6 +108,14 @@ fn find(table: &[(&'static str, &[&str])], name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_language_follows_the_path_unless_a_client_set_it() {
+        let path = FilePath::from_stored("a.js".to_owned());
+        assert_eq!(set_language(Some("javascript"), &path), None);
+        assert_eq!(set_language(Some("typescript"), &path), Some("typescript"));
+        assert_eq!(set_language(None, &path), None);
+    }
 
     #[test]
     fn names_and_extensions() {

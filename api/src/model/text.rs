@@ -52,6 +52,8 @@ pub fn decoded(bytes: &[u8]) -> Option<(Cow<'_, str>, Coding)> {
         return Some((Cow::Borrowed(text), Coding::UTF_8));
     }
     let (encoding, bytes) = match bytes {
+        // The byte order marks of UTF-32, which browsers do not support either. The first one begins like UTF-16LE's.
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return None,
         [0xff, 0xfe, rest @ ..] => (UTF_16LE, rest),
         [0xfe, 0xff, rest @ ..] => (UTF_16BE, rest),
         _ => (declared(bytes)?, bytes),
@@ -116,6 +118,10 @@ mod tests {
             (b"# coding: klingon\n\xf6", None),
             (b"# coding: utf-8\n\xf6", None),
             (b"\xff\xfe\0", None),
+            // UTF-32, including an empty text.
+            (b"\xff\xfe\0\0g\0\0\0\n\0\0\0", None),
+            (b"\xff\xfe\0\0", None),
+            (b"\0\0\xfe\xff\0\0\0g", None),
             (b"\xff\xfe\0\xd8", None),
         ] {
             assert_eq!(shown(bytes).as_deref(), text, "{bytes:?}");

@@ -333,14 +333,21 @@ pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) ->
     if projects.is_empty() {
         return Ok(Slice::empty(page));
     }
-    let sql = union(&projects, |sql, project| {
-        sql.push("SELECT m.* FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
+    let mut sql = union(&projects, |sql, project| {
+        sql.push("SELECT m.id, m.timestamp FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
         sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
         keep_messages(sql, tx, &MessageFilter { until: at, ..MessageFilter::default() });
         PLACE.between(sql, page)?;
         NEWEST_REVISION_FIRST.sorted(sql, page);
         Ok(())
     })?;
+    // Whole rows, which can be large, are read only for the page.
+    let direction = if page.from_end { "ASC" } else { "DESC" };
+    let limit = page.limit.saturating_add(1);
+    sql.around(
+        "SELECT m.* FROM chat_messages m JOIN (SELECT id FROM (",
+        &format!(") AS newest ORDER BY timestamp {direction}, id {direction} LIMIT {limit}) AS page ON page.id = m.id"),
+    );
     let mut rows: Vec<(Cursor, Message)> = messages(tx, sql)
         .await?
         .into_iter()

@@ -120,8 +120,8 @@ fn classify_sqlstate(code: &str) -> Kind {
         "53100" => return Kind::ReadOnly(IS_FULL),
         // too_many_connections
         "53300" => return Kind::Busy("The database allows no more connections"),
-        // query_canceled, idle_in_transaction_session_timeout
-        "57014" | "25P03" => return Kind::Outage,
+        // query_canceled, idle_in_transaction_session_timeout, io_error
+        "57014" | "25P03" | "58030" => return Kind::Outage,
         // lock_not_available
         "55P03" => return Kind::Busy("Another write has not ended in time (--database-acquire-seconds)"),
         // foreign_key_violation, unique_violation, deadlock_detected
@@ -172,6 +172,7 @@ mod tests {
             ("08006", Kind::Outage),
             ("40001", Kind::Outage),
             ("57014", Kind::Outage),
+            ("58030", Kind::Outage),
             ("42P01", Kind::Defect),
             ("XX001", Kind::Defect),
             ("23503", Kind::Conflict),

@@ -16,20 +16,21 @@ use crate::model::enums::FileType;
 use crate::model::error::Result;
 use crate::model::file::{Entry, File, FileFilter, FileMode, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
+use crate::model::language::{language_of, set_language};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
 /// A file as of a revision, in the columns of `project_files`. Goes after `SELECT` and ends inside a `WHERE`.
-const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
+const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_path AS present_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at, v.mode, v.version_offset \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// A file now, in the columns of `project_files`. Goes after `SELECT` and ends inside a `WHERE`.
-const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
-     v.is_deleted, v.created_at, v.updated_at, v.mode, v.version_offset FROM project_files v WHERE ";
+const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_path AS present_path, v.file_type, v.language, v.size_bytes, \
+     v.version, v.hash, v.is_deleted, v.created_at, v.updated_at, v.mode, v.version_offset FROM project_files v WHERE ";
 
 const BY_PATH_NOW: Order =
     Order { columns: &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)], descending: false };
@@ -44,8 +45,17 @@ pub(super) fn place(row: &QueryResult) -> Result<usize> {
     Ok(usize::try_from(get::<i32>(row, "n")?).unwrap_or_default())
 }
 
+/// A file as of a moment. Only the present language is stored: at another path, it is the one of that path, unless a
+/// client set it.
 fn file(row: &QueryResult) -> Result<File> {
-    prefixed_file(row, "")
+    let file = prefixed_file(row, "")?;
+    let present = FilePath::from_stored(get(row, "present_path")?);
+    if file.path == present || file.file_type == FileType::Folder {
+        return Ok(file);
+    }
+    let language = set_language(file.language.as_deref(), &present).or_else(|| language_of(&file.path));
+    let language = language.map(str::to_owned);
+    Ok(File { language, ..file })
 }
 
 pub(super) fn prefixed_file(row: &QueryResult, prefix: &str) -> Result<File> {
@@ -366,8 +376,8 @@ fn head(row: &QueryResult) -> Result<Head> {
     Ok(Head { file, blob })
 }
 
-const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.language, f.size_bytes, f.version, f.hash, \
-     f.is_deleted, f.created_at, f.updated_at, f.mode, f.version_offset, v.blob_id, b.depth FROM project_files f \
+const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_path AS present_path, f.file_type, f.language, f.size_bytes, \
+     f.version, f.hash, f.is_deleted, f.created_at, f.updated_at, f.mode, f.version_offset, v.blob_id, b.depth FROM project_files f \
      JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// All live files and folders of a locked project.
@@ -471,20 +481,6 @@ pub struct ChangedAt {
     pub after: Head,
 }
 
-/// Whether anything ever existed at a path or below it.
-pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<bool> {
-    // Most such paths belong to a present or deleted file. An index finds it, so this table comes first.
-    for (table, column) in [("project_files", "f.file_path"), ("file_snapshots", "f.path")] {
-        let mut sql = Sql::new("SELECT 1 AS n FROM ");
-        sql.push(table).push(" f WHERE f.project_id = ").bind(project).push(" AND (").push(column).push(" = ");
-        below(sql.bind(path.as_str()).push(" OR "), column, path).push(") LIMIT 1");
-        if tx.row(sql).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Files of a locked project, including deleted ones.
 pub async fn heads_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result<Vec<Head>> {
     let mut sql = Sql::new(HEADS);
@@ -505,7 +501,7 @@ pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i
 }
 
 /// A file at one version, in the columns of [`Head`]. Goes after `SELECT` and ends inside a `WHERE`.
-const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
+const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_path AS present_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.version_offset, \
      v.blob_id, b.depth FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 

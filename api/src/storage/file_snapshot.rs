@@ -376,3 +376,17 @@ pub async fn of_edited_files(tx: &Tx, project: Member<'_>) -> Result<Vec<EditedV
     };
     tx.rows(sql).await?.iter().map(version).collect()
 }
+
+/// Whether anything ever existed at a path or below it.
+pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<bool> {
+    // Most such paths belong to a present or deleted file. An index finds it, so this table comes first.
+    for (table, column) in [("project_files", "f.file_path"), ("file_snapshots", "f.path")] {
+        let mut sql = Sql::new("SELECT 1 AS n FROM ");
+        sql.push(table).push(" f WHERE f.project_id = ").bind(project).push(" AND (").push(column).push(" = ");
+        below(sql.bind(path.as_str()).push(" OR "), column, path).push(") LIMIT 1");
+        if tx.row(sql).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

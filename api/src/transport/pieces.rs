@@ -216,8 +216,10 @@ mod tests {
         let long = "a\"é\n\u{1}\\\u{1f600}".repeat(20_000);
         let json = format!("[{}1]", "1,".repeat(100_000));
         let raw = Value::Object([(Name::new(RAW_VALUE_TOKEN), Value::String(json))].into_iter().collect());
+        let red = Value::Enum(Name::new("RED"));
         let many = Value::List((0..50_000).map(|n| value!({ "n": n, "e": [], "o": {} })).collect());
-        let data = value!({ "a": long, "b": raw, "c": many, "d": [true, null, 1.5, "x"], "e\"": {}, "f": [[], [[]]] });
+        let data =
+            value!({ "a": long, "b": raw, "c": many, "d": [true, null, 1.5, red, "x"], "e\"": {}, "f": [[], [[]]] });
         let mut errors = vec![ServerError::new("It \"failed\".", None)];
         errors.push(ServerError::new(long.clone(), None));
         let with_errors = |mut response: Response| {

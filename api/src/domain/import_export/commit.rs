@@ -228,14 +228,22 @@ impl Signature {
         Some(Self { name, email, seconds, zone })
     }
 
+    /// Whether [`Signature::line`] leaves out characters.
+    pub(super) fn is_shortened(&self) -> bool {
+        self.name.contains(ENDS) || self.email.contains(ENDS)
+    }
+
     /// The signature in the format of fast-import, without characters that would end a part of it.
     pub(super) fn line(&self) -> String {
-        let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
+        let clean = |text: &str| text.replace(ENDS, "");
         let name = clean(&self.name);
         let space = if name.is_empty() { "" } else { " " };
         format!("{name}{space}<{}> {}", clean(&self.email), self.raw_date())
     }
 }
+
+/// Characters that end a part of a signature.
+const ENDS: [char; 4] = ['<', '>', '\n', '\0'];
 
 fn is_zone(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']);
@@ -283,6 +291,13 @@ mod tests {
             let read = commit(author, b"");
             assert_eq!((read.author.line().as_str(), read.replaced.len()), (line, replaced), "{author}");
         }
+    }
+
+    #[test]
+    fn an_address_begins_after_the_first_bracket() {
+        let read = commit("A <<a@b> 1700000000 +0000", b"");
+        assert_eq!((read.author.name.as_str(), read.author.email.as_str()), ("A", "<a@b"));
+        assert!(read.replaced.is_empty());
     }
 
     #[test]

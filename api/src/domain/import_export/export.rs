@@ -229,6 +229,8 @@ pub struct Exported {
     pub skipped: Vec<String>,
     /// Paths of the history that the file system of the folder does not accept.
     pub not_checked_out: Vec<String>,
+    /// Authors and committers whose names or addresses have characters that were left out.
+    pub shortened: BTreeSet<String>,
 }
 
 /// Writes a project's history as a git repository to an empty or new folder: one commit per message, with the files
@@ -390,6 +392,8 @@ impl History<'_> {
 
     /// Writes a commit of the current files.
     async fn commit(&mut self, author: &Signature, committer: &Signature, message: &str) -> Result<()> {
+        let shortened = [author, committer].into_iter().filter(|signature| signature.is_shortened());
+        self.exported.shortened.extend(shortened.map(|signature| format!("{} <{}>", signature.name, signature.email)));
         self.git.commit(author, committer, message).await?;
         let touched = std::mem::take(&mut self.touched);
         // Delete first: a file can become a folder, or the reverse.

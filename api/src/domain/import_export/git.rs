@@ -71,16 +71,23 @@ pub(super) struct Step {
 /// The first-parent commits of a branch, or of `HEAD`, oldest first.
 ///
 /// # Errors
-/// `NotFound` for a missing branch, `BadInput` for a repository without commits.
+/// `NotFound` for a missing branch, `BadInput` for a repository without commits or without the newest one.
 pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Result<Vec<Step>> {
     let tip = branch.map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
     // If this fails, the repository itself is invalid.
     run(repository, &["rev-parse", "--git-dir"]).await?;
-    let commit = format!("{tip}^{{commit}}");
-    if run(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await.is_err() {
-        return Err(match branch {
-            Some(_) => Error::not_found("branch in this repository", "branch"),
-            None => Error::bad_input("git", "The repository has no commits on its current branch."),
+    let resolve =
+        async |name: &str| run(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", name]).await.ok();
+    if resolve(&format!("{tip}^{{commit}}")).await.is_none() {
+        // The id is in the reference, so git finds it without the object.
+        let missing = resolve(&tip).await;
+        return Err(match (missing, branch) {
+            (Some(id), _) => {
+                let id = String::from_utf8_lossy(&id).trim_end().to_owned();
+                Error::bad_input("git", format!("The newest commit of the branch, {id}, is missing or damaged."))
+            }
+            (None, Some(_)) => Error::not_found("branch in this repository", "branch"),
+            (None, None) => Error::bad_input("git", "The repository has no commits on its current branch."),
         });
     }
     let printed = run(repository, &["rev-list", "--first-parent", "--reverse", "--parents", &tip, "--"]).await?;

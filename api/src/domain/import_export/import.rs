@@ -104,6 +104,8 @@ pub struct Imported {
     pub kept: usize,
     /// Number of unreadable parts of commits that were replaced.
     pub replaced: usize,
+    /// Whether the oldest commit of the repository has parents that are not there: it is a shallow clone.
+    pub is_shallow: bool,
 }
 
 /// Imports the commits that the project does not have yet. The next run continues an interrupted one. The files changed
@@ -128,12 +130,17 @@ pub async fn import(
     let (before, todo) = steps.split_at(place.start.min(steps.len()));
     let (todo, later) = todo.split_at(import.max.unwrap_or(usize::MAX).min(todo.len()));
     report(Progress::Begins { commits: todo.len(), before: before.len() });
+    let mut objects = Objects::start(&import.repository)?;
+    let is_shallow = match steps.first() {
+        Some(oldest) => !read_commit(&mut objects, oldest).await?.parents.is_empty(),
+        None => false,
+    };
+    let left = later.len();
     let mut imported =
-        Imported { project, commits: 0, left: later.len(), versions: 0, skipped: 0, kept: 0, replaced: 0 };
+        Imported { project, commits: 0, left, versions: 0, skipped: 0, kept: 0, replaced: 0, is_shallow };
     let Some(first) = todo.first() else { return Ok(imported) };
 
     let mut differences = Differences::start(&import.repository, todo)?;
-    let mut objects = Objects::start(&import.repository)?;
     let session = match place.session.filter(|session| session.is_active) {
         Some(session) => session.id,
         None => start_import(services, actor, project).await?,

@@ -3,8 +3,6 @@
 
 mod commit;
 pub mod export;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod git;
 pub mod import;
 mod output;

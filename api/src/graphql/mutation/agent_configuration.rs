@@ -27,7 +27,7 @@ struct SaveAgentConfigurationInput {
     expected_version: Option<i32>,
     /// The displayed name; not empty.
     config_name: String,
-    /// The purpose of the configuration. Null removes it.
+    /// The purpose of the configuration. Null removes it. Absent: unchanged.
     description: MaybeUndefined<String>,
     /// The provider of speech-to-text, such as `deepgram`.
     stt_provider: String,

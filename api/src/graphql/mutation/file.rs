@@ -36,7 +36,7 @@ struct CreateFileInput {
     content_base64: Option<Base64>,
     /// The file mode; by default a plain file. A folder has no mode.
     mode: Option<FileMode>,
-    /// The language, as editors name it; by default guessed from the path.
+    /// The language, as editors name it; by default guessed from the path. A folder has no language.
     language: Option<String>,
     /// The session in which the file is made.
     session_id: Option<ID>,
@@ -141,7 +141,8 @@ struct FileInput {
     file_type: Option<FileType>,
     /// The file mode; by default unchanged, and a plain file for a new file. A folder has no mode.
     mode: Option<FileMode>,
-    /// The language, as editors name it; by default guessed from the path.
+    /// The language, as editors name it; by default unchanged, and guessed from the path for a new file. A folder has no
+    /// language.
     language: Option<String>,
 }
 
@@ -200,7 +201,7 @@ impl From<Outcome> for FilePayload {
 struct SyncPayload {
     /// The number of files that are new.
     created: i32,
-    /// The number of files whose contents changed.
+    /// The number of files whose contents, mode or language changed.
     updated: i32,
     /// The number of files that were deleted.
     deleted: i32,

@@ -12,25 +12,25 @@ use crate::model::profile::{PreferenceChanges, ProfileChanges};
 #[derive(Default)]
 pub struct ProfileMutation;
 
-/// Changes of a profile. Absent fields are unchanged.
+/// Changes of a profile.
 #[derive(InputObject)]
 struct UpdateProfileInput {
-    /// The name shown to others; null removes it.
+    /// The name shown to others. Null removes it. Absent: unchanged.
     full_name: MaybeUndefined<String>,
-    /// The URL of the picture shown to others; null removes it.
+    /// The URL of the picture shown to others. Null removes it. Absent: unchanged.
     avatar_url: MaybeUndefined<String>,
 }
 
-/// Changes of the preferences. Absent fields are unchanged.
+/// Changes of the preferences.
 #[derive(InputObject)]
 struct UpdatePreferencesInput {
-    /// The name of the editor's theme.
+    /// The name of the editor's theme. Null or absent: unchanged.
     editor_theme: Option<String>,
-    /// Whether the editor saves automatically.
+    /// Whether the editor saves automatically. Null or absent: unchanged.
     auto_save_enabled: Option<bool>,
-    /// All of the client's settings for notifications.
+    /// All of the client's settings for notifications. Null or absent: unchanged.
     notification_preferences: Option<Json>,
-    /// All of the client's settings for its interface.
+    /// All of the client's settings for its interface. Null or absent: unchanged.
     ui_preferences: Option<Json>,
 }
 

@@ -28,20 +28,21 @@ struct CreateProjectInput {
     config: Json,
 }
 
-/// Changes of a project. Absent fields are unchanged.
+/// Changes of a project.
 #[derive(InputObject)]
 struct UpdateProjectInput {
     /// The project to change.
     id: ID,
-    /// The displayed name; not empty.
+    /// The displayed name; not empty. Null or absent: unchanged.
     name: Option<String>,
-    /// The purpose of the project. Null removes it.
+    /// The purpose of the project. Null removes it. Absent: unchanged.
     description: MaybeUndefined<String>,
-    /// The prompt that the project started with.
+    /// The prompt that the project started with. Null or absent: unchanged.
     initial_prompt: Option<String>,
-    /// The complete configuration of the voice agent.
+    /// The complete configuration of the voice agent. Null or absent: unchanged.
     config: Option<Json>,
-    /// Whether it is in use. Only the owner can set it to DELETED, or from DELETED to another status.
+    /// Whether it is in use. Only the owner can set it to DELETED, or from DELETED to another status. Null or
+    /// absent: unchanged.
     status: Option<ProjectStatus>,
 }
 

@@ -33,14 +33,15 @@ struct CreateSnapshotInput {
     description: Option<String>,
 }
 
-/// Changes of a snapshot. Absent fields are unchanged.
+/// Changes of a snapshot.
 #[derive(InputObject)]
 struct UpdateSnapshotInput {
     /// The snapshot to change.
     snapshot_id: ID,
-    /// The displayed name. Null removes it; a checkpoint's snapshot then gets its automatic name again.
+    /// The displayed name. Null removes it; a checkpoint's snapshot then gets its automatic name again. Absent:
+    /// unchanged.
     name: MaybeUndefined<String>,
-    /// A description of the state. Null removes it.
+    /// A description of the state. Null removes it. Absent: unchanged.
     description: MaybeUndefined<String>,
 }
 
@@ -82,7 +83,8 @@ struct RestoreSnapshotInput {
     /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged.
+    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged. Not for the
+    /// scope CONVERSATION.
     paths: Option<Vec<String>>,
     /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
     /// the writes of this session, and keeps later writes of others.
@@ -102,7 +104,8 @@ struct RestoreRevisionInput {
     /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged.
+    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged. Not for the
+    /// scope CONVERSATION.
     paths: Option<Vec<String>>,
     /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
     /// the writes of this session, and keeps later writes of others.

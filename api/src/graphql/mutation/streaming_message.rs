@@ -50,12 +50,13 @@ struct AppendToMessageInput {
 struct FinishMessageInput {
     /// The `messageId` that `startMessage` returned.
     message_id: ID,
-    /// Precondition: the size of the text, in bytes of UTF-8. If it differs, the error is CONFLICT.
+    /// Precondition: the size of the text, in bytes of UTF-8. If it differs, the error is CONFLICT, also if the message is
+    /// finished.
     length: Option<i32>,
     /// Whether it marks the present state of the files. A checkpoint of the assistant creates a snapshot.
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
-    /// Data of the client, which replaces the data of `startMessage`.
+    /// Data of the client, which replaces the data of `startMessage`. Null or absent: unchanged.
     metadata: Option<Json>,
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn text(
     size: i32,
 ) -> Result<Option<SharedText>> {
     let text = bytes(ctx, project, hash, size).await?.and_then(SharedText::of);
-    caller(ctx)?.reader.answer(text.as_ref().map_or(0, SharedText::len))?;
+    caller(ctx)?.reader.answer(text.as_ref().map_or(0, SharedText::size))?;
     Ok(text)
 }
 
@@ -148,7 +148,9 @@ impl ProjectFile {
         self.0.file().map_or(enums::FileType::Folder, |file| file.file_type).into()
     }
 
-    /// The language, as editors name it: set by a client, or guessed from the path.
+    /// The language, as editors name it. It is guessed from the path, and follows it, unless a client set another one,
+    /// which the file keeps when it is moved. A language that was set has no history: it is also that of past states, and
+    /// undo and restores do not change it.
     async fn language(&self) -> Option<&str> {
         self.0.file().and_then(|file| file.language.as_deref())
     }

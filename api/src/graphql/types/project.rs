@@ -13,7 +13,7 @@ use super::file::{FileDiff, ProjectFile};
 use super::insights::{self, Insights};
 use super::presence::Presence;
 use super::profile::User;
-use super::project_input::{Changes, Files, MomentInput, Sessions, Snapshots, parse_paths};
+use super::project_input::{Changes, Files, MomentInput, Sessions, Snapshots, parse_paths, read_session};
 use super::project_stats::ProjectStats;
 use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter, RestorePreview};
 use crate::domain::compare::Between;
@@ -36,7 +36,7 @@ use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
 use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, Entry, FilesOf};
-use crate::model::ids::{ProjectId, ReadId, SessionId};
+use crate::model::ids::{ProjectId, ReadId};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
@@ -384,7 +384,7 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "The moment to restore.")] to: MomentInput,
         #[graphql(desc = "Only writes at these paths and below them; by default all.")] paths: Option<Vec<String>>,
-        #[graphql(desc = "Only the writes of this session.")] session_id: Option<ID>,
+        #[graphql(desc = "Only the writes of this session; its id can be of the past.")] session_id: Option<ID>,
     ) -> Option<Result<RestorePreview>> {
         or_null(async {
             // The same error as that of a restore.
@@ -394,8 +394,10 @@ impl Project {
                 return Err(Error::bad_input("revision", format!("The project has revisions 1 to {}.", self.newest())));
             }
             let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
-            let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
-            let limit = Limit { paths: parse_paths(paths)?, session };
+            let mut limit = Limit { paths: parse_paths(paths)?, session: None };
+            if let Some(id) = session_id {
+                limit.session = Some(read_session(caller(ctx)?, self.0.id, &id).await?);
+            }
             let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
             let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
             Ok(Some(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? }))

@@ -14,7 +14,7 @@ use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, FileFilter};
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
@@ -123,14 +123,36 @@ impl MomentInput {
                 (Moment::Message(id), "message", "messageId")
             }
             Self::SnapshotId(id) => {
-                (Moment::Snapshot(ProjectSnapshotId::parse(&id, "snapshotId")?), "snapshot", "snapshotId")
+                let ReadId { id, at } = ReadId::<ProjectSnapshotId>::parse(&id, "snapshotId")?;
+                if let Some(at) = at {
+                    let then = caller
+                        .load(id)
+                        .await?
+                        .filter(|snapshot| snapshot.project_id == project && snapshot.created_revision <= at);
+                    then.ok_or_else(|| Error::not_found("snapshot", "snapshotId"))?;
+                    until = Some(Moment::Revision(at));
+                }
+                (Moment::Snapshot(id), "snapshot", "snapshotId")
             }
         };
         let found = caller.load(MomentOf(project, moment)).await?.ok_or_else(|| Error::not_found(noun, field))?;
         let Some(until) = until else { return Ok(found) };
-        let until = caller.load(MomentOf(project, until)).await?.unwrap_or(found);
+        let until = caller.load(MomentOf(project, until)).await?.ok_or_else(|| Error::not_found(noun, field))?;
         Ok(if until.revision < found.revision { until } else { found })
     }
+}
+
+/// The session with this id, which can be one as of a revision.
+///
+/// # Errors
+/// `BadInput` for a malformed id, `NotFound` if the project had no such session then.
+pub async fn read_session(caller: &Caller, project: ProjectId, id: &ID) -> Result<SessionId> {
+    let ReadId { id, at } = ReadId::<SessionId>::parse(id, "sessionId")?;
+    if let Some(at) = at {
+        let then = caller.load(Past(id, at)).await?.filter(|session| session.project_id == project);
+        then.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;
+    }
+    Ok(id)
 }
 
 /// Parses the paths in an argument.

@@ -447,9 +447,9 @@ fn ignore_file_size_signal() {
 }
 
 /// Readers of a SQLite file. They are CPU-bound, so more of them than processors have no benefit; more than four did
-/// not help in measurements.
+/// not help in measurements. One more is left for others when a user uses all of these.
 fn readers_by_cores() -> usize {
-    std::thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4)
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4) + 1
 }
 
 /// How long SQLite waits for another process that writes.
