@@ -162,13 +162,13 @@ fn failed(outcome: Outcome) -> Response {
 fn table(buckets: &[Value]) -> String {
     let mut table = format!("start,end,{}\r\n", COLUMNS.join(","));
     for bucket in buckets {
-        let cells = [&bucket["start"], &bucket["end"]].into_iter();
-        let cells = cells.chain(COLUMNS.map(|column| &bucket["totals"][column]));
+        let totals = COLUMNS.map(|column| bucket.get("totals")?.get(column));
+        let cells = [bucket.get("start"), bucket.get("end")].into_iter().chain(totals);
         let cells: Vec<String> = cells
             .map(|cell| match cell {
-                Value::Null => String::new(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
             })
             .collect();
         table.push_str(&cells.join(","));
