@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon::commands;
+use antiphon::{commands, model::clock};
 use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
@@ -461,7 +461,7 @@ const DAY: &str = "from: \"2026-01-01T00:00:00Z\", to: \"2026-01-02T00:00:00Z\""
 
 /// A range that contains the present.
 fn now() -> Range {
-    let now = Utc::now().trunc_subsecs(6);
+    let now = clock::now().trunc_subsecs(6);
     Range { from: now - TimeDelta::days(1), to: now + TimeDelta::days(1), bucket: "HOUR", zone: Tz::UTC }
 }
 

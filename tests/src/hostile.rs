@@ -251,8 +251,8 @@ pub fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static
         (
             "a list as a bomb",
             json!({ "query": "query($ids: [ID!]!) { nodes(ids: $ids) { id } }", "variables": { "ids": vec!["x"; 100_000] } }),
-            COMPLEX,
-            "--max-query-complexity",
+            INPUT,
+            "At most 100 ids",
         ),
         (
             "a list in the document",

@@ -236,7 +236,7 @@ mod tests {
         };
         let shared = Value::Binary(long.clone().into());
         let (shared, _) = all(Outcome::Ran(Response::new(shared)).into());
-        assert!(shared == serde_json::json!({ "data": long }).to_string());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shared).unwrap(), serde_json::json!({ "data": long }));
         for outcome in outcomes() {
             let expected = serde_json::to_string(&outcome).unwrap();
             let (text, count) = all(outcome.into());
