@@ -2,7 +2,7 @@
 # docker run --read-only -v antiphon:/var/lib/antiphon -e JWT_SECRET=… -p 127.0.0.1:8080:8080 antiphon:0.1.0
 FROM rust:1.95-slim-bookworm AS build
 # npm embeds GraphiQL in the program; git is not needed.
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev npm && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make npm && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
 RUN cargo build --locked --profile dist --bin antiphon
