@@ -14,7 +14,10 @@ import { schemaFile } from './server.mjs';
  */
 const VALUES = {
   suffixes: ['Connection', 'Edge', 'Payload'],
-  types: ['ActivitySummary', 'BlameRange', 'CodeChangeSet', 'FileDiff', 'MessageChunk', 'PageInfo', 'ProjectStats', 'RestorePreview'],
+  types: [
+    'ActivitySummary', 'ActivityTotals', 'BlameRange', 'BucketTotals', 'CodeChangeSet', 'Contributor', 'FileActivity', 'FileDiff',
+    'HourActivity', 'Insights', 'MessageChunk', 'PageInfo', 'ProjectStats', 'RestorePreview',
+  ],
 };
 
 test('the schema keeps every recommended rule', async (t) => {
