@@ -28,7 +28,7 @@ mod process;
 
 // The allocator of the server's own executable.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const USERS: usize = 8;
 const ROUNDS: usize = 3;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::document::Given;
 use super::horizon::Horizon;
 use super::page::part;
-use super::types::file::FileDiff;
+use super::types::{file::FileDiff, insights};
 use crate::model::{
     error::{Error, Result},
     ids::{FolderId, MessageId, ReadId},
@@ -26,6 +26,8 @@ enum Parts {
     Pages(PageSize, Option<&'static [KeyKind]>),
     /// The log: pages without cursors.
     Log(PageSize),
+    /// The first rows only.
+    Most(PageSize),
     /// Rows after a row with an id. The list itself checks the argument.
     Rest,
     /// Differences after the entry with a cursor or after a path.
@@ -48,6 +50,9 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("ChatMessage", "changes", Parts::AfterNode),
     ("ChatSession", "checkpoints", Parts::AfterMessage),
     ("ChatSession", "messages", Parts::Pages(page::MESSAGES, BY_NUMBER)),
+    ("Insights", "busiestHours", Parts::Most(insights::HOURS)),
+    ("Insights", "contributors", Parts::Most(insights::USERS)),
+    ("Insights", "mostChangedFiles", Parts::Most(insights::FILES)),
     ("Project", "agentConfigurations", Parts::AfterNode),
     ("Project", "changes", Parts::Pages(page::LIST, BY_NUMBER_AND_ID)),
     ("Project", "children", Parts::Pages(page::FILES, BY_PATH)),
@@ -135,6 +140,7 @@ fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
                 page.check_keys(keys.iter().copied())?;
             }
         }
+        Parts::Most(size) => drop(insights::limit(first, *size)?),
         Parts::Log(size) => drop(Page::parse(first, None, None, None, *size)?),
         Parts::Rest | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
             part(limits, first)?;

@@ -20,11 +20,11 @@ use crate::model::insights::{self as model, HourOfDay, MAX_BUCKETS, MAX_ROWS, Ra
 use crate::model::page::PageSize;
 
 /// Length of the list of files.
-const FILES: PageSize = PageSize { default: 10, max: MAX_ROWS };
+pub(in crate::graphql) const FILES: PageSize = PageSize { default: 10, max: MAX_ROWS };
 /// Length of the list of users.
-const USERS: PageSize = PageSize { default: 20, max: MAX_ROWS };
+pub(in crate::graphql) const USERS: PageSize = PageSize { default: 20, max: MAX_ROWS };
 /// Length of the list of hours.
-const HOURS: PageSize = PageSize { default: 24, max: 24 };
+pub(in crate::graphql) const HOURS: PageSize = PageSize { default: 24, max: 24 };
 
 /// The range that the arguments describe.
 ///
@@ -120,7 +120,7 @@ impl Insights {
 }
 
 /// The number of rows to return.
-fn limit(first: Option<i32>, size: PageSize) -> Result<usize> {
+pub(in crate::graphql) fn limit(first: Option<i32>, size: PageSize) -> Result<usize> {
     match first.map(usize::try_from) {
         None => Ok(size.default),
         Some(Ok(first)) if first <= size.max => Ok(first),
