@@ -41,6 +41,11 @@ export async function upload(
   bytes: Bytes,
   context: WriteContext = {},
 ): Promise<FileRowFragment | null | undefined> {
+  // `Response` would turn them into texts such as "[object Object]", and nothing into an empty file.
+  const isPlain = Array.isArray(bytes) || Object.getPrototypeOf(Object(bytes)) === Object.prototype;
+  if (bytes == null || isPlain || !['string', 'object'].includes(typeof bytes)) {
+    throw refuse('bytes', 'bytes is neither a text nor binary data.');
+  }
   const data = new Uint8Array(await new Response(bytes).arrayBuffer());
   let binary = '';
   for (let at = 0; at < data.length; at += 32_768) binary += String.fromCharCode(...data.subarray(at, at + 32_768));

@@ -156,6 +156,10 @@ test('bytes and texts go up and come down as they are', async () => {
     await db.uploadFile(id, 'logo.bin', data);
     assert.deepEqual(Buffer.from(await db.downloadFile(id, 'logo.bin')), expected);
   }
+  // What is no data empties no file.
+  const before = await db.getRevision(id);
+  for (const nothing of [undefined, null, 5, {}, [1, 2], true]) assert.equal(await code(db.uploadFile(id, 'logo.bin', nothing)), 'BAD_USER_INPUT');
+  assert.equal(await db.getRevision(id), before);
   // An id that the IDE made names no message.
   await db.uploadFile(id, 'logo.bin', 'x', { message_id: 'msg_1764000000' });
   assert.deepEqual(await db.downloadFile(id, 'logo.bin', revision), bytes);
