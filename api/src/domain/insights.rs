@@ -191,18 +191,23 @@ impl Services {
 
     /// Returns the number of stored segments.
     async fn store_segments(self: &Arc<Self>, actor: &Actor, project: ProjectId) -> Result<i32> {
+        // A replica can lack what was just stored, and a damaged log can lack all events of a segment.
+        let mut done = 0;
         loop {
             let tx = self.read_for_all(actor, Needs::Present).await?;
             let Some(member) = access::member(&tx, project).await? else { return Ok(0) };
             let Some(position) = activity::positions(&tx, &[member]).await?.pop() else { return Ok(0) };
-            let complete = position.revision / SEGMENT;
-            let until = complete.min(position.segments + SEGMENTS_AT_ONCE);
-            if until <= position.segments {
-                return Ok(position.segments);
+            done = done.max(position.segments);
+            let until = (position.revision / SEGMENT).min(done + SEGMENTS_AT_ONCE);
+            if until <= done {
+                return Ok(done);
             }
-            let segments = segments_of(&tx, member, position.segments, until).await?;
+            let segments = segments_of(&tx, member, done, until).await?;
             drop(tx);
-            self.store(actor, segments).await?;
+            if !segments.is_empty() {
+                self.store(actor, segments).await?;
+            }
+            done = until;
         }
     }
 

@@ -4,8 +4,10 @@ use apollo_compiler::Schema;
 use async_graphql::{
     Name, PathSegment, Pos, Positioned, Value, Variables,
     indexmap::IndexMap,
-    parser::types::{Directive, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
+    parser::types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
 };
+
+use super::root_fields::excludes;
 
 /// A field and its arguments.
 pub struct Given {
@@ -53,7 +55,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn selections(&mut self, parent: &str, set: &'a SelectionSet) {
         for selection in set.items.iter().map(|selection| &selection.node) {
-            if selection.directives().iter().any(|directive| self.excludes(directive)) {
+            if selection.directives().iter().any(|directive| excludes(directive, self.variables)) {
                 continue;
             }
             match selection {
@@ -100,15 +102,6 @@ impl<'a> Walk<'a> {
             return Some(condition);
         }
         (parent == condition || self.schema.is_subtype(condition, parent)).then_some(parent)
-    }
-
-    /// Whether a directive leaves out its field or fragment.
-    fn excludes(&self, directive: &Positioned<Directive>) -> bool {
-        let Some(unless) = ["include", "skip"].iter().position(|name| directive.node.name.node == *name) else {
-            return false;
-        };
-        let condition = directive.node.get_argument("if").map(|value| self.value(value));
-        condition == Some(Value::Boolean(unless == 1))
     }
 
     fn value(&self, value: &Positioned<async_graphql_value::Value>) -> Value {

@@ -94,7 +94,7 @@ impl<'d> Collector<'d> {
     fn collect(&mut self, set: &'d SelectionSet) -> bool {
         let mut is_repeated = false;
         for selection in set.items.iter().map(|selection| &selection.node) {
-            if selection.directives().iter().any(|directive| self.excludes(directive)) {
+            if selection.directives().iter().any(|directive| excludes(directive, self.variables)) {
                 continue;
             }
             is_repeated |= match selection {
@@ -116,22 +116,22 @@ impl<'d> Collector<'d> {
         }
         is_repeated
     }
+}
 
-    /// Whether a directive leaves out its field or fragment.
-    fn excludes(&self, directive: &Positioned<Directive>) -> bool {
-        let Some(unless) = ["include", "skip"].iter().position(|name| directive.node.name.node == *name) else {
-            return false;
-        };
-        let is_on = match directive.node.get_argument("if").map(|value| &value.node) {
-            Some(Literal::Boolean(is_on)) => Some(*is_on),
-            Some(Literal::Variable(name)) => match self.variables.get(name) {
-                Some(Value::Boolean(is_on)) => Some(*is_on),
-                _ => None,
-            },
+/// Whether a directive leaves out its field or fragment.
+pub(super) fn excludes(directive: &Positioned<Directive>, variables: &Variables) -> bool {
+    let Some(unless) = ["include", "skip"].iter().position(|name| directive.node.name.node == *name) else {
+        return false;
+    };
+    let is_on = match directive.node.get_argument("if").map(|value| &value.node) {
+        Some(Literal::Boolean(is_on)) => Some(*is_on),
+        Some(Literal::Variable(name)) => match variables.get(name) {
+            Some(Value::Boolean(is_on)) => Some(*is_on),
             _ => None,
-        };
-        is_on == Some(unless == 1)
-    }
+        },
+        _ => None,
+    };
+    is_on == Some(unless == 1)
 }
 
 /// The fragments and variables that a selection uses.

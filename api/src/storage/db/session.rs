@@ -176,9 +176,13 @@ impl Session {
                 Box::pin(held.learn_outcome(id)).await
             }
             // The question for the position can have failed.
-            Err(_) if needs_position && matches!(Box::pin(held.learn_outcome(id)).await, Ok(Outcome::Committed(_))) => {
-                Ok(Outcome::Committed(None))
-            }
+            Err(error) if needs_position => match Box::pin(held.learn_outcome(id)).await {
+                Ok(outcome) => Ok(outcome),
+                Err(_) => {
+                    held.close();
+                    Err(fail_of(&error))
+                }
+            },
             Err(error) => {
                 held.close();
                 Err(fail_of(&error))
