@@ -31,6 +31,7 @@ tests::on_both! {
             page = top.page().await.unwrap();
         }
         assert!(page.contains("subscriptions 1 ") && page.contains("query Names "), "{page}");
+        assert!(!page.contains(" -0"), "{page}");
         assert!(page.contains("Live [31m") && !page.contains('\u{1b}'), "{page}");
         let row = page.lines().find(|line| line.starts_with("Live")).unwrap();
         let users = if database.kind() == Kind::Postgres { " 1 " } else { " - " };

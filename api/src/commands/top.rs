@@ -116,7 +116,8 @@ impl Interval<'_> {
     /// The sum of the rates of a metric's series.
     fn rates(&self, metric: &str, is_counted: impl Fn(&str) -> bool) -> f64 {
         let counted = self.now.of(metric).filter(|(labels, _)| is_counted(labels));
-        counted.map(|(labels, _)| self.rate(&format!("{metric}{{{labels}}}"))).sum()
+        // Rust's sum of nothing is -0.
+        counted.map(|(labels, _)| self.rate(&format!("{metric}{{{labels}}}"))).fold(0.0, |sum, rate| sum + rate)
     }
 
     fn summary(&self, page: &mut String) -> std::fmt::Result {
@@ -140,9 +141,9 @@ impl Interval<'_> {
         )?;
         let connections = |state: &str| {
             let of = self.now.of("antiphon_pool_connections").filter(|(labels, _)| label(labels, "state") == state);
-            of.map(|(_, value)| value).sum::<f64>()
+            of.fold(0.0, |sum, (_, value)| sum + value)
         };
-        let waiting: f64 = self.now.of("antiphon_pool_waiting").map(|(_, value)| value).sum();
+        let waiting = self.now.of("antiphon_pool_waiting").fold(0.0, |sum, (_, value)| sum + value);
         write!(
             page,
             "connections {:.0} used, {:.0} idle · waiting {waiting:.0}",
