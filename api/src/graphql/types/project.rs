@@ -151,6 +151,7 @@ impl Project {
             },
         };
         Ok(Row(ProjectStats {
+            project_id: self.0.id,
             total_sessions: stats.sessions,
             total_messages: stats.messages,
             total_files: stats.files,
