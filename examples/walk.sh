@@ -75,7 +75,7 @@ graphql 'mutation($snapshot: ID!) {
   restoreSnapshot(input: { snapshotId: $snapshot }) { revision backup { name } changes { type path } }
 }' "{ \"snapshot\": \"$snapshot\" }"
 
-echo '# Nothing is gone: the file as it was before the rollback.'
+echo '# Nothing is gone: the file as it was before the restore.'
 graphql 'query($project: ID!) {
   project(id: $project, at: { revision: 5 }) { file(path: "main.py") { version content } }
 }' "{ \"project\": \"$project\" }"
