@@ -3,8 +3,8 @@
 #
 #   sh examples/walk.sh http://127.0.0.1:8080 "$(antiphon token --email ada@example.com)"
 set -eu
-base=${1:?the URL of a server} token=${2:?a token}
-base=${base%/}
+[ $# -eq 2 ] || { echo 'usage: sh examples/walk.sh URL TOKEN' >&2; exit 2; }
+base=${1%/} token=$2
 for tool in curl jq; do
   command -v "$tool" >/dev/null || { echo "this walk needs $tool" >&2; exit 1; }
 done
