@@ -1,5 +1,5 @@
 #!/bin/sh
-# A walk through the API with curl and jq: a project, a conversation, files, a change, a restore.
+# A walk through the API with curl and jq: a project, a session, files, a change, a restore.
 #
 #   sh examples/walk.sh http://127.0.0.1:8080 "$(antiphon token --email ada@example.com)"
 set -eu
@@ -35,7 +35,7 @@ answer=$(graphql 'mutation {
 take "$answer" .createProject.project.id
 project=$id
 
-echo '# A conversation.'
+echo '# A session.'
 answer=$(graphql 'mutation($project: ID!) {
   startSession(input: { projectId: $project, title: "Initial setup" }) { revision session { id title } }
 }' "{ \"project\": \"$project\" }")
