@@ -45,7 +45,7 @@ impl Plain for ProjectStats {
     }
 }
 
-/// The totals of the caller's own projects that are not deleted (`user_activity_summary`).
+/// The totals of the caller's own projects that are not deleted.
 #[derive(SimpleObject)]
 pub struct ActivitySummary {
     /// The number of the caller's own projects that are not deleted.
