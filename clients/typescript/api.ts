@@ -20,6 +20,10 @@ export async function typed(projectId: string, sessionId: string): Promise<void>
   const bytes: Uint8Array | null = await db.downloadFile(projectId, 'a.png');
   await db.uploadFile(projectId, 'a.png', bytes ? new Blob([bytes.slice()]) : 'none', { session_id: sessionId });
   await db.writeMessage({ session_id: sessionId, role: 'assistant' }, ['Hello', ' there']);
+  const { body } = await fetch('https://example.com');
+  if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body.pipeThrough(new TextDecoderStream()), undefined, { signal: AbortSignal.timeout(1_000) });
+  // @ts-expect-error: bytes are no text.
+  if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body);
 
   const undone = await db.query(documents.undo, { input: { projectId } });
   const shown: number | undefined = undone.undo?.shownMessages;

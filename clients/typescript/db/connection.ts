@@ -1,4 +1,4 @@
-// One call's way to the server: where it is and who asks are settled once, so that a call of several requests speaks for one user.
+// The requests of one call: their server and user are fixed at its start, so a call of several requests has one user.
 import type { Page } from './arguments.js';
 import type { Operations, PageEndFragment } from './documents.js';
 import { textOf, type Texts } from './texts.js';
@@ -62,11 +62,17 @@ export function dataOf(text: string, status: number, url: string): unknown {
   if (!errors?.length && data) return data;
   const { message, extensions } = Object(errors?.[0]) as Partial<Problem>;
   const isOfApi = message && typeof extensions?.code === 'string';
-  const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} does not answer as an Antiphon server`;
+  const isTooLarge = status === 413;
+  const what = isTooLarge
+    ? `${url} refuses a request of this size`
+    : cause && /^\s*\{/.test(text)
+      ? endedEarly(url)
+      : `${url} does not answer as an Antiphon server`;
+  // Another token may help against a gateway's 401, as against the server's.
+  const code = status === 401 ? 'UNAUTHENTICATED' : isOfApi ? extensions.code : isTooLarge ? 'PAYLOAD_TOO_LARGE' : 'NETWORK';
   throw new AntiphonError(
     isOfApi ? message : `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.`,
-    // Another token may help against a gateway's 401, as against the server's.
-    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isOfApi ? {} : { code: 'NETWORK' }) },
+    { ...extensions, code },
     { status, cause, errors: message ? errors! : [], data },
   );
 }
@@ -86,9 +92,9 @@ export function refuse(field: string, message: string): AntiphonError {
 export function unless<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = () => reject(signal?.reason);
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', end)).catch(() => {});
     signal?.addEventListener('abort', end);
     if (signal?.aborted) end();
-    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', end));
   });
 }
 
@@ -117,18 +123,31 @@ function subjectOf(token: string | null): string | undefined {
   }
 }
 
-/** Names the server and the user of a token. A token that is no JWT names itself. */
-export const userOf = (url: string, token: string | null) => JSON.stringify([url, subjectOf(token) ?? token]);
-
-/** Begins the requests of one call or subscription, and fails once the token is that of another user. */
-export function forOneUser(begin: () => Promise<Call>): () => Promise<Call> {
+/** Returns a function that refuses a call of another user than the first one's, and of nobody after that of a user. */
+export function forOneUser(): (call: Call) => Call {
   let user: string | undefined;
-  return async () => {
-    const call = await begin();
+  return (call) => {
     const subject = subjectOf(call.token);
-    if (subject && subject !== (user ??= subject)) throw new AntiphonError('Another user has signed in.', { code: 'FORBIDDEN' });
+    user ??= subject;
+    if (user && subject !== user) {
+      if (subject) throw new AntiphonError('Another user has signed in.', { code: 'FORBIDDEN' });
+      if (!call.token) throw new AntiphonError('The user has signed out.', { code: 'UNAUTHENTICATED' });
+    }
     return call;
   };
+}
+
+/** Columns that the API names in another way. */
+const COLUMNS: Record<string, string> = { path: 'file_path', type: 'file_type', after: 'timestamp_after', before: 'timestamp_before' };
+
+/** Throws an error of the API with its `field` as the caller names it: a column, as in rows. */
+export function inColumns(error: unknown, columns = COLUMNS): never {
+  const { extensions } = Object(error) as AntiphonError;
+  if (typeof extensions?.field === 'string') {
+    const column = extensions.field.replace('filter.', '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    extensions.field = columns[column] ?? column;
+  }
+  throw error;
 }
 
 /** The requests of one call. */
@@ -137,25 +156,25 @@ export class Call {
   readonly #token: string | null;
   readonly #fetch: typeof fetch;
 
-  private constructor(url: string, token: string | null, fetch: Connection['fetch']) {
+  constructor({ url, fetch }: Connection, token: string | null | undefined) {
     this.url = url;
-    this.#token = token;
+    this.#token = token || null;
     this.#fetch = fetch;
   }
 
-  static async begin({ url, token, fetch }: Connection): Promise<Call> {
+  static async begin(connection: Connection): Promise<Call> {
+    const { token } = connection;
     try {
-      const bearer = typeof token === 'function' ? await token() : token;
-      return new Call(url, bearer || null, fetch);
+      return new Call(connection, typeof token === 'function' ? await token() : token);
     } catch (cause) {
       if (cause instanceof AntiphonError) throw cause;
       throw failed(`The token function failed: ${cause}`, cause);
     }
   }
 
-  /** Names the server and the user: equal for all tokens of one user. */
+  /** Names the server and the user: equal for all tokens of one user. A token that is no JWT names itself. */
   get user(): string {
-    return userOf(this.url, this.#token);
+    return JSON.stringify([this.url, subjectOf(this.#token) ?? this.#token]);
   }
 
   get token(): string | null {
@@ -208,7 +227,7 @@ export class Call {
 
   /** One of the package's own operations. `more` has the texts of those that are loaded later. */
   ask<Name extends keyof Operations>(name: Name, variables: Variables, more?: Texts, signal?: AbortSignal): Promise<Operations[Name][0]> {
-    return this.run(textOf(name, more), variables, signal) as Promise<Operations[Name][0]>;
+    return this.run(textOf(name, more), variables, signal).catch((error) => inColumns(error)) as Promise<Operations[Name][0]>;
   }
 
   /** Runs an operation. A read is repeated if a proxy has no answer of the server. */

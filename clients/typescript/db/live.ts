@@ -1,7 +1,9 @@
 // Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
 import { mustBeWhole } from './arguments.js';
-import { AntiphonError, type Call, dataOf, endedEarly, failed, unless, type Variables } from './connection.js';
+import type { Access } from './client.js';
+import { AntiphonError, type Call, dataOf, endedEarly, failed, forOneUser, unless, type Variables } from './connection.js';
 import { texts } from './live-texts.js';
+import { pause } from './send.js';
 import { parser } from './sse.js';
 import { textOf } from './texts.js';
 import { type Topic, type TopicName, topics } from './topics.js';
@@ -41,19 +43,6 @@ const MOST_REFUSALS = 5;
 function mayPass({ code, status }: AntiphonError): boolean {
   if (code === 'NETWORK') return !status || status < 400 || status === 408 || status === 429 || status >= 500;
   return code === 'INTERNAL' || code === 'UNAVAILABLE' || code === 'RATE_LIMITED' || code === 'UNAUTHENTICATED';
-}
-
-function pause(time: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, time);
-    signal.addEventListener('abort', end);
-    if (signal.aborted) end();
-  });
 }
 
 /**
@@ -99,12 +88,42 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
   }
 }
 
-/** Every item once and in order, until the signal, the last item or an error that another attempt would meet again. */
+/**
+ * Every item once and in order, until `stop`, the last item or an error that another attempt would meet again. It belongs to the
+ * user of its first connection: it ends as soon as a call or `connect` has another user.
+ */
 export async function* listen(
+  access: Access,
+  name: TopicName,
+  id: string,
+  options: LiveRevisionOptions & LiveTextOptions,
+  stop: AbortController,
+): AsyncGenerator<unknown, void, undefined> {
+  const own = forOneUser();
+  const meet = async (call?: Call) => {
+    // Without a token there is no user to compare with.
+    const present = call ?? (await access.begin().catch(() => undefined));
+    try {
+      if (present) own(present);
+    } catch (error) {
+      stop.abort(error);
+    }
+  };
+  const leave = access.onCaller(meet);
+  try {
+    yield* items(async () => own(await access.begin()), name, id, options, stop.signal);
+  } finally {
+    leave();
+  }
+  if (stop.signal.reason instanceof AntiphonError) throw stop.signal.reason;
+}
+
+async function* items(
   begin: () => Promise<Call>,
   name: TopicName,
   id: string,
-  { signal, onInterruption, afterRevision, afterOffset }: LiveRevisionOptions & LiveTextOptions & { signal: AbortSignal },
+  { onInterruption, afterRevision, afterOffset }: LiveRevisionOptions & LiveTextOptions,
+  signal: AbortSignal,
 ): AsyncGenerator<unknown, void, undefined> {
   const topic = topics[name] as Topic<unknown, unknown>;
   const query = textOf(name, texts);
@@ -129,7 +148,8 @@ export async function* listen(
         if (topic.start && next.position! <= position!) continue;
         position = next.position;
         yield next.item;
-        if (next.isLast) return;
+        // What has arrived with the item is not for another user.
+        if (next.isLast || signal.aborted) return;
       }
       return;
     } catch (error) {

@@ -297,6 +297,17 @@ export interface WriteContext {
   change_description?: string | undefined;
 }
 
+/** The text of a message: its pieces as they come. A stream that is not iterable, as in Safari, is read as well. */
+export type TextSource =
+  | AsyncIterable<string>
+  | Iterable<string>
+  | { getReader(): { read(): Promise<{ done: boolean; value?: string | undefined }>; cancel(reason?: unknown): Promise<void> } };
+
+export interface WriteOptions {
+  /** Discards the message. */
+  signal?: AbortSignal | undefined;
+}
+
 /** A message that is written piece by piece. */
 export interface MessageStart {
   session_id: string;

@@ -9,7 +9,7 @@ import { install, proxy, silentProxy, tokenFor } from './package.mjs';
 import { eventually, url } from './server.mjs';
 
 const { folder, entry } = await install();
-const { AntiphonError, DatabaseService } = await entry('index');
+const { AntiphonError, connect, DatabaseService } = await entry('index');
 const db = new DatabaseService({ url, token: process.env.TOKEN });
 
 async function project() {
@@ -130,6 +130,69 @@ test('a subscription ends if its token becomes that of another user', async () =
     },
     { code: 'FORBIDDEN', message: 'Another user has signed in.' },
   );
+});
+
+test('a subscription ends as soon as another user signs in, or its user out', async () => {
+  const { id, session, say } = await project();
+  const { messageId } = await db.api.startMessage({ sessionId: session.id, role: 'ASSISTANT' });
+  const own = process.env.TOKEN;
+  const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
+  const forbidden = { code: 'FORBIDDEN', message: 'Another user has signed in.' };
+  const signedOut = { code: 'UNAUTHENTICATED', message: 'The user has signed out.' };
+  const shared = new DatabaseService();
+  let token;
+  const present = () => token;
+  for (const [signIn, expected] of [
+    [() => connect({ token: grace }), forbidden],
+    [() => connect({ token: async () => grace }), forbidden],
+    [() => connect({ token: null }), signedOut],
+    [() => connect({ token: '' }), signedOut],
+    // The same function, which returns another token by now.
+    [() => ((token = grace), connect({})), forbidden],
+    [() => ((token = undefined), connect({})), signedOut],
+    // Another call notices it.
+    [() => ((token = grace), shared.getCurrentUser()), forbidden],
+  ]) {
+    token = own;
+    connect({ url, token: present });
+    const opened = [];
+    connect({ fetch: async (to, init) => {
+      const response = await fetch(to, init);
+      if (init.headers.Accept === 'text/event-stream') opened.push(init.signal);
+      return response;
+    } });
+    const all = [
+      shared.onProjectEvent(id), shared.onMessage(session.id), shared.onCodeChange(id), shared.onMessageText(messageId), shared.onPresence(id),
+    ];
+    const problems = [];
+    const heard = all.map((items) => take(items, 99));
+    shared.onProjectEvent(id, () => {}, { onError: (error) => problems.push(error) });
+    await eventually(() => opened.length === 6, 'six streams');
+    // A new token of the same user changes nothing.
+    token = await tokenFor(300);
+    connect({});
+    await shared.getCurrentUser();
+    assert.ok(opened.every(({ aborted }) => !aborted));
+    signIn();
+    for (const each of heard) await assert.rejects(each, expected, `${signIn}`);
+    await eventually(() => problems.length === 1, 'the callback');
+    assert.deepEqual([problems[0].code, problems[0].message], [expected.code, expected.message]);
+    assert.ok(opened.every(({ aborted }) => aborted));
+  }
+  // What has arrived already is not delivered to the next user.
+  connect({ url, token: own, fetch });
+  await say('one');
+  const items = shared.onProjectEvent(id, { afterRevision: 0 });
+  assert.equal((await items.next()).value.revision, 1);
+  connect({ token: grace });
+  await assert.rejects(items.next(), forbidden);
+  assert.deepEqual(await items.next(), { done: true, value: undefined });
+  // A service of its own is not concerned.
+  const one = db.onProjectEvent(id, { afterRevision: 0 });
+  connect({ token: grace });
+  assert.equal((await one.next()).value.revision, 1);
+  assert.equal((await one.next()).value.revision, 2);
+  await one.return();
 });
 
 test('a text that is being written arrives whole across cuts', async () => {
