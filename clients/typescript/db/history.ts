@@ -108,7 +108,8 @@ export async function addContents(call: Call, files: types.ProjectFile[]): Promi
     for (const each of nodes) {
       const node = ofKind(each);
       const states = node && 'versions' in node ? node.versions.nodes : [];
-      files[at]!.content = states.find(({ isDeletion }) => !isDeletion)?.content ?? null;
+      const last = states.find(({ isDeletion }) => !isDeletion);
+      Object.assign(files[at]!, { content: last?.content ?? null, size_bytes: last?.sizeBytes ?? 0 });
       at += 1;
     }
   }

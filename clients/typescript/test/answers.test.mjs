@@ -316,6 +316,19 @@ test('a folder that only its files imply has no row', async () => {
   assert.match(made.id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 });
 
+test('a deleted file keeps its content and its size', async () => {
+  const { id } = await project();
+  const text = await db.createProjectFile(id, { file_path: 'a.md', file_name: 'a.md', file_type: 'file', content: 'gr\u00fc\u00df' });
+  const bytes = await db.uploadFile(id, 'b.bin', Uint8Array.of(0, 255, 254));
+  const empty = await db.createProjectFile(id, { file_path: 'c', file_name: 'c', file_type: 'file' });
+  for (const { file_path } of [text, bytes, empty]) await db.deleteProjectFile(id, file_path);
+  const deleted = await db.getProjectFiles(id, true);
+  for (const [at, file] of [text, bytes, empty].entries()) {
+    const { version, updated_at } = deleted[at];
+    assert.deepEqual(deleted[at], { ...file, is_deleted: true, version, updated_at });
+  }
+});
+
 test('a user sees only their own profile', async () => {
   const { id } = await project();
   const hers = await stranger();
