@@ -45,17 +45,48 @@ function mayPass({ code, status }: AntiphonError): boolean {
   return code === 'INTERNAL' || code === 'UNAVAILABLE' || code === 'RATE_LIMITED' || code === 'UNAUTHENTICATED';
 }
 
-/**
- * The results of a subscription, by server-sent events. Returns once the server has completed it; a connection that ends
- * before that throws `NETWORK`.
- */
-async function* events(call: Call, query: string, variables: Variables, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+/** One request: its signal aborts with `signal`, and if the server is silent for too long. */
+function attemptOf(signal: AbortSignal) {
   const attempt = new AbortController();
   const stop = () => attempt.abort();
   signal.addEventListener('abort', stop);
   if (signal.aborted) stop();
   const giveUp = () => attempt.abort(failed('The server has been silent for too long.'));
-  let idle = setTimeout(giveUp, SILENCE);
+  let timer = setTimeout(giveUp, SILENCE);
+  return {
+    signal: attempt.signal,
+    /** Begins to wait for the next sign of life. */
+    wait: () => {
+      clearTimeout(timer);
+      timer = setTimeout(giveUp, SILENCE);
+    },
+    /** Waits for nothing. */
+    rest: () => clearTimeout(timer),
+    /** Ends it, and closes its connection. */
+    end: () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+      stop();
+    },
+  };
+}
+
+/** The answer to a request. */
+async function answerTo<T>(ask: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+  const attempt = attemptOf(signal);
+  try {
+    return await unless(attempt.signal, ask(attempt.signal));
+  } finally {
+    attempt.end();
+  }
+}
+
+/**
+ * The results of a subscription, by server-sent events. Returns once the server has completed it; a connection that ends
+ * before that throws `NETWORK`.
+ */
+async function* events(call: Call, query: string, variables: Variables, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+  const attempt = attemptOf(signal);
   const connecting = call.post('text/event-stream', query, variables, attempt.signal);
   // A response that comes too late, from a `fetch` that ignores its signal, is closed as well.
   const close = () => connecting.then(({ body }) => body?.cancel()).catch(() => {});
@@ -68,12 +99,11 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
     const reader = body.getReader();
     const parse = parser();
     for (;;) {
-      clearTimeout(idle);
-      idle = setTimeout(giveUp, SILENCE);
+      attempt.wait();
       const { done, value } = await unless(attempt.signal, reader.read()).catch((cause: unknown) => {
         throw attempt.signal.aborted ? cause : failed(`${endedEarly(call.url)}.`, cause, status);
       });
-      clearTimeout(idle);
+      attempt.rest();
       if (done) throw failed(`${endedEarly(call.url)}.`, undefined, status);
       for (const { type, data } of parse(value)) {
         if (type === 'complete') return;
@@ -81,9 +111,7 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
       }
     }
   } finally {
-    clearTimeout(idle);
-    signal.removeEventListener('abort', stop);
-    stop();
+    attempt.end();
     close();
   }
 }
@@ -139,13 +167,14 @@ async function* items(
       // A token that was refused is not tried again.
       if (refused && call.token === token) throw refused;
       token = call.token;
-      if (topic.start) position ??= await unless(signal, topic.start(call, id, signal));
+      const { start } = topic;
+      if (start) position ??= await answerTo((attempt) => start(call, id, attempt), signal);
       for await (const data of events(call, query, { id, after: position }, signal)) {
         failures = refusals = 0;
         refused = undefined;
         const next = topic.read(data, id);
         // A revision that is known already.
-        if (topic.start && next.position! <= position!) continue;
+        if (start && next.position! <= position!) continue;
         position = next.position;
         yield next.item;
         // What has arrived with the item is not for another user.

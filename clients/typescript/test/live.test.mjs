@@ -360,6 +360,44 @@ test('an interruption says what has happened', async () => {
   }
 });
 
+test('a server that is silent counts as away, at the start of a subscription and later', async (t) => {
+  const stream = (text) => new Response(new ReadableStream({ start: (to) => to.enqueue(new TextEncoder().encode(text)) }), { headers: { 'Content-Type': 'text/event-stream' } });
+  const event = (revision) => `event: next\ndata: ${JSON.stringify({ data: { projectEvents: { revision, kind: 'FILES_CHANGED' } } })}\n\n`;
+  const answers = [
+    // The request for the revision, and a stream without headers, with a part of an event, and after an event.
+    () => new Promise(() => {}),
+    () => Response.json({ data: { project: { revision: 6 } } }),
+    () => new Promise(() => {}),
+    () => stream('event: next\nda'),
+    () => stream(event(7)),
+    () => stream(event(8)),
+  ];
+  const sent = [];
+  const service = new DatabaseService({ url, fetch: async (_, { body, signal }) => {
+    sent.push({ signal, name: /(?:query|subscription) (\w+)/.exec(body)[1], after: JSON.parse(body).variables.after });
+    return answers[sent.length - 1]();
+  } });
+  const interruptions = [];
+  const items = service.onProjectEvent('p', { onInterruption: ({ message }) => interruptions.push(message) });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const next = async () => {
+    let result;
+    items.next().then(({ value }) => (result = value), (error) => (result = error));
+    for (let turns = 0; !result && turns < 10_000; turns += 1) {
+      await new Promise(setImmediate);
+      // Silence, and the waits between attempts.
+      if (turns % 50 === 49) t.mock.timers.tick(65_000);
+    }
+    return result;
+  };
+  assert.equal((await next()).revision, 7);
+  assert.deepEqual([interruptions.length, new Set(interruptions)], [3, new Set(['The server has been silent for too long.'])]);
+  assert.equal((await next()).revision, 8);
+  assert.deepEqual(sent.map(({ name, after }) => [name, after]), [['Revision', undefined], ['Revision', undefined], ...[6, 6, 6, 7].map((after) => ['OnProjectEvent', after])]);
+  await items.return();
+  assert.ok(sent.every(({ signal }) => signal.aborted));
+});
+
 test('the start of a subscription ends with its signal, and leaves no socket', async () => {
   const { id } = await project();
   // The server answers nothing, to one of the requests of the start or to none of them.
