@@ -35,6 +35,9 @@ async function insist<T>(attempt: () => Promise<T>, signal?: AbortSignal): Promi
   }
 }
 
+/** Cleans up after an error. A server that was away for so long is not waited for again. */
+const again = <T>(error: unknown, attempt: () => Promise<T>): Promise<T> => (mayPass(error) ? attempt() : insist(attempt));
+
 function mayPass(error: unknown): error is AntiphonError {
   if (!(error instanceof AntiphonError)) return false;
   const { code, status = 500 } = error;
@@ -129,6 +132,25 @@ class Writing {
     }, signal);
   }
 
+  /** Starts the message. If that fails, what a request without an answer may have started is discarded. */
+  async start(values: Variables): Promise<Result<'startMessage'>> {
+    let unanswered: Call | undefined;
+    const attempt = async () => {
+      const call = (this.#last = await this.begin());
+      return send(call, 'startMessage', values).catch((error) => {
+        if (error instanceof AntiphonError && error.code === 'NETWORK') unanswered = call;
+        throw error;
+      });
+    };
+    return insist(attempt).catch(async (error) => {
+      if (!unanswered) throw error;
+      const last = (this.#last = unanswered);
+      // The server recognizes the key of a message that it has started.
+      const started = await again(error, () => send(last, 'startMessage', values)).catch(() => undefined);
+      throw started ? await this.discard(started.messageId, error) : error;
+    });
+  }
+
   /** Discards the message after an error, also if another user has signed in since. Returns the error to throw. */
   async discard(messageId: string, error: unknown): Promise<unknown> {
     const discard = async () => {
@@ -140,13 +162,13 @@ class Writing {
       }
     };
     try {
-      // A server that was away for so long is not waited for again.
-      await (mayPass(error) ? discard() : insist(discard));
+      await again(error, discard);
     } catch (cause) {
       const problem = cause as AntiphonError;
-      if (problem.code === 'NOT_FOUND') return error;
-      const { message = String(error), code = problem.code, status } = Object(error) as Partial<AntiphonError>;
-      const text = `${message} Message ${messageId} is still streaming, because it cannot be discarded: ${problem.message}`;
+      // Somebody has discarded or finished it.
+      if (problem.code === 'NOT_FOUND' || problem.code === 'CONFLICT') return error;
+      const { code, status } = error instanceof AntiphonError ? error : problem;
+      const text = `${Object(error).message ?? error} Message ${messageId} is still streaming, because it cannot be discarded: ${problem.message}`;
       return new AntiphonError(text, { code, messageId }, { status, cause: error });
     }
     return error;
@@ -168,7 +190,7 @@ export async function write(
     const { isCheckpoint, ...start } = inputOf(values, 'session_id! role! is_checkpoint context_data metadata');
     const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-');
     // Not ended by the signal: without an answer, nobody knows what to discard.
-    starting = writing.send('startMessage', { ...start, idempotencyKey }, undefined);
+    starting = writing.start({ ...start, idempotencyKey });
     const { messageId, length } = await unless(signal, starting);
     onStart(messageId);
     let offset = length;
@@ -176,13 +198,16 @@ export async function write(
       offset = (await writing.send('appendToMessage', { messageId, offset, text: part }, signal)).length;
     }, signal);
     const input = { messageId, length: offset, isCheckpoint: isCheckpoint === true };
-    return rowOf((await writing.send('finishMessage', input, signal)).message);
+    return rowOf((await unless(signal, writing.send('finishMessage', input, signal))).message);
   } catch (error) {
     // Not awaited: a source that waits for its next piece may never end.
     void source.cancel().catch(() => {});
     const reason = signal?.aborted ? signal.reason : error;
-    const discarded = Promise.resolve(starting).then((made) => (made ? writing.discard(made.messageId, reason) : reason), () => reason);
+    const end = async () => {
+      const started = await starting?.catch(() => undefined);
+      return started ? writing.discard(started.messageId, reason) : reason;
+    };
     // A caller that wants to stop does not wait for long.
-    throw signal?.aborted ? await unless(AbortSignal.timeout(LONGEST), discarded).catch(() => reason) : await discarded;
+    throw signal?.aborted ? await unless(AbortSignal.timeout(LONGEST), end()).catch(() => reason) : await end();
   }
 }

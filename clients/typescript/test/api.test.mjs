@@ -345,6 +345,18 @@ test('a message whose token becomes that of another user is discarded by its own
   const opaque = await writing(['ada', 'grace'], ['two'], () => (to, init) => gateway(init.headers.Authorization.split(' ')[1])(to, init));
   assert.equal(opaque.error.code, 'NOT_FOUND');
   assert.ok(await isGone(opaque.id));
+  // Also what a request without an answer has started.
+  let lost;
+  let isLost = false;
+  const forgotten = new DatabaseService({ url, token: () => (isLost ? grace : process.env.TOKEN), fetch: async (to, init) => {
+    const response = await fetch(to, init);
+    if (isLost) return response;
+    isLost = true;
+    lost = (await response.json()).data.startMessage.messageId;
+    throw new TypeError('cut');
+  } });
+  assert.equal(await code(forgotten.writeMessage(known, ['x'])), 'FORBIDDEN');
+  assert.ok(await isGone(lost));
   // A token that has expired meanwhile cannot discard it: the error names the message.
   const expired = (token) => (to, init) =>
     /discardMessage/.test(init.body) && token === grace ? new Response('', { status: 401 }) : fetch(to, init);
@@ -388,6 +400,15 @@ test('a signal discards a message that is being written', async () => {
   } });
   await assert.rejects(slow.writeMessage(known, ['x'], assert.fail, { signal: stop.signal }), reason);
   assert.ok(await isGone(started));
+  // While its end is on its way: it is finished, and nothing is left to discard.
+  const ending = new AbortController();
+  const finishing = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const response = await fetch(to, { ...init, signal: null });
+    if (/finishMessage/.test(init.body)) ending.abort(reason);
+    return response;
+  } });
+  await assert.rejects(finishing.writeMessage(known, ['whole'], undefined, { signal: ending.signal }), (error) => error === reason);
+  assert.deepEqual((await db.getSessionMessages(session.id)).data.map(({ content }) => content), ['whole']);
   // One that is aborted later has no effect.
   const late = new AbortController();
   assert.equal((await db.writeMessage(known, ['x'], undefined, { signal: late.signal })).content, 'x');
