@@ -140,6 +140,11 @@ export async function* listen(
   const leave = access.onCaller(meet);
   try {
     yield* items(async () => own(await access.begin()), name, id, options, stop.signal);
+  } catch (error) {
+    // By the name that it has at the start of a subscription, whichever request is refused.
+    const { extensions } = Object(error) as AntiphonError;
+    if (/^(project|session|message)Id$/.test(`${extensions?.field}`)) extensions.field = 'id';
+    throw error;
   } finally {
     leave();
   }

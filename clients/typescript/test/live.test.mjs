@@ -284,7 +284,14 @@ test('what cannot succeed ends with an error, a signal without one', async () =>
     assert.equal(await fails(db.onProjectEvent(none, options)), 'NOT_FOUND');
   }
   assert.deepEqual([await fails(db.onPresence(none)), await fails(db.onMessageText(none))], ['NOT_FOUND', 'NOT_FOUND']);
-  assert.equal(await fails(db.onMessage('no id')), 'BAD_USER_INPUT');
+  for (const options of [{}, { afterRevision: 0, afterOffset: 0 }]) {
+    for (const name of ['onMessage', 'onCodeChange', 'onProjectEvent', 'onMessageText', 'onPresence']) {
+      await assert.rejects(take(db[name]('no id', options), 1), ({ code, extensions }) => {
+        assert.deepEqual([code, extensions.field], ['BAD_USER_INPUT', 'id'], name);
+        return true;
+      });
+    }
+  }
   assert.equal(await fails(db.onProjectEvent(id, { afterRevision: 99 })), 'POSITION_LOST');
   const nowhere = new DatabaseService({ url: new URL('/nowhere', url).href, token: process.env.TOKEN });
   assert.equal(await fails(nowhere.onProjectEvent(id)), 'NETWORK');
