@@ -19,6 +19,8 @@ export async function typed(projectId: string, sessionId: string): Promise<void>
   const paths: string[] = (preview?.diff ?? []).map(({ path }) => path);
   const bytes: Uint8Array | null = await db.downloadFile(projectId, 'a.png');
   await db.uploadFile(projectId, 'a.png', bytes ? new Blob([bytes.slice()]) : 'none', { session_id: sessionId });
+  const image = await db.downloadFile(projectId, 'a.png', 3);
+  if (image) await db.uploadFile(projectId, 'b.png', new Blob([image]));
   await db.writeMessage({ session_id: sessionId, role: 'assistant' }, ['Hello', ' there']);
   const { body } = await fetch('https://example.com');
   if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body.pipeThrough(new TextDecoderStream()), undefined, { signal: AbortSignal.timeout(1_000) });

@@ -37,7 +37,7 @@ export class Additions extends Client {
   }
 
   /** The bytes of a file, as they are now or were at a revision; null if there is no such file. */
-  async downloadFile(projectId: string, path: string, at?: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  async downloadFile(projectId: string, path: string, at?: number): Promise<types.FileBytes | null> {
     const begin = this.pinned();
     return (await transfer()).download(begin, projectId, path, at);
   }

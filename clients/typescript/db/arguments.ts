@@ -76,7 +76,7 @@ export const messageId = (value: string | null | undefined) => (value && UUID.te
 const ISO_8601 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d)?)?)?$/i;
 
 /** A time as the API accepts it. A day is its first moment, and a time without a zone is in UTC, as in PostgreSQL. */
-function time(value: string): string {
+export function time(value: string): string {
   const [, day, minute = '00:00', second = ':00', hours, minutes = '00'] = ISO_8601.exec(value.trim()) ?? [];
   if (day) return `${day}T${minute}${second}${hours ? `${hours}:${minutes}` : 'Z'}`;
   const parsed = new Date(/GMT|UTC|Z/.test(value) ? value : `${value} UTC`);

@@ -1,5 +1,5 @@
 // Changes of projects and profiles.
-import { inputOf, mustBe } from './arguments.js';
+import { inputOf, mustBe, time } from './arguments.js';
 import { type Call, refuse, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import { texts } from './edits-texts.js';
@@ -41,10 +41,13 @@ async function setProfile(call: Call, values: object, input: Variables): Promise
   return profile(found((await ask(call, 'UpdateProfile', { input })).updateProfile, 'profile'));
 }
 
+/** A time in milliseconds; NaN if it is none. */
+const millisecond = (value: unknown) => (value instanceof Date ? value.getTime() : Date.parse(time(`${value}`)));
+
 export async function updateProject(call: Call, id: string, values: object): Promise<types.Project> {
   const { name, description, initialPrompt, config, status, updatedAt, lastAccessedAt } = inputOf(values, PROJECT_COLUMNS, true);
   for (const [column, value] of [['updated_at', updatedAt], ['last_accessed_at', lastAccessedAt]] as const) {
-    if (value && isNaN(Date.parse(`${value}`))) throw refuse(column, `${column} is no time.`);
+    if (value && isNaN(millisecond(value))) throw refuse(column, `${column} is no time.`);
   }
   await mustBeThere(values, ['id', 'user_id', 'created_at'], async () => {
     return project(found((await call.ask('Project', { id })).project, 'project'));
@@ -53,6 +56,6 @@ export async function updateProject(call: Call, id: string, values: object): Pro
   const updated = project(found((await ask(call, 'UpdateProject', { input })).updateProject, 'project').project);
   // The time of a row that is passed back, or an earlier one, does not open the project. After an update, only a deleted
   // project refuses this.
-  if (updated.status === 'deleted' || !(Date.parse(`${lastAccessedAt}`) > Date.parse(updated.last_accessed_at))) return updated;
+  if (updated.status === 'deleted' || !(millisecond(lastAccessedAt) > millisecond(updated.last_accessed_at))) return updated;
   return project(found((await call.ask('TouchProject', { id })).touchProject, 'project').project);
 }

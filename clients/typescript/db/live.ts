@@ -1,7 +1,7 @@
 // Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
 import { mustBeWhole } from './arguments.js';
 import type { Access } from './client.js';
-import { AntiphonError, type Call, dataOf, endedEarly, failed, forOneUser, unless, type Variables } from './connection.js';
+import { AntiphonError, type Call, dataOf, endedEarly, failed, forOneUser, refuse, unless, type Variables } from './connection.js';
 import { texts } from './live-texts.js';
 import { pause } from './send.js';
 import { parser } from './sse.js';
@@ -92,10 +92,12 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
   const close = () => connecting.then(({ body }) => body?.cancel()).catch(() => {});
   try {
     const { status, body, headers } = await unless(attempt.signal, connecting);
-    if (!body || !headers.get('Content-Type')?.startsWith('text/event-stream')) {
+    if (!headers.get('Content-Type')?.startsWith('text/event-stream')) {
       dataOf(await unless(attempt.signal, call.textOf(await connecting)), status, call.url);
       throw failed(`${call.url} does not answer with an event stream: HTTP status ${status}.`, undefined, status);
     }
+    // Another attempt has the same `fetch`.
+    if (!body?.getReader) throw refuse('fetch', 'Subscriptions need a `fetch` whose responses are streams.');
     const reader = body.getReader();
     const parse = parser();
     for (;;) {

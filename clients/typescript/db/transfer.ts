@@ -3,7 +3,7 @@ import { inputOf, messageId, mustBeWhole, pathOf } from './arguments.js';
 import { AntiphonError, type Call, refuse, type Variables } from './connection.js';
 import { file as rowOf, found } from './rows.js';
 import { type Result, send } from './send.js';
-import type { Bytes, ProjectFile, VirtualFile, WriteContext } from './types.js';
+import type { Bytes, FileBytes, ProjectFile, VirtualFile, WriteContext } from './types.js';
 
 type Begin = () => Promise<Call>;
 
@@ -81,7 +81,7 @@ export async function upload(
   return rowOf(found(await send(await begin(), 'file', { projectId, path }), 'file'));
 }
 
-export async function download(begin: Begin, projectId: string, path: string, at?: number): Promise<Uint8Array<ArrayBuffer> | null> {
+export async function download(begin: Begin, projectId: string, path: string, at?: number): Promise<FileBytes | null> {
   if (at !== undefined) mustBeWhole('at', at, 0);
   const file = await send(await begin(), 'file', { projectId, path, at: at ?? null, bytes: true });
   if (file?.type !== 'FILE') return null;

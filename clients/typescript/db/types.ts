@@ -290,6 +290,9 @@ export interface Presence {
 /** Bytes in any form that a request's body can have; by this name, `BodyInit`, only browsers' types know it. */
 export type Bytes = NonNullable<ConstructorParameters<typeof Response>[0]>;
 
+/** The bytes of a file. `Uint8Array` is generic since TypeScript 5.7 only, so this does not name its buffer. */
+export type FileBytes = ReturnType<typeof Uint8Array.of>;
+
 /** What a write to files belongs to. */
 export interface WriteContext {
   session_id?: string | undefined;

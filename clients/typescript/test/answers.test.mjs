@@ -361,14 +361,19 @@ test('an update of a project moves only its own time', async () => {
     assert.deepEqual(await times(), [second, opened], updated_at);
   }
   // A time before the last access is one that the caller has read.
-  for (const last_accessed_at of [opened, '2020-01-01T00:00:00Z', '2020-01-01']) {
+  for (const last_accessed_at of [opened, '2020-01-01T00:00:00Z', '2020-01-01', opened.slice(0, 19).replace('T', ' '), new Date(Date.parse(opened))]) {
     await db.updateProject(id, { last_accessed_at });
     assert.deepEqual(await times(), [second, opened], last_accessed_at);
   }
   // Opening it moves both, as there.
-  await db.updateProject(id, { last_accessed_at: new Date(Date.now() + 60_000).toISOString() });
-  const [third, later] = await times();
-  assert.ok(third > second && later > opened);
+  let [third, later] = [second, opened];
+  const soon = new Date(Date.now() + 60_000);
+  for (const last_accessed_at of [soon, soon.toISOString(), soon.toUTCString(), soon.toISOString().slice(0, 23).replace('T', ' ')]) {
+    await db.updateProject(id, { last_accessed_at });
+    const now = await times();
+    assert.ok(now[0] > third && now[1] > later, `${last_accessed_at}`);
+    [third, later] = now;
+  }
   await db.updateProjectAccess(id);
   const [fourth, last] = await times();
   assert.ok(fourth > third && last > later);

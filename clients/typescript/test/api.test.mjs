@@ -1,6 +1,6 @@
 // What the db package has besides the original's calls: the API's others, bytes, messages piece by piece, any operation.
 import assert from 'node:assert/strict';
-import { cp, readFile } from 'node:fs/promises';
+import { cp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
@@ -33,6 +33,14 @@ test('each field of the roots is in a document of the package, and what uses the
   assert.deepEqual(fields.filter((field) => !used.has(field)), []);
   await cp(own('api.ts'), join(app.folder, 'api.ts'));
   await compile(app, 'api.ts');
+});
+
+test('the types have no generic arrays of bytes, which TypeScript has since 5.7', async () => {
+  const names = (await readdir(join(app.installed, 'dist'))).filter((name) => name.endsWith('.d.ts'));
+  for (const name of names) {
+    const text = await readFile(join(app.installed, 'dist', name), 'utf8');
+    assert.doesNotMatch(text, /\b(?:Uint8|Uint32)Array</, name);
+  }
 });
 
 test('agent configurations', async () => {

@@ -367,6 +367,18 @@ test('an interruption says what has happened', async () => {
   }
 });
 
+test('a `fetch` without streams is refused, and not asked again', async () => {
+  for (const body of [null, undefined, { pipe: () => {}, on: () => {} }]) {
+    let requests = 0;
+    const service = new DatabaseService({ url, fetch: async () => {
+      requests += 1;
+      return { status: 200, body, headers: new Headers({ 'Content-Type': 'text/event-stream' }), text: async () => '' };
+    } });
+    await assert.rejects(take(service.onProjectEvent('p', { afterRevision: 0 }), 1), ({ code, extensions }) => code === 'BAD_USER_INPUT' && extensions.field === 'fetch');
+    assert.equal(requests, 1);
+  }
+});
+
 test('a server that is silent counts as away, at the start of a subscription and later', async (t) => {
   const stream = (text) => new Response(new ReadableStream({ start: (to) => to.enqueue(new TextEncoder().encode(text)) }), { headers: { 'Content-Type': 'text/event-stream' } });
   const event = (revision) => `event: next\ndata: ${JSON.stringify({ data: { projectEvents: { revision, kind: 'FILES_CHANGED' } } })}\n\n`;
