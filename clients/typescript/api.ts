@@ -24,6 +24,8 @@ export async function typed(projectId: string, sessionId: string): Promise<void>
   await db.writeMessage({ session_id: sessionId, role: 'assistant' }, ['Hello', ' there']);
   const { body } = await fetch('https://example.com');
   if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body.pipeThrough(new TextDecoderStream()), undefined, { signal: AbortSignal.timeout(1_000) });
+  await db.writeMessage({ session_id: sessionId, role: 'assistant' }, 'Hello', (messageId) => console.log(messageId.length));
+  await db.writeMessage({ session_id: sessionId, role: 'assistant' }, 'Hello', { signal: AbortSignal.timeout(1_000) });
   // @ts-expect-error: bytes are no text.
   if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body);
 

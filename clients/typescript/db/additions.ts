@@ -44,16 +44,15 @@ export class Additions extends Client {
 
   /**
    * Writes a message while its text comes, as from a language model: listeners receive it by `onMessageText`. If the text fails,
-   * the message is discarded.
+   * the message is discarded. The options can also be the third argument.
    */
   async writeMessage(
     values: types.MessageStart,
     text: types.TextSource,
-    onStart?: (messageId: string) => void,
-    options?: types.WriteOptions,
+    ...rest: [onStart?: ((messageId: string) => void) | types.WriteOptions, options?: types.WriteOptions]
   ): Promise<types.ChatMessage> {
     const begin = this.pinned();
     const { write } = await load(import('./writing.js'));
-    return write(begin, values, text, onStart, options);
+    return write(begin, values, text, ...rest);
   }
 }

@@ -60,6 +60,7 @@ function sourceOf(text: TextSource): Source {
   const of = Object(text);
   // A reader cancels a stream also while it waits; an iterator only after that.
   if (typeof of.getReader === 'function') {
+    if (of.locked) throw refuse('text', 'The stream has another reader.');
     const reader = of.getReader();
     return { next: () => reader.read(), cancel: async () => reader.cancel() };
   }
@@ -179,9 +180,11 @@ export async function write(
   begin: () => Promise<Call>,
   values: MessageStart,
   text: TextSource,
-  onStart: (messageId: string) => void = () => {},
-  { signal }: WriteOptions = {},
+  first?: ((messageId: string) => void) | WriteOptions,
+  second?: WriteOptions,
 ): Promise<ChatMessage> {
+  const isListener = typeof first === 'function';
+  const { signal } = (isListener ? second : (second ?? first)) ?? {};
   const source = sourceOf(text);
   const writing = new Writing(begin);
   let starting: Promise<Result<'startMessage'>> | undefined;
@@ -192,7 +195,7 @@ export async function write(
     // Not ended by the signal: without an answer, nobody knows what to discard.
     starting = writing.start({ ...start, idempotencyKey });
     const { messageId, length } = await unless(signal, starting);
-    onStart(messageId);
+    if (isListener) first(messageId);
     let offset = length;
     await pump(source, async (part) => {
       offset = (await writing.send('appendToMessage', { messageId, offset, text: part }, signal)).length;

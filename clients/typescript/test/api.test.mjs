@@ -296,7 +296,9 @@ test('a source is cancelled if its message fails, also before its first piece', 
   await fails(known, 'NOT_FOUND', ['x', 'y', 'z'], (messageId) => db.api.discardMessage({ messageId }));
   await fails(known, 'mine', [], () => { throw new Error('mine'); });
   for (const piece of [undefined, null, 5, {}, new Uint8Array(1)]) await fails(known, 'BAD_USER_INPUT', ['text', piece]);
-  for (const none of [undefined, null, 5, {}]) assert.equal(await code(db.writeMessage(known, none)), 'BAD_USER_INPUT');
+  const locked = new ReadableStream();
+  locked.getReader();
+  for (const none of [undefined, null, 5, {}, locked]) assert.equal(await code(db.writeMessage(known, none)), 'BAD_USER_INPUT');
   // A generator runs to its end.
   let isOver = false;
   const generated = (async function* () {
@@ -392,7 +394,8 @@ test('a signal discards a message that is being written', async () => {
     assert.ok(await isGone(id));
   }
   for (const [text, source] of sources('Hello')) {
-    await assert.rejects(db.writeMessage(known, text, assert.fail, { signal: AbortSignal.abort(reason) }), reason);
+    const end = { signal: AbortSignal.abort(reason) };
+    await assert.rejects(source === text ? db.writeMessage(known, text, end) : db.writeMessage(known, text, assert.fail, end), reason);
     assert.equal(source.isCancelled, true);
   }
   // While the answer to the start is on its way: what it started is discarded as well.
