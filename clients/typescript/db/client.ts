@@ -6,7 +6,7 @@ import * as rows from './rows.js';
 import type { TopicName } from './topics.js';
 import type * as types from './types.js';
 
-/** A connection's settings. One that is undefined counts as absent, except a token: without one nobody is signed in. */
+/** The settings of a connection. An undefined one counts as absent, except the token: without a token, no user is signed in. */
 export type Settings = { [Name in keyof Connection]?: Connection[Name] | undefined };
 
 /** Receives a call of the new user; undefined if the user is not known before the next call. */
@@ -65,7 +65,7 @@ const merged = (base: Connection, settings: Settings): Connection => ({
 /** The connection of all services that are made without one. */
 const shared = new Access({ url: '/graphql', token: null, fetch: (...request) => fetch(...request) });
 
-/** Sets where the server is and who asks, for every service that is made without a connection of its own. */
+/** Sets the server and the user of all services that have no connection of their own. */
 export function connect(settings: Settings): void {
   shared.set(settings);
 }
@@ -176,7 +176,7 @@ export class Client {
     return this.#listen('OnMessageText', messageId, rest);
   }
 
-  /** The people who listen to a project: now, and again each time that changes. */
+  /** The subscribers of a project: now, and again after each change of them. */
   onPresence(projectId: string, options?: LiveOptions): AsyncGenerator<types.Presence[], void, undefined>;
   onPresence(projectId: string, listener: (people: types.Presence[]) => unknown, options?: LiveOptions & ListenerOptions): () => void;
   onPresence(projectId: string, ...rest: Listening<types.Presence[]>): Listened<types.Presence[]> {

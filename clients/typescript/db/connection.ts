@@ -4,27 +4,27 @@ import type { Operations, PageEndFragment } from './documents.js';
 import { textOf, type Texts } from './texts.js';
 import type { Paginated } from './types.js';
 
-/** Where the server is, and who asks. */
+/** The server and the user of requests. */
 export interface Connection {
   /** The GraphQL endpoint; `/graphql` of the page's own host by default. */
   url: string;
-  /** The user's access token (Supabase: `session.access_token`), asked for anew for each call. */
+  /** The user's access token (Supabase: `session.access_token`). A function is called for each call. */
   token: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
-  /** What to fetch with; the global `fetch` by default. */
+  /** The global `fetch` by default. */
   fetch: typeof fetch;
 }
 
 /** Why a call failed. */
 export class AntiphonError extends Error {
-  /** One of the API's codes, such as `NOT_FOUND`, `BAD_USER_INPUT` or `CONFLICT`; `NETWORK` if no answer of the API came. */
+  /** A code of the API, such as `NOT_FOUND`, `BAD_USER_INPUT` or `CONFLICT`; `NETWORK` without a response of the API. */
   readonly code: string;
-  /** All that the server says besides: `field`, `currentVersion` and so on. */
+  /** The details of the error: `field`, `currentVersion` and so on. */
   readonly extensions: Record<string, unknown>;
   /** The HTTP status; absent if there was no response. */
   readonly status: number | undefined;
-  /** Every error of the answer, as the server gave it; empty if no answer of the API came. */
+  /** All errors of the response, unchanged; empty without a response of the API. */
   readonly errors: readonly Problem[];
-  /** What the answer has beside its errors: the parts that did not fail. */
+  /** The data of the response: the parts that did not fail. */
   readonly data: unknown;
 
   constructor(
@@ -83,7 +83,7 @@ export const endedEarly = (url: string) => `The answer of ${url} ended early`;
 export const failed = (message: string, cause?: unknown, status?: number) =>
   new AntiphonError(message, { code: 'NETWORK' }, { status, cause });
 
-/** An argument that cannot be honoured. */
+/** The error for an invalid argument. */
 export function refuse(field: string, message: string): AntiphonError {
   return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
 }
@@ -123,7 +123,7 @@ function subjectOf(token: string | null): string | undefined {
   }
 }
 
-/** Returns a function that refuses a call of another user than the first one's, and of nobody after that of a user. */
+/** Returns a function that returns the calls of one user, and fails for a call of another user, or without a user. */
 export function forOneUser(): (call: Call) => Call {
   let user: string | undefined;
   return (call) => {

@@ -19,7 +19,7 @@ async function mustBeThere<Row>(values: object, columns: (keyof Row & string)[],
   for (const column of given) mustBe(column, (values as Partial<Row>)[column], row[column], `${column} cannot be set here.`);
 }
 
-/** The profile of a user. A user sees only their own, also of those who share a project with them. */
+/** The profile of a user; null for all users but the caller, also for members of the same project. */
 export async function profileOf(call: Call, id: string): Promise<types.UserProfile | null> {
   const { viewer, node } = await ask(call, 'ProfileOf', { id });
   const row = ofKind(node);

@@ -1,4 +1,4 @@
-// Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
+// Subscriptions that outlive their connections: each new one continues after the position of the last item, with a new token.
 import { mustBeWhole } from './arguments.js';
 import type { Access } from './client.js';
 import { AntiphonError, type Call, dataOf, endedEarly, failed, forOneUser, refuse, unless, type Variables } from './connection.js';
@@ -9,28 +9,28 @@ import { textOf } from './texts.js';
 import { type Topic, type TopicName, topics } from './topics.js';
 
 export interface LiveOptions {
-  /** Ends the listening. */
+  /** Ends the subscription. */
   signal?: AbortSignal | undefined;
-  /** Is called for each connection that is lost, before the next attempt. */
+  /** Is called for each lost connection, before the next attempt. */
   onInterruption?: ((error: AntiphonError) => void) | undefined;
 }
 
 export interface LiveRevisionOptions extends LiveOptions {
-  /** Begins after this revision, with what is newer; without it, with what comes from now on. */
+  /** Delivers items after this revision; by default those after the present one. */
   afterRevision?: number | undefined;
 }
 
 export interface LiveTextOptions extends LiveOptions {
-  /** How much of the text is known, in bytes of UTF-8: the last `next_offset`. */
+  /** The length of the known text in bytes of UTF-8: the last `next_offset`. */
   afterOffset?: number | undefined;
 }
 
 export interface ListenerOptions {
-  /** Receives what ends the listening; without it that goes to the console. */
+  /** Receives the error that ends the subscription; by default it goes to the console. */
   onError?: ((error: unknown) => void) | undefined;
 }
 
-/** After so long without a sign of life a connection counts as lost, in milliseconds: the server gives one every 20 seconds. */
+/** Time without bytes after which a connection counts as lost, in milliseconds. The server sends some every 20 seconds. */
 const SILENCE = 65_000;
 
 /** The longest wait between two attempts, in milliseconds. */
@@ -55,12 +55,12 @@ function attemptOf(signal: AbortSignal) {
   let timer = setTimeout(giveUp, SILENCE);
   return {
     signal: attempt.signal,
-    /** Begins to wait for the next sign of life. */
+    /** Starts the time again. */
     wait: () => {
       clearTimeout(timer);
       timer = setTimeout(giveUp, SILENCE);
     },
-    /** Waits for nothing. */
+    /** Stops the time. */
     rest: () => clearTimeout(timer),
     /** Ends it, and closes its connection. */
     end: () => {
@@ -143,7 +143,7 @@ export async function* listen(
   try {
     yield* items(async () => own(await access.begin()), name, id, options, stop.signal);
   } catch (error) {
-    // By the name that it has at the start of a subscription, whichever request is refused.
+    // The same name for all requests of a subscription.
     const { extensions } = Object(error) as AntiphonError;
     if (/^(project|session|message)Id$/.test(`${extensions?.field}`)) extensions.field = 'id';
     throw error;
@@ -184,7 +184,7 @@ async function* items(
         if (start && next.position! <= position!) continue;
         position = next.position;
         yield next.item;
-        // What has arrived with the item is not for another user.
+        // Items that arrived together are not for another user.
         if (next.isLast || signal.aborted) return;
       }
       return;

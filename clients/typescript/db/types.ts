@@ -27,7 +27,7 @@ export interface Project {
   config: JsonObject;
   status: ProjectStatus;
   created_at: string;
-  /** When its fields last changed or somebody last opened it. */
+  /** When its fields last changed or it was last opened. */
   updated_at: string;
   last_accessed_at: string;
 }
@@ -214,9 +214,9 @@ export interface VirtualFile {
   type: FileType;
 }
 
-/** A message as it is heard live. */
+/** A message of a subscription. */
 export interface LiveMessage extends ChatMessage {
-  /** The revision that added it: the `afterRevision` to go on with. */
+  /** The revision that added it: the `afterRevision` to continue with. */
   revision: number;
 }
 
@@ -272,14 +272,14 @@ export interface MessageText {
   text: string;
   /** Where the text begins, in bytes of UTF-8. */
   offset: number;
-  /** The `afterOffset` to go on with. */
+  /** The `afterOffset` to continue with. */
   next_offset: number;
   state: 'streaming' | 'stalled' | 'finished' | 'discarded';
   /** The whole message once it is finished. */
   message: ChatMessage | null;
 }
 
-/** Somebody who listens to a project. */
+/** A subscriber of a project. */
 export interface Presence {
   user_id: string;
   full_name: string | null;

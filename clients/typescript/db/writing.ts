@@ -166,7 +166,7 @@ class Writing {
       await again(error, discard);
     } catch (cause) {
       const problem = cause as AntiphonError;
-      // Somebody has discarded or finished it.
+      // It is discarded or finished already.
       if (problem.code === 'NOT_FOUND' || problem.code === 'CONFLICT') return error;
       const { code, status } = error instanceof AntiphonError ? error : problem;
       const text = `${Object(error).message ?? error} Message ${messageId} is still streaming, because it cannot be discarded: ${problem.message}`;
@@ -192,7 +192,7 @@ export async function write(
     signal?.throwIfAborted();
     const { isCheckpoint, ...start } = inputOf(values, 'session_id! role! is_checkpoint context_data metadata');
     const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-');
-    // Not ended by the signal: without an answer, nobody knows what to discard.
+    // The signal does not end this: without an answer, the message to discard is unknown.
     starting = writing.start({ ...start, idempotencyKey });
     const { messageId, length } = await unless(signal, starting);
     if (isListener) first(messageId);
