@@ -49,6 +49,12 @@ export interface Problem {
   extensions?: Record<string, unknown>;
 }
 
+/** What proxies refuse by status: the API's code for it, and the reason. */
+const REFUSALS: Record<number, [string, string]> = {
+  413: ['PAYLOAD_TOO_LARGE', 'refuses a request of this size'],
+  429: ['RATE_LIMITED', 'refuses more requests at present'],
+};
+
 /** A GraphQL answer's data. Throws its first error. An error without a code of the API is from somewhere else, such as a gateway. */
 export function dataOf(text: string, status: number, url: string): unknown {
   let answer: unknown;
@@ -62,14 +68,10 @@ export function dataOf(text: string, status: number, url: string): unknown {
   if (!errors?.length && data) return data;
   const { message, extensions } = Object(errors?.[0]) as Partial<Problem>;
   const isOfApi = message && typeof extensions?.code === 'string';
-  const isTooLarge = status === 413;
-  const what = isTooLarge
-    ? `${url} refuses a request of this size`
-    : cause && /^\s*\{/.test(text)
-      ? endedEarly(url)
-      : `${url} does not answer as an Antiphon server`;
+  const [refusal, reason] = REFUSALS[status] ?? ['NETWORK', 'does not answer as an Antiphon server'];
+  const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} ${reason}`;
   // Another token may help against a gateway's 401, as against the server's.
-  const code = status === 401 ? 'UNAUTHENTICATED' : isOfApi ? extensions.code : isTooLarge ? 'PAYLOAD_TOO_LARGE' : 'NETWORK';
+  const code = status === 401 ? 'UNAUTHENTICATED' : isOfApi ? extensions.code : refusal;
   throw new AntiphonError(
     isOfApi ? message : `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.`,
     { ...extensions, code },

@@ -1,15 +1,21 @@
-// Changes of projects and profiles.
-import { inputOf, mustBe, time } from './arguments.js';
+// Changes of projects and profiles, and new files.
+import { inputOf, time } from './arguments.js';
 import { type Call, refuse, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import { texts } from './edits-texts.js';
-import { found, ofKind, profile, project } from './rows.js';
+import { file, found, ofKind, profile, project } from './rows.js';
+import { pathOf } from './send.js';
 import type * as types from './types.js';
 
 const PROFILE_COLUMNS = 'email full_name avatar_url created_at updated_at';
 const PROJECT_COLUMNS = 'id user_id name! description initial_prompt! config! status! created_at updated_at last_accessed_at!';
 
 const ask = <Name extends keyof Operations>(call: Call, name: Name, variables: Variables) => call.ask(name, variables, texts);
+
+/** Refuses a value that differs from what is there. An empty text is none. */
+function mustBe(field: string, value: unknown, there: unknown, why: string): void {
+  if ((value || null) !== (there || null)) throw refuse(field, why);
+}
 
 /** Refuses values of columns that cannot be set, unless they are those of the row. */
 async function mustBeThere<Row>(values: object, columns: (keyof Row & string)[], read: () => Promise<Row>): Promise<void> {
@@ -58,4 +64,22 @@ export async function updateProject(call: Call, id: string, values: object): Pro
   // project refuses this.
   if (updated.status === 'deleted' || !(millisecond(lastAccessedAt) > millisecond(updated.last_accessed_at))) return updated;
   return project(found((await call.ask('TouchProject', { id })).touchProject, 'project').project);
+}
+
+export async function createFile(
+  call: Call,
+  projectId: string,
+  values: { file_path: string; file_name: string; parent_path?: string },
+): Promise<types.ProjectFile> {
+  const columns = 'file_path! file_name! file_type! content language parent_path';
+  const { filePath: path, fileType: type, content, language } = inputOf(values, columns);
+  const { file_path, file_name, parent_path } = values;
+  const parts = pathOf(file_path).split('/');
+  const last = parts.pop();
+  // The server refuses a path without parts.
+  if (last) mustBe('file_name', file_name, last, `file_name is the last part of file_path: ${last}.`);
+  const folder = parts.join('/');
+  if (parent_path) mustBe('parent_path', pathOf(parent_path), folder, `parent_path is the folder of file_path: ${folder || 'none'}.`);
+  const input = { projectId, path, type, content, language };
+  return file(found((await ask(call, 'CreateFile', { input })).createFile, 'project').file);
 }

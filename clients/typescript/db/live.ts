@@ -41,7 +41,7 @@ const MOST_REFUSALS = 5;
 
 /** Whether another attempt may succeed. */
 function mayPass({ code, status }: AntiphonError): boolean {
-  if (code === 'NETWORK') return !status || status < 400 || status === 408 || status === 429 || status >= 500;
+  if (code === 'NETWORK') return !status || status < 400 || status === 408 || status >= 500;
   return code === 'INTERNAL' || code === 'UNAVAILABLE' || code === 'RATE_LIMITED' || code === 'UNAUTHENTICATED';
 }
 

@@ -24,3 +24,6 @@ export function pause(time: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) end();
   });
 }
+
+/** A path as the server writes it. */
+export const pathOf = (path: string) => `${path}`.split('/').filter((part) => part !== '' && part !== '.').join('/');

@@ -1,5 +1,5 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
-import { id, inputOf, messageId, mustBeWhole, mustFitPath, paging } from './arguments.js';
+import { id, inputOf, messageId, mustBeWhole, paging } from './arguments.js';
 import { Additions, transfer } from './additions.js';
 import { load } from './client.js';
 import { AntiphonError, inColumns, type List, type Part, pageOf } from './connection.js';
@@ -43,7 +43,7 @@ async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Most pages neither show the past of files nor change projects and profiles. */
+/** Most pages neither show the past of files, nor change projects and profiles or create files. */
 const history = () => load(import('./history.js'));
 const edits = () => load(import('./edits.js'));
 
@@ -268,12 +268,8 @@ export class DatabaseService extends Additions {
       parent_path?: string;
     },
   ): Promise<types.ProjectFile> {
-    const columns = 'file_path! file_name! file_type! content language parent_path';
-    const { filePath: path, fileType: type, content, language } = inputOf(values, columns);
-    mustFitPath(values.file_path, values.file_name, values.parent_path);
-    const input = { projectId, path, type, content, language };
-    const made = (await this.ask('CreateFile', { input })).createFile;
-    return rows.file(found(made, 'project').file);
+    const call = await this.begin();
+    return (await edits()).createFile(call, projectId, values);
   }
 
   async getProjectFiles(projectId: string, includeDeleted = false): Promise<types.ProjectFile[]> {

@@ -1,8 +1,8 @@
 // Bytes in and out, and whole syncs.
-import { inputOf, messageId, mustBeWhole, pathOf } from './arguments.js';
+import { inputOf, messageId, mustBeWhole } from './arguments.js';
 import { AntiphonError, type Call, refuse, type Variables } from './connection.js';
 import { file as rowOf, found } from './rows.js';
-import { type Result, send } from './send.js';
+import { pathOf, type Result, send } from './send.js';
 import type { Bytes, FileBytes, ProjectFile, VirtualFile, WriteContext } from './types.js';
 
 type Begin = () => Promise<Call>;

@@ -41,7 +41,7 @@ const again = <T>(error: unknown, attempt: () => Promise<T>): Promise<T> => (may
 function mayPass(error: unknown): error is AntiphonError {
   if (!(error instanceof AntiphonError)) return false;
   const { code, status = 500 } = error;
-  if (code === 'NETWORK') return status >= 500 || status < 400 || status === 408 || status === 429;
+  if (code === 'NETWORK') return status >= 500 || status < 400 || status === 408;
   return code === 'UNAVAILABLE' || code === 'RATE_LIMITED';
 }
 

@@ -549,6 +549,25 @@ test("a proxy's refusal of a large request is one of its own, and is not repeate
   assert.deepEqual([error.message, error.extensions.field], ['own words', 'content']);
 });
 
+test("a proxy's refusal of too many requests is one of the API's codes", async () => {
+  const { id } = await db.createProject({ name: 'Proxy', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  let refusals = 0;
+  const busy = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) =>
+    (refusals -= 1) < 0 ? fetch(to, init) : new Response('<html>Too Many Requests</html>', { status: 429 }) });
+  refusals = 1;
+  const error = await busy.getProject(id).catch((problem) => problem);
+  assert.deepEqual([error.code, error.status, error.message], ['RATE_LIMITED', 429, `${url} refuses more requests at present: HTTP status 429.`]);
+  assert.equal((await busy.getProject(id)).id, id);
+  // What is repeated anyway is repeated.
+  refusals = 2;
+  assert.equal((await busy.writeMessage({ session_id: session.id, role: 'user' }, ['x'])).content, 'x');
+  refusals = 2;
+  const items = busy.onProjectEvent(id, { afterRevision: 0 });
+  assert.equal((await items.next()).value.revision, 1);
+  await items.return();
+});
+
 test('settings that are undefined count as absent, and no token is nobody', async () => {
   const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: undefined });
   const me = await service.getCurrentUserId();
