@@ -30,8 +30,7 @@ export class Access {
     const before = this.#connection;
     const now = (this.#connection = merged(before, settings));
     const { url, token } = now;
-    if (typeof token !== 'function') this.#notify(new Call(now, token));
-    else if (token !== before.token || url !== before.url) this.#notify();
+    if (typeof token !== 'function' || token !== before.token || url !== before.url) this.#notify(Call.atOnce(now));
     // The same function may return another token by now.
     else this.begin().then((call) => this.#notify(call), () => {});
   }

@@ -152,6 +152,8 @@ export function inColumns(error: unknown, columns = COLUMNS): never {
   throw error;
 }
 
+const tokenOf = ({ token }: Connection) => (typeof token === 'function' ? token() : token);
+
 /** The requests of one call. */
 export class Call {
   readonly url: string;
@@ -164,10 +166,21 @@ export class Call {
     this.#fetch = fetch;
   }
 
-  static async begin(connection: Connection): Promise<Call> {
-    const { token } = connection;
+  /** Begins a call if the token is known at once. */
+  static atOnce(connection: Connection): Call | undefined {
     try {
-      return new Call(connection, typeof token === 'function' ? await token() : token);
+      const token = tokenOf(connection);
+      if (typeof token !== 'object' || !token) return new Call(connection, token);
+      token.catch(() => {});
+    } catch {
+      // The next call reports it.
+    }
+    return undefined;
+  }
+
+  static async begin(connection: Connection): Promise<Call> {
+    try {
+      return new Call(connection, await tokenOf(connection));
     } catch (cause) {
       if (cause instanceof AntiphonError) throw cause;
       throw failed(`The token function failed: ${cause}`, cause);
