@@ -393,10 +393,18 @@ tests::on_both! {
         let mut subscription = watch(&machine, 4).await;
         assert_event(&mut subscription, 5).await;
         let mut idle = machine.client.greeted().await;
+        let query = format!("subscription {{ projectEvents(projectId: \"{}\", afterRevision: 4) {{ revision }} }}", project.id);
+        let mut events = machine.client.stream("text/event-stream", &[], &json!({ "query": query })).await;
+        while !events.until("\n\n").await.expect("an event").contains("\"revision\":5") {}
 
         let revoked = revoke(&project, &made).await.ok();
         assert_eq!(revoked["revokeAccessToken"], json!({ "accessTokenId": made.id, "revision": 6 }));
         assert_revoked(subscription).await;
+        let mut last = String::new();
+        while let Some(event) = events.until("\n\n").await {
+            last += &event;
+        }
+        assert!(last.contains("NOT_FOUND") && last.contains("event: complete"), "{last}");
         assert_unauthenticated(&machine.client.gql("{ viewer { id } }", json!({})).await);
         // Nothing is there for a socket that was open.
         idle.start("1", "query($id: ID!) { project(id: $id) { id } projects { totalCount } }", json!({ "id": project.id })).await;

@@ -54,6 +54,9 @@ const WORK_SHARE: usize = 4;
 /// Maximum number of entries in [`Services::projects`] and [`Services::rolled_up`].
 const KNOWN_PROJECTS: usize = 100_000;
 
+/// Stands for the users of access tokens until they are known, in the turns.
+const UNKNOWN_MACHINES: UserId = UserId(Uuid::nil());
+
 /// Maximum number of entries in [`Services::token_uses`].
 const KNOWN_TOKENS: usize = 10_000;
 
@@ -147,13 +150,14 @@ impl Services {
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
-    /// The user of the access token with this hash. This read is charged to no user.
+    /// The user of the access token with this hash. All such reads have the share of one user together, since anyone can
+    /// send tokens that do not exist.
     ///
     /// # Errors
     /// As [`Services::read`].
     pub(super) async fn find_access_token(&self, sha256: [u8; 32]) -> Result<Option<access_token::Machine>> {
         let deadline = self.db.deadline();
-        let _turn = self.turns.read_for_all(deadline).await.map_err(|error| self.or_outage(error))?;
+        let _turn = self.turns.read(UNKNOWN_MACHINES, deadline).await.map_err(|error| self.or_outage(error))?;
         access_token::find(&self.db, sha256).await
     }
 

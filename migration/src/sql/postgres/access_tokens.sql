@@ -90,7 +90,7 @@ END $$;
 CREATE TRIGGER projects_owner_changed AFTER UPDATE OF user_id ON projects
 FOR EACH ROW EXECUTE FUNCTION remove_owner_from_collaborators();
 
--- A collaborator who leaves takes the tokens that they have created along.
+-- The tokens of a collaborator end when they leave the project, unless they own it now.
 CREATE FUNCTION remove_tokens_of_collaborator() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -2,7 +2,7 @@
 CREATE TRIGGER projects_owner_changed AFTER UPDATE OF user_id ON projects BEGIN
     DELETE FROM project_collaborators WHERE project_id = NEW.id AND user_id = NEW.user_id;
 END;
--- A collaborator who leaves takes the tokens that they have created along.
+-- The tokens of a collaborator end when they leave the project, unless they own it now.
 CREATE TRIGGER project_collaborators_removed AFTER DELETE ON project_collaborators BEGIN
     DELETE FROM project_collaborators WHERE project_id = OLD.project_id AND user_id IN (
         SELECT t.user_id FROM access_tokens t JOIN projects p ON p.id = t.project_id
