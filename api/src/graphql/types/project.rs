@@ -66,7 +66,7 @@ impl Plain for Project {
     }
 }
 
-/// A voice agent in development: its configuration, its conversations and its files, with one history.
+/// A voice agent in development: its configuration, its sessions and its files, with one history.
 #[Object]
 impl Project {
     /// The id: a UUID, or `<uuid>@<revision>` for a project as of a revision.
@@ -153,6 +153,7 @@ impl Project {
             },
         };
         Ok(Row(ProjectStats {
+            project_id: self.0.id,
             total_sessions: stats.sessions,
             total_messages: stats.messages,
             total_files: stats.files,
@@ -296,8 +297,8 @@ impl Project {
         Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
-    /// All changes of files, newest first (the view `file_change_history`). The server can show consecutive autosaves
-    /// as one entry: see `CodeChange.coalescedCount`.
+    /// All changes of files, newest first. The server can show consecutive autosaves as one entry: see
+    /// `CodeChange.coalescedCount`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
