@@ -86,6 +86,18 @@ test('collaborators', async () => {
   assert.equal(await db.getProject(projectId), null);
 });
 
+test('a machine acts in its project with an access token', async () => {
+  const { id: projectId } = await project();
+  const { token, accessToken } = await db.api.createAccessToken({ projectId, name: 'Phone line', role: 'EDITOR' });
+  const machine = new DatabaseService({ url, token });
+  await machine.createProjectFile(projectId, { file_path: 'a', file_name: 'a', file_type: 'file' });
+  assert.equal(await code(machine.createProject({ name: 'More', initial_prompt: 'p', config: {} })), 'FORBIDDEN');
+  assert.deepEqual((await db.api.accessTokens({ projectId })).map(({ name, role }) => [name, role]), [['Phone line', 'EDITOR']]);
+  assert.deepEqual(await machine.api.accessTokens({ projectId }), []);
+  await db.api.revokeAccessToken({ accessTokenId: accessToken.id });
+  assert.equal(await code(machine.getProject(projectId)), 'UNAUTHENTICATED');
+});
+
 test('all requests of one call are for one user, also if another signs in meanwhile', async () => {
   const { id } = await project();
   const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
