@@ -83,6 +83,7 @@ mod team;
 mod team_locks;
 mod tokens;
 mod top;
+mod transaction_poolers;
 mod transactions;
 mod travel;
 mod turns;

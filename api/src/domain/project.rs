@@ -148,6 +148,7 @@ pub async fn touch(writer: Writer, id: ProjectId) -> Result<Project> {
     if project.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("id"));
     }
+    writer.check_horizon(project.revision)?;
     tx.commit().await?;
     Ok(project)
 }
