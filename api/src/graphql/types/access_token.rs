@@ -36,9 +36,10 @@ impl AccessToken {
         self.0.role.into()
     }
 
-    /// The machine: the collaborator who writes with this token, and whom its work shows as the author.
-    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
-        super::user(ctx, self.0.user_id).await
+    /// The machine: the collaborator who writes with this token, and whom its work shows as the author. Null only if it
+    /// cannot be read, so that an error here does not hide a new token.
+    async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, Some(self.0.user_id))).await
     }
 
     /// When the token was created.

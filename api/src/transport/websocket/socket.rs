@@ -273,7 +273,10 @@ impl Socket {
                 }
             }
             FromClient::Pong => {}
-            FromClient::Subscribe { id, payload } => self.subscribe(id, payload)?,
+            FromClient::Subscribe { id, payload } => {
+                self.check_token().await?;
+                self.subscribe(id, payload)?;
+            }
             FromClient::Complete { id } => {
                 if let Some(operation) = self.running.remove(&id) {
                     operation.abort();
@@ -446,8 +449,8 @@ impl Socket {
                     operation.abort();
                 }
                 self.send_message(&ToClient::Error { id, payload: &errors });
-                if self.has_lost_token(&errors).await {
-                    return Err(Close::new(FORBIDDEN, "The access token was revoked"));
+                if errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND")) {
+                    self.check_token().await?;
                 }
             }
             Step::Done => {
@@ -458,12 +461,17 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether an operation has failed because the access token was revoked. The machine has nothing but its project.
-    async fn has_lost_token(&mut self, errors: &[ServerError]) -> bool {
-        let Phase::Acknowledged(Some(actor)) = &self.phase else { return false };
-        actor.is_machine
-            && errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND"))
-            && access_token::is_revoked(&self.state.services, actor).await.unwrap_or(false)
+    /// Looks up whether the access token of a machine was revoked: before each operation, as for each HTTP request, and after
+    /// one that has lost its object.
+    ///
+    /// # Errors
+    /// How the socket ends if it was.
+    async fn check_token(&mut self) -> Result<(), Close> {
+        let Phase::Acknowledged(Some(actor)) = &self.phase else { return Ok(()) };
+        if actor.is_machine && access_token::is_revoked(&self.state.services, actor).await.unwrap_or(false) {
+            return Err(Close::new(FORBIDDEN, "The access token was revoked"));
+        }
+        Ok(())
     }
 
     fn send(&mut self, message: Message) {
