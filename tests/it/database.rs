@@ -86,6 +86,8 @@ async fn tables(db: &DatabaseConnection, kind: Kind) -> Vec<String> {
 /// Selects every row of every table and view, and counts them.
 async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
     let mut selected = BTreeMap::from([
+        select(db, entity::webhook_deliveries::Entity).await,
+        select(db, entity::webhooks::Entity).await,
         select(db, entity::agent_configuration_versions::Entity).await,
         select(db, entity::agent_configurations::Entity).await,
         select(db, entity::blobs::Entity).await,

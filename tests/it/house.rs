@@ -83,6 +83,7 @@ const MAX_README_LINES: usize = 150;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("m20261130_000000_schema.rs", "bca2a0743a53c57af1795ba018bb2cc250b9aeef0fa1869bcc9b3b066421e9db"),
     ("m20261130_000001_activity.rs", "8d839637f452fbb8b6ffdef8f16afd7e616cfd9014f3d728033b8fb40779b130"),
+    ("m20261130_000002_webhooks.rs", "ea95d6b5c4ff060daa1a59c210159720be609619a40afc8c6c7317d70c9604ab"),
     ("sql/activity.sql", "a3a3f2e713902a38b232b28617213a3bed94eb807008b7cb361d374c11da939e"),
     ("sql/postgres/activity.sql", "9d34541827ff8908dfc96cc1c74888f042d24ffdf41a74a6c69bdafd43803009"),
     ("sql/postgres/drop.sql", "c7f0c64c588bac1c78d53b9b3df97a8bb4f45b621cfa19d4d29635162814a394"),
@@ -93,7 +94,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("sql/postgres/triggers.sql", "db01f415bc36ac8ea278eee7c1ffd566b55b45989faecddb2aeb9b603075e8ab"),
     ("sql/sqlite/triggers.sql", "1f5c6b0c413338b57f566ff7fe34cf40070df23ee7b1b4afcf288867867cae2d"),
     ("sql/tables.sql", "7d208bf7ec2bf6bc846c5896bc571dfba29877d31929f9851bea2e1ef084f5cc"),
+    ("sql/postgres/webhooks.sql", "f44275772064cadbe8cd6ceafc8ed063288baaa892b0fc16a9f98a5fab95988c"),
     ("sql/views.sql", "6902171e1cafacfc2566ab3df323c27218585cf6a61bbbc86fa20e3802ee8fe6"),
+    ("sql/webhooks.sql", "c7fc61d9962818b9c9c9ab0ca1fe5d0ea2e9477a8dc465ec6caa037e37cadae6"),
 ];
 
 /// Names of places and things outside the repository, which mean nothing to its readers. Each is in two pieces, because

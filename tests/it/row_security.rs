@@ -11,6 +11,8 @@ use tests::{
     server::{Server, run_with_server, user_id},
 };
 
+pub(crate) use tests::login::{DENIED, LoginConnection};
+
 /// The callers, and their roles in the project.
 const PEOPLE: [(&str, Option<&str>); 8] = [
     ("nobody", None),
@@ -27,7 +29,7 @@ const MEMBERS: [&str; 3] = ["viewer", "editor", "owner"];
 
 /// How many rows of these tables each caller sees. "outsiders" stands for every signed-in caller who is not a member;
 /// members see only their own of these rows.
-const OWN_ROWS: [(&str, &str, i64); 12] = [
+const OWN_ROWS: [(&str, &str, i64); 16] = [
     ("outsiders", "user_profiles", 1),
     ("outsiders", "user_preferences", 1),
     ("outsiders", "user_activity_summary", 1),
@@ -38,9 +40,13 @@ const OWN_ROWS: [(&str, &str, i64); 12] = [
     ("addressed", "pending_invitations", 1),
     ("members", "user_preferences", 1),
     ("members", "pending_invitations", 0),
-    // Only the owner, who wrote the addresses, sees them.
+    // Only the owner sees addresses and webhooks.
     ("viewer", "project_invitations", 0),
     ("editor", "project_invitations", 0),
+    ("viewer", "webhooks", 0),
+    ("editor", "webhooks", 0),
+    ("viewer", "webhook_deliveries", 0),
+    ("editor", "webhook_deliveries", 0),
 ];
 
 /// Every caller except `nobody`.
@@ -73,6 +79,17 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("chat_messages", "hidden_revision", &["owner"]),
     ("hidden_messages", "superseded_revision", &["owner"]),
     ("streaming_messages", "last_append_at length", &["owner"]),
+    (
+        "webhooks",
+        "disabled_at disabled_reason failed_attempts failing_since is_enabled kinds lease_holder lease_until \
+         next_attempt_at previous_secret_until revision secret_number updated_at url",
+        &["owner"],
+    ),
+    (
+        "webhook_deliveries",
+        "attempts delivered_at error last_attempt_at next_attempt_at response_status status",
+        &["owner"],
+    ),
 ];
 
 /// The callers who can insert a copy of an existing row. If rows have an owner, the copied row is the owner's.
@@ -92,6 +109,8 @@ const ADDITIONS: &[(&str, &[&str])] = &[
     // A second row of the caller's own, which the key forbids.
     ("user_preferences", &["owner"]),
     ("user_profiles", &["owner"]),
+    ("webhook_deliveries", &["owner"]),
+    ("webhooks", &["owner"]),
 ];
 
 /// The callers who can delete rows. No other table allows deletion.
@@ -99,6 +118,8 @@ const DELETIONS: &[(&str, &[&str])] = &[
     ("project_collaborators", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", &["addressed", "owner"]),
     ("streaming_messages", &["owner"]),
+    ("webhook_deliveries", &["owner"]),
+    ("webhooks", &["owner"]),
 ];
 
 /// The functions that the role can call and that write no project history, each with a query of what it reveals about
@@ -162,42 +183,6 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("record_revision", "record_revision($project, $next, now(), 'MESSAGE_ADDED', $session, $message, NULL)", &[]),
     ("record_revision", "record_revision($project, $next, now(), 'nonsense', NULL, NULL, NULL)", &[]),
 ];
-
-/// A connection with the server's login.
-pub(crate) struct LoginConnection(PgConnection);
-
-impl LoginConnection {
-    pub(crate) async fn open(database: &Database) -> Self {
-        Self(PgConnection::connect(&database.server_url()).await.unwrap())
-    }
-
-    /// Runs statements as the server would for that caller, with a verified address, and rolls them back. Returns how
-    /// many rows the last statement touched, or the number in its only row.
-    pub(crate) async fn run(&mut self, email: Option<&str>, sql: &str) -> Result<i64, String> {
-        let mut tx = self.0.begin().await.unwrap();
-        let claims = email.map_or_else(String::new, |email| {
-            let claims = serde_json::json!({ "sub": user_id(email), "email": email, "email_verified": true });
-            format!("SET LOCAL request.jwt.claims = '{claims}'")
-        });
-        let opening = format!("SET LOCAL ROLE authenticated; {claims}");
-        sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
-        let refused = |error: sqlx::Error| {
-            let error = error.into_database_error().expect("an answer of the database");
-            error.code().expect("a code").into_owned()
-        };
-        let (first, sql) = sql.rsplit_once("; ").unwrap_or(("", sql));
-        sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut *tx).await.map_err(refused)?;
-        if sql.starts_with("SELECT") {
-            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(refused)?;
-            return Ok(row.get(0));
-        }
-        let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(refused)?;
-        Ok(i64::try_from(done.rows_affected()).unwrap())
-    }
-}
-
-/// `insufficient_privilege`: from a missing grant, a policy or a trigger.
-pub(crate) const DENIED: &str = "42501";
 
 pub(crate) async fn rows(database: &Database, sql: &str) -> Vec<Vec<String>> {
     let mut owner = PgConnection::connect(&database.url()).await.unwrap();
@@ -270,6 +255,10 @@ pub(crate) async fn fill(server: &Server) -> Project {
         "INSERT INTO project_invitations SELECT id, 'amy@example.com', 'viewer', user_id, created_at FROM projects WHERE id = $1",
         "INSERT INTO project_former_collaborators SELECT id, $2, created_at FROM projects WHERE id = $1",
         "INSERT INTO project_activity SELECT id, 1, created_at, created_at, '' FROM projects WHERE id = $1",
+        "INSERT INTO webhooks SELECT gen_random_uuid(), id, 'https://example.com/', '', false, 1, NULL, revision, 0, NULL, NULL, created_at,
+         'A secret reason', NULL, NULL, created_at, created_at FROM projects WHERE id = $1",
+        "INSERT INTO webhook_deliveries SELECT gen_random_uuid(), id, 1, project_id, 'PROJECT_CREATED', 'failed', 1, 500, 'A secret error',
+         created_at, created_at, NULL, NULL FROM webhooks WHERE project_id = $1",
     ] {
         let sql = sql.replace("$1", &format!("'{}'", project.id));
         assert_eq!(database.execute(&sql.replace("$2", &format!("'{}'", user_id("fay@example.com")))).await, 1);
@@ -399,7 +388,7 @@ fn every_relation_and_function_is_closed_unless_listed() {
         let callable = rows(
             database,
             "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity') ORDER BY 1",
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity', 'waiting_webhooks') ORDER BY 1",
         )
         .await;
         let callable = callable.iter().map(|row| row[0].as_str());
@@ -479,8 +468,9 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
             user_id("sue@example.com"),
         );
         let activity = format!("SELECT count(*) FROM store_activity('{}', 1, now(), now(), '')", project.id);
+        let webhooks = format!("SELECT count(*) FROM waiting_webhooks(ARRAY['{}'::uuid], NULL, 1)", project.id);
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
-            for sql in [&revisions, &presences, &activity] {
+            for sql in [&revisions, &presences, &activity, &webhooks] {
                 assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }

@@ -92,6 +92,7 @@ struct Scene {
     file: String,
     snapshot: String,
     configuration: String,
+    webhook: String,
     /// In the actor's own session if there is one, in Ada's otherwise.
     streaming: String,
     /// In another user's session.
@@ -145,6 +146,7 @@ impl Scene {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
         }
+        let webhook = crate::webhooks::hook(&project, "http://localhost:1/").await;
         let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
         let configuration = text(&saved["agentConfiguration"]["id"]);
         let server = server.clone();
@@ -158,6 +160,7 @@ impl Scene {
             file,
             snapshot,
             configuration,
+            webhook,
             streaming,
             streaming_elsewhere,
         }
@@ -219,6 +222,16 @@ impl Scene {
             "`saveAgentConfiguration`" => here(settings("New")),
             "`setAgentConfigurationActive`" => input(json!({ "id": self.configuration, "isActive": false })),
             "`restoreAgentConfiguration`" => input(json!({ "id": self.configuration, "version": 1 })),
+            "`createWebhook`" => here(json!({ "url": "http://localhost:1/" })),
+            "`updateWebhook`" | "`rotateWebhookSecret`" | "`deleteWebhook`" => {
+                input(json!({ "webhookId": self.webhook }))
+            }
+            "`redeliver`" => {
+                // Another write, for a delivery.
+                self.project.create_file("sent.py", "").await;
+                let delivery = crate::webhooks::first_delivery(&self.project.client, &self.webhook).await;
+                input(json!({ "deliveryId": delivery }))
+            }
             "`deleteAgentConfiguration`" => input(json!({ "id": self.configuration })),
             "`inviteCollaborator`" => here(json!({ "userId": user_id(EVE), "role": "VIEWER" })),
             "`inviteByEmail`" => here(json!({ "email": EVE, "role": "VIEWER" })),

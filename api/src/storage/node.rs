@@ -25,9 +25,13 @@ pub enum Kind {
     ProjectSnapshot,
     /// An agent configuration.
     AgentConfiguration,
+    /// A webhook.
+    Webhook,
+    /// A delivery to a webhook.
+    WebhookDelivery,
 }
 
-const TABLES: [(Kind, &str); 8] = [
+const TABLES: [(Kind, &str); 10] = [
     (Kind::User, "user_profiles"),
     (Kind::Project, "projects"),
     (Kind::Session, "chat_sessions"),
@@ -36,6 +40,8 @@ const TABLES: [(Kind, &str); 8] = [
     (Kind::FileSnapshot, "file_snapshots"),
     (Kind::ProjectSnapshot, "project_snapshots"),
     (Kind::AgentConfiguration, "agent_configurations"),
+    (Kind::Webhook, "webhooks"),
+    (Kind::WebhookDelivery, "webhook_deliveries"),
 ];
 
 /// Finds the kinds of these ids. This does not check access; reading the object does.

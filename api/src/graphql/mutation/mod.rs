@@ -11,6 +11,7 @@ mod profile;
 mod project;
 mod snapshot;
 mod streaming_message;
+mod webhook;
 
 use self::project::project_of;
 
@@ -25,4 +26,5 @@ pub struct Mutation(
     snapshot::SnapshotMutation,
     collaborator::CollaboratorMutation,
     agent_configuration::AgentConfigurationMutation,
+    webhook::WebhookMutation,
 );

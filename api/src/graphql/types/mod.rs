@@ -21,6 +21,7 @@ pub mod project_input;
 pub mod project_stats;
 pub mod snapshot;
 pub mod streaming_message;
+pub mod webhook;
 
 use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use chat::{ChatActivity, ChatMessage, ChatSession};
@@ -33,6 +34,7 @@ use profile::{User, UserPreferences};
 use project::Project;
 use snapshot::ProjectSnapshot;
 use streaming_message::StreamingMessage;
+use webhook::{Webhook, WebhookDelivery};
 
 /// An object that `node` finds by its id.
 #[derive(Interface)]
@@ -78,6 +80,10 @@ pub enum Node {
     Presence(Presence),
     /// A streaming message.
     StreamingMessage(StreamingMessage),
+    /// A webhook of a project.
+    Webhook(Webhook),
+    /// A delivery to a webhook.
+    WebhookDelivery(WebhookDelivery),
 }
 
 /// Loads an object that a row refers to. It is missing only if the caller has left the project or was removed since the
