@@ -83,10 +83,14 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
     closed.commit(project).await
 }
 
-/// Whether any field that a revision changed still differs from its value before the revision.
-pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32) -> Result<bool> {
+/// Whether any field that a revision changed still differs from its value before the revision. A step back never
+/// deletes a project that was restored.
+pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32, is_step: bool) -> Result<bool> {
     let present = read_back(tx, locked.id).await?;
     let Some((before, after)) = project::changed_at(tx, &present, revision).await? else { return Ok(true) };
+    if is_step && before.status == ProjectStatus::Deleted && after.status != ProjectStatus::Deleted {
+        return Ok(false);
+    }
     Ok(before.name != after.name && before.name != present.name
         || before.description != after.description && before.description != present.description
         || before.initial_prompt != after.initial_prompt && before.initial_prompt != present.initial_prompt

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tokio::{process::Command, time::timeout};
 
 use super::finding::{CHECK_TIMEOUT, Findings};
-use crate::{database_url::refusal, model::clock, storage::writable::refuses_writes};
+use crate::{commands::backup::is_ours, database_url::refusal, model::clock, storage::writable::refuses_writes};
 
 /// Free space below which writes will soon fail, and below which they can fail at once, in KiB.
 const LOW_SPACE: u64 = 1024 * 1024;
@@ -53,6 +53,7 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
         return false;
     }
     check_mode(file, findings);
+    let file_size = file.metadata().map_or(0, |metadata| metadata.len());
     let options = options.clone().create_if_missing(false);
     let refused = match refusal(options.connect()).await {
         None => unreadable(&options).await,
@@ -65,6 +66,17 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
             "the server does not start without a database",
             "the file and its folder must belong to this user and be writable; \"not a database\" means that the file \
              is damaged or not a SQLite database: restore a backup",
+        );
+        return false;
+    }
+    if file_size > 0
+        && let Err(error) = is_ours(file).await
+    {
+        findings.broken(
+            "database",
+            format!("{error:#}"),
+            "the server does not start on it",
+            "choose another file with --database-url (DATABASE_URL)",
         );
         return false;
     }

@@ -22,6 +22,7 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Cursor, Key, Page as PageArguments};
+use crate::model::search::Search;
 
 /// A session, now or as of a revision.
 pub struct ChatSession(pub model::Session);
@@ -32,7 +33,7 @@ impl Plain for ChatSession {
     }
 }
 
-/// One conversation in a project. Every member can read it; only its author can write in it.
+/// A part of a project's conversation, by one author. Every member can read it; only the author can write in it.
 #[Object]
 impl ChatSession {
     /// The id: a UUID, or `<uuid>@<revision>` for a session as of a revision.
@@ -286,7 +287,7 @@ impl ChatMessage {
         Json(self.0.metadata.clone())
     }
 
-    /// Whether a restore of the conversation has hidden it. Lists leave it out unless `includeHidden` is true.
+    /// Whether a restore of its session has hidden it. Lists leave it out unless `includeHidden` is true.
     async fn is_hidden(&self) -> bool {
         self.0.hidden_revision.is_some()
     }
@@ -333,7 +334,7 @@ impl Plain for ChatActivity {
     }
 }
 
-/// A row of the list of recent messages (`recentActivity`, the view `recent_chat_activity`).
+/// A row of the list of recent messages (`recentActivity`).
 #[Object]
 impl ChatActivity {
     /// The globally unique id, for `node`.
@@ -414,7 +415,7 @@ impl TryFrom<ChatMessageFilter> for MessageFilter {
         Ok(Self {
             role: filter.role.map(Into::into),
             is_checkpoint: filter.is_checkpoint,
-            search: page::search(filter.search, "filter.search")?,
+            search: Search::parse(filter.search.as_deref(), "filter.search")?,
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
             until: None,

@@ -62,7 +62,7 @@ impl Plain for Project {
     }
 }
 
-/// A voice agent in development: its configuration, its conversations and its files, with one history.
+/// A voice agent in development: its configuration, its sessions and its files, with one history.
 #[Object]
 impl Project {
     /// The id: a UUID, or `<uuid>@<revision>` for a project as of a revision.
@@ -149,6 +149,7 @@ impl Project {
             },
         };
         Ok(Row(ProjectStats {
+            project_id: self.0.id,
             total_sessions: stats.sessions,
             total_messages: stats.messages,
             total_files: stats.files,
@@ -292,8 +293,8 @@ impl Project {
         Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
-    /// All changes of files, newest first (the view `file_change_history`). The server can show consecutive autosaves
-    /// as one entry: see `CodeChange.coalescedCount`.
+    /// All changes of files, newest first. The server can show consecutive autosaves as one entry: see
+    /// `CodeChange.coalescedCount`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
