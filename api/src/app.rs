@@ -93,11 +93,7 @@ impl App {
         let documents =
             Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
-        let webhooks = settings.webhooks.key()?.map(|key| Webhooks {
-            key,
-            limits: settings.webhooks.limits.clone(),
-            queue: WebhookQueue::default(),
-        });
+        let webhooks = webhooks(&settings)?;
         let bound = Bound::bind(&settings).await?;
 
         let db = target.connect(&settings).await?.behind(serve.locks);
@@ -137,9 +133,7 @@ impl App {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         };
-        if let Some(deliverer) = Deliverer::new(&services, &db, &shutdown, &tasks) {
-            deliverer.start().await;
-        }
+        Deliverer::start(&services, &db, &shutdown, &tasks).await;
         let in_step = live.clone().keep_in_step(bus, Duration::from_secs(settings.live.sweep_seconds));
         let in_step = tokio::spawn(shutdown.clone().run_until_cancelled_owned(in_step));
         tracing::info!(address = bound.shown(), metrics = bound.metrics_address().map(tracing::field::display), database = %target, "listening");
@@ -281,6 +275,13 @@ async fn fetch_keys(
         tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
     }
     trusted
+}
+
+/// Webhooks, if there is a secret for them.
+fn webhooks(settings: &Settings) -> anyhow::Result<Option<Webhooks>> {
+    let limits = &settings.webhooks.limits;
+    let with_key = |key| Webhooks { key, limits: limits.clone(), queue: WebhookQueue::default() };
+    Ok(settings.webhooks.key()?.map(with_key))
 }
 
 /// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.

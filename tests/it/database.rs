@@ -230,6 +230,11 @@ tests::on_both! {
         let activity = format!("INSERT INTO project_activity SELECT id, 1, created_at, created_at, {bytes} FROM projects");
         server.database().execute(&activity).await;
 
+        // … and an event was sent to a webhook …
+        let webhook = crate::webhooks::hook(&project, "http://localhost:1/").await;
+        project.create_file("sent.py", "").await;
+        crate::webhooks::first_delivery(&ada, &webhook).await;
+
         // … then there are rows of every kind, and each can be read.
         let connection = connect(server.database()).await;
         let counts = select_all(connection.migrations()).await;

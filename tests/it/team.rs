@@ -93,6 +93,7 @@ struct Scene {
     snapshot: String,
     configuration: String,
     webhook: String,
+    delivery: String,
     /// In the actor's own session if there is one, in Ada's otherwise.
     streaming: String,
     /// In another user's session.
@@ -106,6 +107,7 @@ impl Scene {
         let ada = known_user(server, ADA).await;
         known_user(server, EVE).await;
         let project = Project::create(&ada, "Ours").await;
+        let webhook = crate::webhooks::hook(&project, "http://localhost:1/").await;
         let file = project.create_file("a.py", "one\n").await;
         project.update_file("a.py", "two\n").await;
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
@@ -146,7 +148,7 @@ impl Scene {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
         }
-        let webhook = crate::webhooks::hook(&project, "http://localhost:1/").await;
+        let delivery = crate::webhooks::first_delivery(&project.client, &webhook).await;
         let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
         let configuration = text(&saved["agentConfiguration"]["id"]);
         let server = server.clone();
@@ -161,6 +163,7 @@ impl Scene {
             snapshot,
             configuration,
             webhook,
+            delivery,
             streaming,
             streaming_elsewhere,
         }
@@ -226,12 +229,7 @@ impl Scene {
             "`updateWebhook`" | "`rotateWebhookSecret`" | "`deleteWebhook`" => {
                 input(json!({ "webhookId": self.webhook }))
             }
-            "`redeliver`" => {
-                // Another write, for a delivery.
-                self.project.create_file("sent.py", "").await;
-                let delivery = crate::webhooks::first_delivery(&self.project.client, &self.webhook).await;
-                input(json!({ "deliveryId": delivery }))
-            }
+            "`redeliver`" => input(json!({ "deliveryId": self.delivery })),
             "`deleteAgentConfiguration`" => input(json!({ "id": self.configuration })),
             "`inviteCollaborator`" => here(json!({ "userId": user_id(EVE), "role": "VIEWER" })),
             "`inviteByEmail`" => here(json!({ "email": EVE, "role": "VIEWER" })),

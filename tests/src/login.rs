@@ -5,7 +5,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use crate::{database::Database, server::user_id};
 
 /// A connection with the server's login.
-pub struct LoginConnection(PgConnection);
+pub struct LoginConnection(
+    /// The connection itself.
+    pub PgConnection,
+);
 
 impl LoginConnection {
     /// Connects.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::heavy;
 use super::met::Met;
 use super::turns::Turns;
-use super::webhook::Webhooks;
+use super::webhook_queue::Webhooks;
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};

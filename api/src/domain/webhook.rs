@@ -9,27 +9,16 @@ use crate::model::clock;
 use crate::model::enums::{DeliveryStatus, EventKind};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, WebhookDeliveryId, WebhookId};
-use crate::model::limits::WebhookLimits;
 use crate::model::webhook::{Delivery, Webhook, later};
-use crate::model::webhook_secret::WebhookKey;
 use crate::model::webhook_url;
 use crate::storage::revision::Target;
 use crate::storage::{webhook, webhook_delivery};
 
-pub use super::webhook_queue::WebhookQueue;
+pub use super::webhook_queue::{WebhookQueue, Webhooks};
 pub use crate::storage::webhook::{by_ids, of_projects};
 pub use crate::storage::webhook_delivery::{
     by_ids as deliveries_by_ids, counts as deliveries_count, page as deliveries_page,
 };
-
-/// What a server with webhooks has.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Webhooks {
-    pub key: WebhookKey,
-    pub limits: WebhookLimits,
-    pub queue: WebhookQueue,
-}
 
 /// Properties of a new webhook.
 #[derive(Clone, Debug)]

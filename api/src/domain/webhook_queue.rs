@@ -1,4 +1,4 @@
-//! The projects whose webhooks may have something to deliver. A write in a project without webhooks costs one look-up in
+//! What a server with webhooks has, and the projects whose webhooks may have something to deliver. A write in a project without webhooks costs one look-up in
 //! memory.
 
 use std::collections::HashSet;
@@ -7,6 +7,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::model::ids::ProjectId;
+use crate::model::limits::WebhookLimits;
+use crate::model::webhook_secret::WebhookKey;
+
+/// What a server with webhooks has.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Webhooks {
+    pub key: WebhookKey,
+    pub limits: WebhookLimits,
+    pub queue: WebhookQueue,
+}
 
 /// Projects with something to deliver. What is lost here is found by the sweep.
 #[derive(Debug, Default)]

@@ -98,7 +98,7 @@ impl WebhookMutation {
     async fn create_webhook(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The webhook.")] input: CreateWebhookInput,
+        #[graphql(desc = "The project, the URL and the kinds of events.")] input: CreateWebhookInput,
     ) -> Attempt<WebhookSecretPayload> {
         attempt(async {
             let project_id = ProjectId::parse(&input.project_id, "projectId")?;
@@ -151,7 +151,7 @@ impl WebhookMutation {
     async fn rotate_webhook_secret(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The webhook.")] input: RotateWebhookSecretInput,
+        #[graphql(desc = "The webhook, and how long the present secret is used too.")] input: RotateWebhookSecretInput,
     ) -> Attempt<WebhookSecretPayload> {
         attempt(async {
             let id = WebhookId::parse(&input.webhook_id, "webhookId")?;

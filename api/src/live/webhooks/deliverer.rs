@@ -54,15 +54,10 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
-    /// A deliverer that starts its tasks in `tasks`. `None` if the services have no webhooks.
-    pub fn new(
-        services: &Arc<Services>,
-        db: &Db,
-        stopped: &CancellationToken,
-        tasks: &TaskTracker,
-    ) -> Option<Arc<Self>> {
-        let limits = &services.webhooks.as_ref()?.limits;
-        Some(Arc::new(Self {
+    /// Starts to deliver until the server stops, if the services have webhooks. Returns after the first sweep.
+    pub async fn start(services: &Arc<Services>, db: &Db, stopped: &CancellationToken, tasks: &TaskTracker) {
+        let Some(Webhooks { limits, .. }) = &services.webhooks else { return };
+        let this = Arc::new(Self {
             sender: Arc::new(Sender::new(limits)),
             permits: Arc::new(Semaphore::new(limits.webhook_concurrency)),
             services: services.clone(),
@@ -72,14 +67,9 @@ impl Deliverer {
             swept: Mutex::default(),
             stopped: stopped.clone(),
             tasks: tasks.clone(),
-        }))
-    }
-
-    /// Starts delivering until the server stops. Returns after the first sweep.
-    pub async fn start(self: Arc<Self>) {
-        self.sweep().await;
-        let tasks = self.tasks.clone();
-        tasks.spawn(self.stopped.clone().run_until_cancelled_owned(self.run()));
+        });
+        this.sweep().await;
+        tasks.spawn(stopped.clone().run_until_cancelled_owned(this.run()));
     }
 
     async fn run(self: Arc<Self>) {
