@@ -99,7 +99,7 @@ impl App {
         let db = target.connect(&settings).await?.behind(serve.locks);
         check_login(&db, serve.locks).await?;
         prepare(&db, &serve).await?;
-        let db = db.with_replicas(&replicas, settings.store.database_schema.as_deref(), &settings.database);
+        let db = db.with_replicas(&replicas, &settings.database);
         let (shutdown, draining, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let trusted = fetch_keys(key_sets, &shutdown, &tasks).await;
         let key_sets: Vec<_> = trusted.iter().map(|trusted| trusted.jwks.clone()).collect();
@@ -383,6 +383,7 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
         return Ok(());
     }
     let login = db.login().await.map_err(for_operator)?;
+    login.check_encoding()?;
     let name = login.name;
     // A login that can migrate gets the right to act for callers with the migrations.
     ensure!(

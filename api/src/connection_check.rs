@@ -1,8 +1,10 @@
-//! Checks that a PostgreSQL connection uses the requested schema, and that it keeps one session while it is open.
+//! Checks that PostgreSQL connections keep one session while they are open, or that there is a direct URL for sessions, and
+//! that they use the requested schema.
 
 use std::time::Duration;
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
+use rand::random;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
@@ -10,28 +12,65 @@ use tokio::time::timeout;
 
 use crate::config::database::schema_name;
 use crate::model::clock;
-use crate::storage::db::{Hosts, set_schema};
+use crate::storage::db::{Hosts, search_path};
 
 /// Longest time in which a database that is not overloaded answers.
 const ASK_TIME: Duration = Duration::from_secs(2);
 
-/// Compares the sessions and the schema of two connections. A connection that cannot be opened is ignored.
+const IN_TRANSACTION_MODE: &str = "the connection goes through a pooler in transaction mode: session settings, prepared statements and LISTEN do not \
+     survive a transaction there; set --database-direct-url (DATABASE_DIRECT_URL) to the URL of the database without the \
+     pooler, or use that connection, or the pooler in session mode (pgbouncer: pool_mode = session; Supabase: port 5432 \
+     instead of 6543)";
+
+const DIRECT_IN_TRANSACTION_MODE: &str = "--database-direct-url (DATABASE_DIRECT_URL) also goes through a pooler in transaction mode: LISTEN, migrations and locks \
+     need a session; set it to the URL of the database without the pooler, or of a pooler in session mode (Supabase: port \
+     5432 instead of 6543)";
+
+/// Checks the connections of a server. Returns the schema to use. A connection that cannot be opened is ignored.
 ///
 /// # Errors
 /// What is wrong and what to do, for the operator.
-pub(crate) async fn check(hosts: &Hosts, schema: Option<&str>) -> anyhow::Result<()> {
-    let (Ok(mut one), Ok(mut other)) = (hosts.connect().await, hosts.connect().await) else { return Ok(()) };
-    let is_shared = is_shared(&mut one, &mut other).await;
+pub(crate) async fn check(
+    hosts: &Hosts,
+    direct: Option<&Hosts>,
+    schema: Option<&str>,
+) -> anyhow::Result<Option<String>> {
+    let requested = schema.map(str::to_owned);
+    match direct {
+        None => {
+            let Ok(mut one) = hosts.connect().await else { return Ok(requested) };
+            ensure!(has_session(&mut one, hosts).await?, IN_TRANSACTION_MODE);
+            check_schema(&mut one, hosts.last(), schema).await?;
+            let _ = one.close().await;
+            Ok(requested)
+        }
+        Some(direct) => {
+            let Ok(mut one) = direct.connect().await else { return Ok(requested) };
+            ensure!(has_session(&mut one, direct).await?, DIRECT_IN_TRANSACTION_MODE);
+            // A schema in the options of the pooler's URL is set by statements, like that of the setting.
+            let of_options = hosts.last().get_options().and_then(first_of_options);
+            let asked = requested.or(of_options);
+            let used = check_schema(&mut one, direct.last(), asked.as_deref()).await?;
+            if let Ok(mut pooled) = hosts.connect().await {
+                check_same(&mut pooled, &mut one, hosts, direct).await?;
+                let _ = pooled.close().await;
+            }
+            let _ = one.close().await;
+            Ok(used)
+        }
+    }
+}
+
+/// Whether a connection has a session of its own, unlike one through a pooler in transaction mode. Needs another connection to
+/// find out; if there is none, it has one.
+///
+/// # Errors
+/// The pooler does not run transactions.
+pub(crate) async fn has_session(one: &mut PgConnection, hosts: &Hosts) -> anyhow::Result<bool> {
+    let Ok(mut other) = hosts.connect().await else { return Ok(true) };
+    let is_shared = is_shared(one, &mut other).await;
     let _ = other.close().await;
-    ensure!(
-        !is_shared?,
-        "the connection goes through a pooler in transaction mode: session settings, prepared statements and LISTEN do not \
-         survive a transaction there; use the direct connection, or the pooler in session mode (pgbouncer: pool_mode = session; \
-         Supabase: port 5432 instead of 6543)"
-    );
-    let checked = check_schema(&mut one, hosts.last(), schema).await;
-    let _ = one.close().await;
-    checked
+    Ok(!is_shared?)
 }
 
 /// Whether two clients share the state of a session, as behind a pooler in transaction mode. Sends nothing that such a
@@ -42,7 +81,7 @@ async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> anyhow::
     sqlx::raw_sql(AssertSqlSafe(format!("SET antiphon.mark = '{mark}'"))).execute(&mut *one).await?;
     let before = sqlx::raw_sql(asked).fetch_one(&mut *one).await?;
     // If there are not enough backends for both, this one keeps its backend in the meantime.
-    sqlx::raw_sql("BEGIN").execute(&mut *other).await?;
+    begin(other).await?;
     let others = sqlx::raw_sql(asked).fetch_one(&mut *other).await?;
     let after = {
         let mut waited = std::pin::pin!(sqlx::raw_sql(asked).fetch_one(&mut *one));
@@ -63,7 +102,33 @@ async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> anyhow::
         || !has_mark(&after)?)
 }
 
-/// Compares the schema of a connection with the requested one.
+async fn begin(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let begun = sqlx::raw_sql("BEGIN").execute(connection).await.map(drop);
+    begun.context("the pooler does not run transactions (pgbouncer: pool_mode must be transaction or session)")
+}
+
+/// Checks that the two URLs lead to the same database: only there is a lock of one seen by the other. A copy of the database has
+/// the same name, and a standby the same content.
+async fn check_same(
+    pooled: &mut PgConnection,
+    direct: &mut PgConnection,
+    hosts: &Hosts,
+    direct_hosts: &Hosts,
+) -> anyhow::Result<()> {
+    let take = format!("SELECT pg_try_advisory_xact_lock({}) AS is_free", random::<i64>());
+    begin(pooled).await?;
+    sqlx::raw_sql(AssertSqlSafe(take.as_str())).execute(&mut *pooled).await?;
+    let row = sqlx::raw_sql(AssertSqlSafe(take)).fetch_one(direct).await?;
+    sqlx::raw_sql("ROLLBACK").execute(pooled).await?;
+    ensure!(
+        !row.try_get::<bool, _>("is_free")?,
+        "--database-direct-url (DATABASE_DIRECT_URL) leads to another database than --database-url (DATABASE_URL): {direct_hosts} \
+         is not the one behind {hosts}"
+    );
+    Ok(())
+}
+
+/// Compares the schema of a connection with the requested one. Returns the schema that it uses.
 ///
 /// # Errors
 /// The difference, for the operator.
@@ -71,37 +136,38 @@ pub(crate) async fn check_schema(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
     schema: Option<&str>,
-) -> anyhow::Result<()> {
-    let of_options = options.get_options().and_then(search_path);
-    if let Some(schema) = schema {
-        sqlx::raw_sql(AssertSqlSafe(set_schema(schema))).execute(&mut *connection).await?;
-    }
+) -> anyhow::Result<Option<String>> {
     // A login that only acts for callers has no right to use the schema itself; there is then no current schema.
-    let settings = "SELECT current_schema()::text AS schema, current_setting('search_path') AS path";
-    let row = sqlx::raw_sql(settings).fetch_one(&mut *connection).await?;
+    const ASKED: &str = "SELECT current_schema()::text AS schema, current_setting('search_path') AS path";
+    let of_options = options.get_options().and_then(first_of_options);
+    // In a transaction, since a pooler can give the next statement another backend.
+    let set = schema.map_or(String::new(), |schema| format!("SET LOCAL {}; ", search_path(schema)));
+    let row = sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {set}{ASKED}"))).fetch_one(&mut *connection).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+    let row = row?;
     let (used, path): (Option<String>, String) = (row.try_get("schema")?, row.try_get("path")?);
     let found = used.or_else(|| first(&path));
     if let Some(found) = &found {
         schema_name(found).map_err(|why| anyhow!(why))?;
     }
-    let Some(asked) = schema.map(str::to_owned).or(of_options) else { return Ok(()) };
+    let Some(asked) = schema.map(str::to_owned).or(of_options) else { return Ok(found) };
     let exists =
         format!("SELECT count(*) > 0 AS found FROM pg_namespace WHERE nspname = '{}'", asked.replace('\'', "''"));
     let is_there: bool = sqlx::raw_sql(AssertSqlSafe(exists)).fetch_one(connection).await?.try_get("found")?;
     if !is_there {
         bail!("there is no schema {asked:?} in the database: create it with CREATE SCHEMA, or set DATABASE_SCHEMA");
     }
-    let found = found.unwrap_or_else(|| "none".to_owned());
+    let used = found.as_deref().unwrap_or("none");
     ensure!(
-        found == asked,
-        "the schema {asked:?} was requested, but the connection uses {found:?}: a pooler drops the start-up options of \
+        used == asked,
+        "the schema {asked:?} was requested, but the connection uses {used:?}: a pooler drops the start-up options of \
          the URL; set DATABASE_SCHEMA={asked} instead"
     );
-    Ok(())
+    Ok(found)
 }
 
 /// The first schema of the search path in the start-up options (`-c search_path=…`); `None` if it is the user's own.
-fn search_path(options: &str) -> Option<String> {
+fn first_of_options(options: &str) -> Option<String> {
     let (_, set) = options.rsplit_once("search_path=")?;
     first(set)
 }
@@ -154,7 +220,7 @@ mod tests {
             ("-c search_path=\"a\"\"b\",c", Some("a\"b")),
             ("-c search_path=\"o'x\"", Some("o'x")),
         ] {
-            assert_eq!(search_path(options).as_deref(), schema, "{options}");
+            assert_eq!(first_of_options(options).as_deref(), schema, "{options}");
         }
     }
 }

@@ -11,10 +11,10 @@ use sqlx::{
 use tokio::time::timeout;
 
 use crate::{
-    config::Settings,
+    config::{Secret, Settings},
     connection_check,
     model::error::Error,
-    storage::db::{Db, Hosts, check_log, shown},
+    storage::db::{Db, Hosts, Target, check_log},
 };
 
 /// Timeout of the attempt to find out why a connection fails.
@@ -118,16 +118,53 @@ impl DatabaseUrl {
             .collect()
     }
 
+    /// Parses the URL of sessions, if there is one.
+    pub(crate) fn direct(&self, settings: &Settings) -> anyhow::Result<Option<Hosts>> {
+        let unusable = "--database-direct-url (DATABASE_DIRECT_URL) is not usable";
+        let Some(url) = &settings.store.database_direct_url else { return Ok(None) };
+        match (self, Self::parse(url.expose())) {
+            (Self::Postgres(_), Ok(Self::Postgres(hosts))) => Ok(Some(hosts)),
+            (_, Ok(_)) => Err(anyhow!("{unusable}: only PostgreSQL has poolers")),
+            (_, Err(error)) => Err(anyhow!("{}", format!("{error:#}").replace(UNUSABLE, unusable))),
+        }
+    }
+
+    /// Connects for requests.
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
-        tracing::debug!(database = %self, "connecting");
+        let direct = self.direct(settings)?;
+        let schema = self.check(direct.as_ref(), settings).await?;
+        let direct_url = direct.and(settings.store.database_direct_url.as_ref()).map(Secret::expose);
+        let target = Target { url: settings.store.database_url.expose(), direct_url, schema: schema.as_deref() };
+        self.open(target, "--database-url (DATABASE_URL)", settings).await
+    }
+
+    /// Connects for a command of the operator, which needs sessions: without the pooler.
+    pub(crate) async fn connect_directly(&self, settings: &Settings) -> anyhow::Result<Db> {
+        let direct = self.direct(settings)?.zip(settings.store.database_direct_url.as_ref());
+        let Some((hosts, url)) = direct else { return self.connect(settings).await };
+        let schema = self.check(Some(&hosts), settings).await?;
+        let target = Target { url: url.expose(), direct_url: None, schema: schema.as_deref() };
+        Self::Postgres(hosts).open(target, "--database-direct-url (DATABASE_DIRECT_URL)", settings).await
+    }
+
+    /// Checks what a connection would not reveal. Returns the schema to use.
+    async fn check(&self, direct: Option<&Hosts>, settings: &Settings) -> anyhow::Result<Option<String>> {
         let schema = settings.store.database_schema.as_deref();
         match self {
-            Self::Sqlite(options) => check_log(options).await.map_err(for_operator)?,
-            Self::Postgres(hosts) => {
-                timeout(PROBE_TIME, connection_check::check(hosts, schema)).await.unwrap_or(Ok(()))?
+            Self::Sqlite(options) => {
+                check_log(options).await.map_err(for_operator)?;
+                Ok(None)
             }
+            // A database that does not answer is reported when it is opened.
+            Self::Postgres(hosts) => timeout(PROBE_TIME, connection_check::check(hosts, direct, schema))
+                .await
+                .unwrap_or_else(|_| Ok(schema.map(str::to_owned))),
         }
-        let error = match Db::connect_in(settings.store.database_url.expose(), schema, &settings.database).await {
+    }
+
+    async fn open(&self, target: Target<'_>, setting: &str, settings: &Settings) -> anyhow::Result<Db> {
+        tracing::debug!(database = %self, "connecting");
+        let error = match Db::connect_to(target, &settings.database).await {
             Ok(db) => return Ok(db),
             Err(error) => for_operator(error),
         };
@@ -135,15 +172,12 @@ impl DatabaseUrl {
         let (refusal, advice) = match self {
             Self::Sqlite(options) => (
                 refusal(options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal).connect()).await,
-                "the file and its existing folder must be writable by this user, or choose another with --database-url \
-                 (DATABASE_URL)",
+                "the file and its existing folder must be writable by this user, or choose another with",
             ),
-            Self::Postgres(hosts) => {
-                (refusal(hosts.connect()).await, "check that it runs, and --database-url (DATABASE_URL)")
-            }
+            Self::Postgres(hosts) => (refusal(hosts.connect()).await, "check that it runs, and"),
         };
         let cause = refusal.unwrap_or(error);
-        Err(anyhow!("cannot open {self}: {cause:#}; {advice}"))
+        Err(anyhow!("cannot open {self}: {cause:#}; {advice} {setting}"))
     }
 }
 
@@ -151,12 +185,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(options) => write!(f, "SQLite file {}", options.get_filename().display()),
-            Self::Postgres(hosts) => {
-                let user = hosts.last().get_username();
-                let database = hosts.last().get_database().unwrap_or(user);
-                let places: Vec<String> = hosts.all().map(shown).collect();
-                write!(f, "PostgreSQL database {database} as {user} at {}", places.join(", "))
-            }
+            Self::Postgres(hosts) => hosts.fmt(f),
         }
     }
 }

@@ -88,6 +88,7 @@ pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
 pub(crate) async fn check_right(db: &Db) -> anyhow::Result<()> {
     if !db.is_sqlite() {
         let login = db.login().await.map_err(for_operator)?;
+        login.check_encoding()?;
         ensure!(
             login.may_migrate,
             "{:?} cannot create tables: set --database-url (DATABASE_URL) to the login that owns them, or that may create \

@@ -12,7 +12,8 @@ pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
 mod dialect;
 mod m20261130_000000_schema;
 mod m20261130_000001_activity;
-mod m20261130_000002_webhooks;
+mod m20261130_000002_access_tokens;
+mod m20261130_000003_webhooks;
 mod row_security;
 pub mod unsquashed;
 
@@ -25,7 +26,8 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261130_000000_schema::Migration),
             Box::new(m20261130_000001_activity::Migration),
-            Box::new(m20261130_000002_webhooks::Migration),
+            Box::new(m20261130_000002_access_tokens::Migration),
+            Box::new(m20261130_000003_webhooks::Migration),
         ]
     }
 }

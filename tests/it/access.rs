@@ -26,6 +26,7 @@ pub(crate) struct Ids {
     pub(crate) streaming: String,
     pub(crate) webhook: String,
     pub(crate) delivery: String,
+    pub(crate) token: String,
     pub(crate) user: String,
 }
 
@@ -52,6 +53,8 @@ impl Ids {
         let webhook = crate::webhooks::hook(&project, HOOK).await;
         project.write("undo", json!({}), "revision").await;
         let delivery = crate::webhooks::first_delivery(client, &webhook).await;
+        let machine = json!({ "name": "A secret machine", "role": "VIEWER" });
+        let machine = project.write("createAccessToken", machine, "accessToken { id }").await;
         Self {
             webhook,
             delivery,
@@ -60,6 +63,7 @@ impl Ids {
             snapshot: text(&named["snapshot"]["id"]),
             configuration: text(&saved["agentConfiguration"]["id"]),
             streaming,
+            token: text(&machine["accessToken"]["id"]),
             user: user_id(email),
             project: project.id,
             session,
@@ -83,6 +87,7 @@ impl Ids {
             streaming: id(),
             webhook: id(),
             delivery: id(),
+            token: id(),
             user: id(),
         }
     }
@@ -101,6 +106,7 @@ impl Ids {
             &self.configuration,
             &self.webhook,
             &self.delivery,
+            &self.token,
             &self.user,
         ];
         BTreeMap::from([
@@ -120,7 +126,8 @@ impl Ids {
 
     /// For every mutation of the schema, an input that would change the project, and the selection.
     pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
-        let Self { project, session, file, snapshot, configuration, streaming, webhook, delivery, user, .. } = self;
+        let Self { project, session, file, snapshot, configuration, streaming, token, webhook, delivery, user, .. } =
+            self;
         let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
         BTreeMap::from([
@@ -168,6 +175,8 @@ impl Ids {
             ("rotateWebhookSecret", (json!({ "input": { "webhookId": webhook } }), "{ secret }")),
             ("deleteWebhook", (json!({ "input": { "webhookId": webhook } }), "{ deletedWebhookId }")),
             ("redeliver", (json!({ "input": { "deliveryId": delivery } }), "{ delivery { id } }")),
+            ("createAccessToken", input(json!({ "projectId": project, "name": "Taken", "role": "EDITOR" }))),
+            ("revokeAccessToken", input(json!({ "accessTokenId": token }))),
         ])
     }
 
@@ -203,6 +212,7 @@ impl Ids {
             ("StreamingMessage", format!("streaming-message:{}", self.streaming)),
             ("Webhook", self.webhook.clone()),
             ("WebhookDelivery", self.delivery.clone()),
+            ("AccessToken", self.token.clone()),
         ])
     }
 }
@@ -217,11 +227,11 @@ const OF_THE_CALLER: [(&str, &str, &str); 3] = [
 /// The URL of a webhook that a server refuses to connect to.
 const HOOK: &str = "http://localhost:1/";
 
-/// The callers, named after their roles in the project.
-const PEOPLE: [&str; 6] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner"];
+/// The callers, named after their roles in the project. The machine has an access token as an editor.
+const PEOPLE: [&str; 7] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner", "machine"];
 
 /// Mutations of a project that need more, or less, than write access.
-const OF_OWNERS: [&str; 8] = [
+const OF_OWNERS: [&str; 9] = [
     "deleteProject",
     "inviteCollaborator",
     "inviteByEmail",
@@ -230,11 +240,12 @@ const OF_OWNERS: [&str; 8] = [
     "removeCollaborator",
     "transferOwnership",
     "createWebhook",
+    "createAccessToken",
 ];
 /// Mutations of objects that only owners see.
 const OF_WEBHOOKS: [&str; 4] = ["updateWebhook", "rotateWebhookSecret", "deleteWebhook", "redeliver"];
 /// Nodes that other members do not see.
-const NODES_OF_OWNERS: [&str; 3] = ["UserPreferences", "Webhook", "WebhookDelivery"];
+const NODES_OF_OWNERS: [&str; 4] = ["UserPreferences", "AccessToken", "Webhook", "WebhookDelivery"];
 const OF_AUTHORS: [&str; 6] =
     ["addMessage", "endSession", "startMessage", "appendToMessage", "finishMessage", "discardMessage"];
 const OF_VIEWERS: [&str; 2] = ["touchProject", "leaveProject"];
@@ -244,17 +255,20 @@ fn expected_code(person: &str, mutation: &str) -> &'static str {
     match person {
         "anonymous" => "UNAUTHENTICATED",
         "invited" if OF_THE_INVITED.contains(&mutation) => "",
-        "viewer" | "editor" if mutation == "acceptInvitation" => "",
-        "viewer" | "editor" | "owner" if OF_THE_INVITED.contains(&mutation) => "NOT_FOUND",
+        "viewer" | "editor" | "machine" if mutation == "acceptInvitation" => "",
+        "viewer" | "editor" | "owner" | "machine" if OF_THE_INVITED.contains(&mutation) => "NOT_FOUND",
         // The tests' inputs name the owner, who is a member already and stays one.
         "owner" if mutation == "withdrawEmailInvitation" => "NOT_FOUND",
         "owner" if mutation == "inviteCollaborator" => "BAD_USER_INPUT",
         "owner" if ["changeCollaboratorRole", "removeCollaborator", "leaveProject"].contains(&mutation) => "CONFLICT",
         "stranger" | "invited" => "NOT_FOUND",
-        "viewer" | "editor" if OF_WEBHOOKS.contains(&mutation) => "NOT_FOUND",
+        "viewer" | "editor" | "machine" if OF_WEBHOOKS.contains(&mutation) => "NOT_FOUND",
+        // Only the owner sees tokens.
+        "viewer" | "editor" | "machine" if mutation == "revokeAccessToken" => "NOT_FOUND",
+        "machine" if mutation == "leaveProject" => "FORBIDDEN",
         "viewer" if !OF_VIEWERS.contains(&mutation) => "FORBIDDEN",
         // The session in the tests is the owner's.
-        "editor" if OF_OWNERS.contains(&mutation) || OF_AUTHORS.contains(&mutation) => "FORBIDDEN",
+        "editor" | "machine" if OF_OWNERS.contains(&mutation) || OF_AUTHORS.contains(&mutation) => "FORBIDDEN",
         _ => "",
     }
 }
@@ -271,6 +285,11 @@ async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
     let email = format!("{person}@example.com");
     let client = match person {
         "anonymous" => server.anonymous(),
+        "machine" => {
+            let input = json!({ "projectId": ids.project, "name": "A machine", "role": "EDITOR" });
+            let made = ada.mutate("createAccessToken", input, "token").await.ok();
+            server.anonymous().with_token(Some(text(&made["createAccessToken"]["token"])))
+        }
         "owner" => ada,
         _ => server.user(&email),
     };
@@ -339,7 +358,7 @@ tests::behind_each_lock! {
         let mut fields = 0;
         for person in PEOPLE {
             let (client, ids) = project_with(&server, person).await;
-            let is_member = ["viewer", "editor", "owner"].contains(&person);
+            let is_member = ["viewer", "editor", "owner", "machine"].contains(&person);
             let seen = if person == "anonymous" { "UNAUTHENTICATED" } else if is_member { "it" } else { "nothing" };
             fields = 0;
 
@@ -356,7 +375,7 @@ tests::behind_each_lock! {
                 };
                 let expected = match (name, person) {
                     ("invitations", "invited") => "it",
-                    ("invitations", "viewer" | "editor" | "owner") => "nothing",
+                    ("invitations", "viewer" | "editor" | "owner" | "machine") => "nothing",
                     _ => seen,
                 };
                 cell(person, name, found, expected);
@@ -391,7 +410,12 @@ tests::behind_each_lock! {
             for (name, input, select) in OF_THE_CALLER {
                 let input: Value = serde_json::from_str(input).unwrap();
                 let answer = change(&client, name, &json!({ "input": input }), select).await;
-                cell(person, name, code(&answer), if person == "anonymous" { "UNAUTHENTICATED" } else { "" });
+                let expected = match person {
+                    "anonymous" => "UNAUTHENTICATED",
+                    "machine" => "FORBIDDEN",
+                    _ => "",
+                };
+                cell(person, name, code(&answer), expected);
                 fields += 1;
             }
             let mut fresh = (client, ids);
@@ -424,10 +448,10 @@ tests::behind_each_lock! {
             let input = json!({ "sessionId": session, "role": "USER", "content": format!("By {}", client.base()), "idempotencyKey": "one" });
             let added = client.mutate("addMessage", input, "revision message { session { id } }").await.ok();
             assert_eq!(added["addMessage"]["message"]["session"]["id"], json!(session));
-            assert_eq!(added["addMessage"]["revision"], 10);
+            assert_eq!(added["addMessage"]["revision"], 11);
         }
         let made = own_project.write("createFile", json!({ "path": "new.py", "content": "secret = 1\n" }), "revision").await;
-        assert_eq!(made["revision"], 11);
+        assert_eq!(made["revision"], 12);
 
         // Searches, cursors and totals do not reach the other project.
         let found = bob.gql("{ projects(filter: { search: \"secret\" }) { totalCount nodes { id } edges { cursor } } }", json!({})).await.ok();
@@ -444,7 +468,7 @@ tests::behind_each_lock! {
             }
         }
         let mut after = project.state().await;
-        assert_eq!(after["revision"], 10);
+        assert_eq!(after["revision"], 11);
         for field in ["revision", "updatedAt", "stats", "events", "sessions"] {
             after[field] = before[field].clone();
         }
@@ -580,7 +604,9 @@ tests::behind_each_lock! {
         let asked = project.ask("collaborators { user { id fullName email } role invitedBy { id } acceptedAt }").await;
         let expected = json!([{ "user": { "id": user_id("bob@example.com"), "fullName": "bob", "email": null }, "role": "EDITOR",
             "invitedBy": { "id": user_id("ada@example.com") }, "acceptedAt": null }]);
-        assert_eq!(asked["collaborators"], expected);
+        let people: Vec<&Value> =
+            asked["collaborators"].as_array().unwrap().iter().filter(|one| one["user"]["fullName"] != "A secret machine").collect();
+        assert_eq!(json!(people), expected);
     }
 
     async fn a_viewer_reads_everything_and_changes_nothing(server: Server) {
@@ -603,7 +629,7 @@ tests::behind_each_lock! {
             emailInvitations { email } collaborators { user { id fullName } role acceptedAt invitedBy { id } } diff(from: 1) { path }";
         let seen = project.of(&eve).ask(everything).await;
         assert_eq!(seen, project.ask(everything).await);
-        assert_eq!(seen["events"].as_array().unwrap().len(), 9);
+        assert_eq!(seen["events"].as_array().unwrap().len(), 10);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
         for (name, id) in ids.nodes().into_iter().filter(|(name, _)| !NODES_OF_OWNERS.contains(name)) {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
@@ -615,12 +641,12 @@ tests::behind_each_lock! {
 
         // … and subscribe, and change nothing except that they have opened the project.
         let mut subscription = project.of(&eve).listen(0, "revision").await;
-        for revision in 1..=9 {
+        for revision in 1..=10 {
             assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         let before = project.state().await;
         for (name, (variables, select)) in ids.changes() {
-            if !["touchProject", "leaveProject"].contains(&name) && !OF_THE_INVITED.contains(&name) {
+            if !["touchProject", "leaveProject", "revokeAccessToken"].contains(&name) && !OF_THE_INVITED.contains(&name) {
                 let answer = change(&eve, name, &variables, select).await;
                 assert_eq!(answer.error_code(), expected_code("viewer", name), "{name}: {answer:?}");
             }
@@ -658,7 +684,7 @@ tests::behind_each_lock! {
         let before = project.state().await;
         let others = ids.changes();
         for name in ["deleteProject", "addMessage", "endSession", "inviteCollaborator", "inviteByEmail", "withdrawEmailInvitation",
-            "changeCollaboratorRole", "removeCollaborator", "transferOwnership"] {
+            "changeCollaboratorRole", "removeCollaborator", "transferOwnership", "createAccessToken"] {
             assert_eq!(change(&bob, name, &others[name].0, "{ revision }").await.error_code(), "FORBIDDEN", "{name}");
         }
         let deleted = json!({ "id": ids.project, "status": "DELETED" });
@@ -685,7 +711,7 @@ tests::behind_each_lock! {
 
         // Each user has a session of their own, with their name on it.
         assert_eq!(project.ask("activeSession { author { id } } ").await["activeSession"]["author"]["id"], user_id("ada@example.com"));
-        let newest = project.ask("events(afterRevision: 10, first: 1) { actor { id fullName email } }").await;
+        let newest = project.ask("events(afterRevision: 11, first: 1) { actor { id fullName email } }").await;
         assert_eq!(newest["events"][0]["actor"], json!({ "id": user_id("bob@example.com"), "fullName": "bob", "email": null }));
 
         // Only the owner can restore a deleted project.

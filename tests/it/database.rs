@@ -88,6 +88,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
     let mut selected = BTreeMap::from([
         select(db, entity::webhook_deliveries::Entity).await,
         select(db, entity::webhooks::Entity).await,
+        select(db, entity::access_tokens::Entity).await,
         select(db, entity::agent_configuration_versions::Entity).await,
         select(db, entity::agent_configurations::Entity).await,
         select(db, entity::blobs::Entity).await,
@@ -214,6 +215,7 @@ tests::on_both! {
         let bob = json!({ "projectId": project.id, "userId": user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", bob, "revision").await.ok();
         project.write("inviteByEmail", json!({ "email": "carol@example.com", "role": "VIEWER" }), "revision").await;
+        project.write("createAccessToken", json!({ "name": "Machine", "role": "VIEWER" }), "revision").await;
 
         // … while a message is streamed, and a subscription is open on a server …
         let session = project.start_session().await;

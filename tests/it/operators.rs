@@ -414,6 +414,21 @@ fn the_doctor_checks_the_login_and_the_connections() {
         assert!(report.contains("could read all projects: it owns the tables"), "{report}");
         let refused = commands::migrate(&settings(&database.server_url(), &[])).await.unwrap_err();
         assert!(format!("{refused:#}").contains("cannot create tables"), "{refused:#}");
+        // Another encoding than UTF8.
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        sqlx::raw_sql(
+            "CREATE DATABASE antiphon_bytes OWNER antiphon ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'",
+        )
+        .execute(&mut admin)
+        .await
+        .unwrap();
+        let (at, _) = database.url().rsplit_once('/').map(|(at, name)| (at.to_owned(), name.to_owned())).unwrap();
+        let bytes = format!("{at}/antiphon_bytes");
+        let (report, is_broken) = examined(&bytes, &[]).await;
+        let refused = commands::migrate(&settings(&bytes, &[])).await.unwrap_err();
+        sqlx::raw_sql("DROP DATABASE antiphon_bytes WITH (FORCE)").execute(&mut admin).await.unwrap();
+        assert!(is_broken && report.contains("BROKEN   encoding: "), "{report}");
+        assert!(format!("{refused:#}").contains("UTF8"), "{refused:#}");
         let wrong = database.server_url().replace("antiphon-test", "hunter2");
         let (report, is_broken) = examined(&wrong, &[]).await;
         assert!(is_broken && report.contains("check user and password") && !report.contains("hunter2"), "{report}");

@@ -114,6 +114,7 @@ tests::behind_each_lock! {
             ("Project.agentConfigurations.after", "project(id: $own) { agentConfigurations(first: 1, after: $id) { configName } }"),
             ("Project.webhooks.after", "project(id: $own) { webhooks(first: 1, after: $id) { url } }"),
             ("Project.collaborators.after", "project(id: $own) { collaborators(first: 1, after: $id) { role } }"),
+            ("Project.accessTokens.after", "project(id: $own) { accessTokens(first: 1, after: $id) { name } }"),
             ("Project.emailInvitations.after", "project(id: $own) { emailInvitations(first: 1, after: $id) { role } }"),
             ("Query.recentActivity.projectId", "recentActivity(projectId: $id) { totalCount edges { cursor } }"),
             ("Query.project.id", "project(id: $id) { id }"),

@@ -85,8 +85,8 @@ tests::on_both! {
         assert_eq!(synced["renamed"], 1);
         let synced = mirror(&project, &[("salami3.json", "{}\n"), ("old/pizza.json", "{}\n")]).await;
         assert_eq!(synced["renamed"], 2);
-        let files = project.ask("files(includeFolders: false) { nodes { path id } }").await["files"]["nodes"].take();
-        assert_eq!(files, json!([{ "path": "old/pizza.json", "id": pizza }, { "path": "salami3.json", "id": salami }]));
+        let at = "pizza: file(path: \"old/pizza.json\") { id } salami: file(path: \"salami3.json\") { id }";
+        assert_eq!(project.ask(at).await, json!({ "pizza": { "id": pizza }, "salami": { "id": salami } }));
     }
 
     async fn each_of_many_files_moves_to_its_most_similar_one(server: Server) {

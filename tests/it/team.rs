@@ -94,6 +94,7 @@ struct Scene {
     configuration: String,
     webhook: String,
     delivery: String,
+    token: String,
     /// In the actor's own session if there is one, in Ada's otherwise.
     streaming: String,
     /// In another user's session.
@@ -112,6 +113,8 @@ impl Scene {
         project.update_file("a.py", "two\n").await;
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
         let saved = project.write("saveAgentConfiguration", settings("Agent"), "agentConfiguration { id }").await;
+        let machine = json!({ "name": "Machine", "role": "VIEWER" });
+        let machine = project.write("createAccessToken", machine, "accessToken { id }").await;
         join(&project, server, "carol@example.com", "EDITOR").await;
         invite_email(&project, "waiting@example.com", "VIEWER").await.ok();
         let ada_session = project.start_session().await;
@@ -151,6 +154,7 @@ impl Scene {
         let delivery = crate::webhooks::first_delivery(&project.client, &webhook).await;
         let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
         let configuration = text(&saved["agentConfiguration"]["id"]);
+        let token = text(&machine["accessToken"]["id"]);
         let server = server.clone();
         Self {
             server,
@@ -164,6 +168,7 @@ impl Scene {
             configuration,
             webhook,
             delivery,
+            token,
             streaming,
             streaming_elsewhere,
         }
@@ -231,6 +236,8 @@ impl Scene {
             }
             "`redeliver`" => input(json!({ "deliveryId": self.delivery })),
             "`deleteAgentConfiguration`" => input(json!({ "id": self.configuration })),
+            "`createAccessToken`" => here(json!({ "name": "New", "role": "EDITOR" })),
+            "`revokeAccessToken`" => json!({ "accessTokenId": self.token }),
             "`inviteCollaborator`" => here(json!({ "userId": user_id(EVE), "role": "VIEWER" })),
             "`inviteByEmail`" => here(json!({ "email": EVE, "role": "VIEWER" })),
             "`withdrawEmailInvitation`" => json!({ "projectId": project, "email": "waiting@example.com" }),

@@ -25,7 +25,6 @@ pub mod disk;
 pub mod hostile;
 pub mod issuer;
 pub mod ledger;
-pub mod login;
 pub mod nats;
 pub mod nginx;
 pub mod pgbouncer;

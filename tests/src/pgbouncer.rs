@@ -6,10 +6,10 @@ use std::{
     io::{self, Write},
     net::{TcpListener, TcpStream},
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
     thread::sleep,
@@ -24,8 +24,9 @@ const KEEPER: &str = r#""$@" >log 2>&1 & read -r _; kill -9 $!; wait"#;
 /// A pooler. Dropping it stops it.
 pub struct PgBouncer {
     port: u16,
+    binary: PathBuf,
     keeper: Child,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl PgBouncer {
@@ -67,24 +68,25 @@ impl PgBouncer {
         fs::write(folder.0.join("users"), users).expect("the users");
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).expect("a mode");
 
-        let mut keeper = Command::new("/bin/sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(binary).arg(folder.0.join("ini")).current_dir(&folder.0);
-        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+        if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
             let (user, group) = unprivileged_user().expect("somebody");
             for path in [folder.0.clone(), folder.0.join("ini"), folder.0.join("users")] {
                 chown(path, Some(user), Some(group)).expect("an owner");
             }
-            keeper.uid(user).gid(group);
         }
-        let keeper = keeper.spawn().expect("pgbouncer");
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let log = || fs::read_to_string(folder.0.join("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(20), "pgbouncer does not start: {}", log());
-            sleep(Duration::from_millis(20));
-        }
-        Some(Self { port, keeper, _folder: folder })
+        let keeper = keeper(&binary, &folder.0, port);
+        Some(Self { port, binary, keeper, folder })
+    }
+
+    /// Kills the pooler and starts it again, which cuts all connections of its clients.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.keeper = keeper(&self.binary, &self.folder.0, self.port);
+    }
+
+    fn stop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 
     /// A database's URL through the pooler.
@@ -96,9 +98,27 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        self.stop();
     }
+}
+
+/// Starts a pooler and waits until it listens.
+fn keeper(binary: &Path, folder: &Path, port: u16) -> Child {
+    let mut keeper = Command::new("/bin/sh");
+    keeper.args(["-c", KEEPER, "keeper"]).arg(binary).arg(folder.join("ini")).current_dir(folder);
+    keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let owner = fs::metadata(folder).expect("a folder");
+    if owner.uid() != 0 {
+        keeper.uid(owner.uid()).gid(owner.gid());
+    }
+    let keeper = keeper.spawn().expect("pgbouncer");
+    let started = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+        assert!(started.elapsed() < Duration::from_secs(20), "pgbouncer does not start: {}", log());
+        sleep(Duration::from_millis(20));
+    }
+    keeper
 }
 
 /// The host with its port, and the user with the password.

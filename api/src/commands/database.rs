@@ -19,7 +19,7 @@ pub(super) async fn open(settings: &Settings, must_exist: bool) -> anyhow::Resul
             "there is no {target}; see --database-url (DATABASE_URL)"
         );
     }
-    let db = target.connect(settings).await?;
+    let db = target.connect_directly(settings).await?;
     prepare(&db, &Serve::default()).await?;
     if !db.is_sqlite() {
         let login = db.login().await.map_err(for_operator)?;

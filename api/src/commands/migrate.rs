@@ -27,7 +27,7 @@ pub(super) async fn run_up(settings: &Settings) -> anyhow::Result<()> {
 /// # Errors
 /// Why a migration failed; then nothing has changed.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect(settings).await?;
+    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect_directly(settings).await?;
     let names = apply(&db).await?;
     db.close().await;
     Ok(names)
@@ -47,7 +47,7 @@ pub async fn take_back(
     confirmed: bool,
     report: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<Vec<String>> {
-    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect(settings).await?;
+    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect_directly(settings).await?;
     check_right(&db).await?;
     let tx = begin(&db).await.map_err(failure)?;
     ensure!(

@@ -1,6 +1,6 @@
 //! Database settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -17,6 +17,13 @@ pub struct Store {
     /// File with the database URL, readable only by its owner, instead of --database-url
     #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
+    /// PostgreSQL URL of the same database without a pooler. With it, --database-url can lead to a pooler in transaction mode:
+    /// what needs a session (LISTEN, migrations, the other commands) uses this URL
+    #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true, value_name = "URL")]
+    pub database_direct_url: Option<Secret>,
+    /// File with that URL, readable only by its owner, instead of --database-direct-url
+    #[arg(long, env = "DATABASE_DIRECT_URL_FILE", conflicts_with = "database_direct_url", value_name = "FILE")]
+    pub database_direct_url_file: Option<PathBuf>,
     /// PostgreSQL schema that contains the tables; it must exist. It is set by a statement on each connection, so that it
     /// also works behind a pooler that drops start-up options. The default is the schema in which the login creates
     /// tables
@@ -35,15 +42,19 @@ pub struct Replicas {
 }
 
 impl Store {
-    /// Reads the URL from its file, if one is given.
+    /// Reads the URLs from their files, if they are given.
     ///
     /// # Errors
-    /// Why the file is unusable, never its content.
+    /// Why a file is unusable, never its content.
     pub(super) fn read_files(&mut self) -> anyhow::Result<()> {
+        let read = |setting, path: &Path| {
+            read_secret(path).with_context(|| format!("{setting}, {}, is not usable", path.display()))
+        };
         if let Some(path) = &self.database_url_file {
-            let read = read_secret(path);
-            self.database_url =
-                read.with_context(|| format!("DATABASE_URL_FILE, {}, is not usable", path.display()))?;
+            self.database_url = read("DATABASE_URL_FILE", path)?;
+        }
+        if let Some(path) = &self.database_direct_url_file {
+            self.database_direct_url = Some(read("DATABASE_DIRECT_URL_FILE", path)?);
         }
         Ok(())
     }

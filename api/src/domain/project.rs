@@ -20,8 +20,9 @@ pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
 /// Creates a project.
 ///
 /// # Errors
-/// `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
+/// `Forbidden` for machines, `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
 pub async fn create(writer: Writer, new: NewProject) -> Result<Project> {
+    policy::may_act_outside_projects(&writer.actor)?;
     let limits = writer.limits();
     check_name(limits, "name", &new.name)?;
     check_optional_text(limits, "description", new.description.as_ref())?;
@@ -147,6 +148,7 @@ pub async fn touch(writer: Writer, id: ProjectId) -> Result<Project> {
     if project.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("id"));
     }
+    writer.check_horizon(project.revision)?;
     tx.commit().await?;
     Ok(project)
 }

@@ -45,7 +45,7 @@ pub enum Next {
 
 /// The owner of a project, as the actor of its webhooks.
 fn owner(user_id: UserId) -> Actor {
-    Actor { user_id, expires_at: i64::MAX, verified_email: None, claims: Arc::new(Claims::default()) }
+    Actor { user_id, expires_at: None, verified_email: None, claims: Arc::new(Claims::default()), is_machine: false }
 }
 
 impl Services {

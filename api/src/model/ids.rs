@@ -59,6 +59,8 @@ ids! {
     WebhookId,
     /// A delivery of an event to a webhook.
     WebhookDeliveryId,
+    /// An access token.
+    AccessTokenId,
 }
 
 /// An object in a project.

@@ -1,5 +1,6 @@
 //! Data types of the service with their rules, without I/O.
 
+pub mod access_token;
 pub mod activity;
 pub mod actor;
 pub mod agent_configuration;
@@ -30,7 +31,6 @@ pub mod path;
 pub mod presence;
 pub mod profile;
 pub mod project;
-pub mod search;
 pub mod setting;
 pub mod snapshot;
 pub mod streaming_message;

@@ -102,8 +102,8 @@ pub(super) fn is_member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut S
     sql.push(" AND c.accepted_at IS NOT NULL)))) IS TRUE")
 }
 
-/// Adds the condition that `me` owns the project in `column`.
-pub(super) fn is_owner<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
+/// Adds the condition that `me` owns the project with the id in `column`.
+pub(super) fn owns<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
     if !me.scopes {
         return sql.push("TRUE");
     }
@@ -118,6 +118,14 @@ pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
     sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
     sql.push(" AND accepted_at IS NOT NULL)")
+}
+
+/// Adds the condition that `me` owns the project of a row of `projects`.
+pub(super) fn is_owner<'s>(sql: &'s mut Sql, projects: &str, me: Me) -> &'s mut Sql {
+    if !me.scopes {
+        return sql.push("TRUE");
+    }
+    sql.push(projects).push(".user_id = ").bind(me)
 }
 
 /// Adds the role of `me` in a project of `projects`; null without a role.

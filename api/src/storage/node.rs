@@ -29,9 +29,11 @@ pub enum Kind {
     Webhook,
     /// A delivery to a webhook.
     WebhookDelivery,
+    /// An access token.
+    AccessToken,
 }
 
-const TABLES: [(Kind, &str); 10] = [
+const TABLES: [(Kind, &str); 11] = [
     (Kind::User, "user_profiles"),
     (Kind::Project, "projects"),
     (Kind::Session, "chat_sessions"),
@@ -42,6 +44,7 @@ const TABLES: [(Kind, &str); 10] = [
     (Kind::AgentConfiguration, "agent_configurations"),
     (Kind::Webhook, "webhooks"),
     (Kind::WebhookDelivery, "webhook_deliveries"),
+    (Kind::AccessToken, "access_tokens"),
 ];
 
 /// Finds the kinds of these ids. This does not check access; reading the object does.

@@ -9,7 +9,7 @@ use entity::webhooks;
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::access::{self, is_owner};
+use super::access::{self, owns};
 use super::db::{Operator, Tx, fail, unknown};
 use super::sql::Sql;
 use crate::model::clock;
@@ -55,7 +55,7 @@ async fn all(tx: &Tx, sql: Sql) -> Result<Vec<Webhook>> {
 pub async fn by_ids(tx: &Tx, ids: &[WebhookId]) -> Result<Vec<Webhook>> {
     let mut sql = Sql::new("SELECT w.* FROM webhooks w WHERE w.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_owner(&mut sql, "w.project_id", tx.me());
+    owns(&mut sql, "w.project_id", tx.me());
     all(tx, sql).await
 }
 
@@ -63,7 +63,7 @@ pub async fn by_ids(tx: &Tx, ids: &[WebhookId]) -> Result<Vec<Webhook>> {
 pub async fn of_projects(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Webhook>> {
     let mut sql = Sql::new("SELECT w.* FROM webhooks w WHERE w.project_id IN ");
     sql.list(projects.iter().map(|id| id.0)).push(" AND ");
-    is_owner(&mut sql, "w.project_id", tx.me()).push(" ORDER BY w.project_id, w.id");
+    owns(&mut sql, "w.project_id", tx.me()).push(" ORDER BY w.project_id, w.id");
     all(tx, sql).await
 }
 
@@ -169,7 +169,7 @@ pub async fn claim(tx: &Tx, id: WebhookId, holder: Uuid, lease: Duration) -> Res
     let mut sql = Sql::new("UPDATE webhooks AS w SET lease_holder = ");
     sql.bind(holder).push(", lease_until = ");
     time(&mut sql, tx.is_sqlite(), lease).push(" WHERE w.is_enabled AND w.id = ").bind(id.0).push(" AND ");
-    is_owner(&mut sql, "w.project_id", tx.me()).push(" AND ");
+    owns(&mut sql, "w.project_id", tx.me()).push(" AND ");
     is_due(&mut sql, tx.is_sqlite()).push(" RETURNING *, (next_attempt_at IS NULL OR next_attempt_at <= ");
     time(&mut sql, tx.is_sqlite(), Duration::ZERO).push(") AS is_ready");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
@@ -180,7 +180,7 @@ pub async fn claim(tx: &Tx, id: WebhookId, holder: Uuid, lease: Duration) -> Res
 /// Adds the condition that a lease is still held.
 fn held<'s>(sql: &'s mut Sql, tx: &Tx, id: WebhookId, holder: Uuid) -> &'s mut Sql {
     sql.push(" WHERE id = ").bind(id.0).push(" AND lease_holder = ").bind(holder).push(" AND ");
-    is_owner(sql, "webhooks.project_id", tx.me())
+    owns(sql, "webhooks.project_id", tx.me())
 }
 
 /// Moves a webhook to a revision that was delivered, and prolongs the lease. Returns when the owner last changed it; `None`

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use entity::webhook_deliveries;
 use sea_orm::Value;
 
-use super::access::{self, Member, is_owner};
+use super::access::{self, Member, owns};
 use super::db::{Tx, fail, unknown};
 use super::sql::{Order, Sql, insert, pages};
 use crate::model::enums::{DeliveryStatus, EventKind};
@@ -53,7 +53,7 @@ pub async fn page(
     let sql = pages(webhooks, NEWEST_FIRST, page, |sql, (project, webhook)| {
         sql.push("SELECT d.* FROM webhook_deliveries d WHERE d.webhook_id = ").bind(webhook.0);
         sql.push(" AND d.project_id = ").bind(project).push(" AND ");
-        is_owner(sql, "d.project_id", me);
+        owns(sql, "d.project_id", me);
     })?;
     let rows = all(tx, sql).await?.into_iter().map(|row| {
         let parent = Within { project: row.project_id, id: row.webhook_id };
@@ -68,7 +68,7 @@ pub async fn counts(tx: &Tx, webhooks: &[(Member<'_>, WebhookId)]) -> Result<Vec
         Sql::new("SELECT d.project_id, d.webhook_id AS parent, count(*) AS n FROM webhook_deliveries d WHERE ");
     access::among(&mut sql, ("d.project_id", "d.webhook_id"), webhooks);
     sql.push(" AND ");
-    is_owner(&mut sql, "d.project_id", tx.me()).push(" GROUP BY d.project_id, d.webhook_id");
+    owns(&mut sql, "d.project_id", tx.me()).push(" GROUP BY d.project_id, d.webhook_id");
     tx.rows(sql).await?.iter().map(|row| access::counted(row, WebhookId)).collect()
 }
 
@@ -76,7 +76,7 @@ pub async fn counts(tx: &Tx, webhooks: &[(Member<'_>, WebhookId)]) -> Result<Vec
 pub async fn by_ids(tx: &Tx, ids: &[WebhookDeliveryId]) -> Result<Vec<Delivery>> {
     let mut sql = Sql::new("SELECT d.* FROM webhook_deliveries d WHERE d.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_owner(&mut sql, "d.project_id", tx.me());
+    owns(&mut sql, "d.project_id", tx.me());
     all(tx, sql).await
 }
 
@@ -84,7 +84,7 @@ pub async fn by_ids(tx: &Tx, ids: &[WebhookDeliveryId]) -> Result<Vec<Delivery>>
 pub async fn request(tx: &Tx, id: WebhookDeliveryId, now: DateTime<Utc>) -> Result<()> {
     let mut sql = Sql::new("UPDATE webhook_deliveries SET status = 'pending', next_attempt_at = ");
     sql.bind(now).push(" WHERE id = ").bind(id.0).push(" AND ");
-    is_owner(&mut sql, "webhook_deliveries.project_id", tx.me());
+    owns(&mut sql, "webhook_deliveries.project_id", tx.me());
     tx.execute(sql).await?;
     Ok(())
 }
@@ -112,7 +112,7 @@ pub async fn answer(tx: &Tx, attempted: &Delivery, requested: Option<DateTime<Ut
 pub async fn again(tx: &Tx, id: WebhookId, until: i32, limit: i32) -> Result<Vec<Delivery>> {
     let mut sql = Sql::new("SELECT d.* FROM webhook_deliveries d WHERE d.status = 'pending' AND d.webhook_id = ");
     sql.bind(id.0).push(" AND d.revision <= ").bind(until).push(" AND ");
-    is_owner(&mut sql, "d.project_id", tx.me()).push(" ORDER BY d.revision LIMIT ").bind(limit);
+    owns(&mut sql, "d.project_id", tx.me()).push(" ORDER BY d.revision LIMIT ").bind(limit);
     all(tx, sql).await
 }
 
@@ -162,7 +162,7 @@ pub async fn save(tx: &Tx, delivery: &Delivery) -> Result<()> {
 pub async fn prune(tx: &Tx, id: WebhookId) -> Result<()> {
     let mut sql = Sql::new("SELECT d.revision FROM webhook_deliveries d WHERE d.webhook_id = ");
     sql.bind(id.0).push(" AND ");
-    is_owner(&mut sql, "d.project_id", tx.me()).push(" ORDER BY d.revision DESC LIMIT 1 OFFSET ").bind(KEPT_DELIVERIES);
+    owns(&mut sql, "d.project_id", tx.me()).push(" ORDER BY d.revision DESC LIMIT 1 OFFSET ").bind(KEPT_DELIVERIES);
     let Some(row) = tx.row(sql).await? else { return Ok(()) };
     let oldest: i32 = row.try_get("", "revision").map_err(fail)?;
     let mut sql = Sql::new("DELETE FROM webhook_deliveries WHERE webhook_id = ");

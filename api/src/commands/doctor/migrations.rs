@@ -60,6 +60,10 @@ pub(super) async fn check(settings: &Settings, target: &DatabaseUrl, findings: &
 }
 
 fn check_login(login: &Login, findings: &mut Findings) {
+    if let Err(error) = login.check_encoding() {
+        let advice = "then move the data with pg_dump and pg_restore";
+        findings.broken("encoding", error.to_string(), "the server does not start", advice);
+    }
     if login.reads_all {
         findings.warn(
             "role",

@@ -23,7 +23,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
                 "check that NATS is running and reachable from this machine, that the user and password in --nats-url \
                  (NATS_URL) are correct, and that this user can publish and subscribe to `antiphon.>`"
             };
-            findings.warn(
+            findings.broken(
                 "NATS",
                 format!("not available: {error}"),
                 "the server works, but its subscribers see writes of other servers only after the next sweep",

@@ -26,7 +26,7 @@ const OLDEST_POSTGRES: i32 = 150_000;
 const SPARE_CONNECTIONS: i64 = 10;
 
 /// Everything about the server and the login that one statement can return.
-const ABOUT: &str = "SELECT current_setting('server_version_num')::int AS version, pg_backend_pid() AS backend,
+const ABOUT: &str = "SELECT current_setting('server_version_num')::int AS version,
     extract(epoch FROM clock_timestamp())::float8 AS now, pg_is_in_recovery() AS is_standby,
     current_setting('default_transaction_read_only')::boolean AS is_read_only,
     current_setting('max_connections')::bigint AS max_connections, rolsuper, rolbypassrls,
@@ -90,7 +90,7 @@ async fn check_server(hosts: &Hosts, settings: &Settings, findings: &mut Finding
     check_clock(&row, (before, after), findings)?;
     check_connections(&row, settings, findings)?;
     check_encryption(&row, options, findings)?;
-    check_pooler(&mut one, options, row.try_get("backend")?, findings).await?;
+    check_pooler(&mut one, hosts, settings, findings).await;
     check_schema(&mut one, options, settings, findings).await;
     one.close().await?;
     Ok(())
@@ -203,30 +203,66 @@ fn check_encryption(row: &PgRow, options: &PgConnectOptions, findings: &mut Find
     Ok(())
 }
 
-/// A pooler in transaction mode gives the same backend to two of its clients when neither is in a transaction.
-async fn check_pooler(
-    one: &mut PgConnection,
-    options: &PgConnectOptions,
-    backend: i32,
-    findings: &mut Findings,
-) -> anyhow::Result<()> {
-    let mut other = options.connect().await?;
-    let second: i32 =
-        sqlx::raw_sql("SELECT pg_backend_pid() AS backend").fetch_one(&mut other).await?.try_get("backend")?;
-    let again: i32 = sqlx::raw_sql("SELECT pg_backend_pid() AS backend").fetch_one(one).await?.try_get("backend")?;
-    other.close().await?;
-    if backend == second || backend != again {
-        findings.broken(
-            "pooler",
-            "the connection goes through a pooler in transaction mode",
-            "prepared statements and LISTEN do not work across transactions there: requests fail, and subscribers see \
-             writes of other servers only after the next sweep",
-            "use the direct connection, or the pooler in session mode (Supabase: port 5432 instead of 6543)",
+/// A pooler in transaction mode needs another URL for sessions.
+async fn check_pooler(one: &mut PgConnection, hosts: &Hosts, settings: &Settings, findings: &mut Findings) {
+    const NAME: &str = "pooler";
+    let target = DatabaseUrl::Postgres(hosts.clone());
+    let has_session = connection_check::has_session(one, hosts).await;
+    let direct = match target.direct(settings) {
+        Ok(direct) => direct,
+        Err(error) => {
+            return findings.broken(
+                NAME,
+                format!("{error:#}"),
+                "the server does not start",
+                "correct the URL; it is not shown here, because it can contain a password",
+            );
+        }
+    };
+    if let Some(refusal) = match &direct {
+        Some(direct) => refusal(direct.connect()).await,
+        None => None,
+    } {
+        return findings.broken(
+            NAME,
+            format!("--database-direct-url (DATABASE_DIRECT_URL) cannot be opened: {refusal:#}"),
+            "migrations and commands fail, and subscribers see writes of other servers only after the next sweep",
+            "check the URL, and that the database is reachable from this machine without the pooler",
         );
-    } else {
-        findings.fine("pooler", "no pooler in transaction mode");
     }
-    Ok(())
+    let schema = settings.store.database_schema.as_deref();
+    match (has_session, &direct) {
+        (Err(error), _) => findings.broken(
+            NAME,
+            format!("{error:#}"),
+            "the server does not start",
+            "use the pooler in session or transaction mode, or the direct connection",
+        ),
+        (Ok(true), None) => findings.fine(NAME, "no pooler in transaction mode"),
+        (Ok(false), None) => findings.broken(
+            NAME,
+            "the connection goes through a pooler in transaction mode",
+            "LISTEN, migrations and locks need a session, which does not survive a transaction there; the server does not \
+             start",
+            "set DATABASE_DIRECT_URL to the URL of the database without the pooler, or use the pooler in session mode \
+             (Supabase: port 5432 instead of 6543)",
+        ),
+        (Ok(is_needless), Some(direct)) => match connection_check::check(hosts, Some(direct), schema).await {
+            Err(error) => findings.broken(
+                NAME,
+                format!("{error:#}"),
+                "the server does not start",
+                "set DATABASE_DIRECT_URL to the URL of the same database without the pooler",
+            ),
+            Ok(_) if is_needless => findings.warn(
+                NAME,
+                "--database-direct-url (DATABASE_DIRECT_URL) is set, but --database-url leads to no pooler in transaction mode",
+                "each statement is prepared again whenever it is used, which takes about twice the time",
+                "remove DATABASE_DIRECT_URL",
+            ),
+            Ok(_) => findings.fine(NAME, format!("in transaction mode; sessions use {direct}")),
+        },
+    }
 }
 
 async fn check_schema(

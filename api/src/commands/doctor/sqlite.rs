@@ -39,17 +39,7 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
     check_file_system(&folder, findings);
     check_space(&folder, findings).await;
     if !file.exists() {
-        // Try to create a file, as the server will do, and delete it.
-        let probe = folder.join(format!(".antiphon-doctor-{}", clock::new_id()));
-        match File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)) {
-            Ok(()) => findings.fine("database", format!("{} will be created at the first start", file.display())),
-            Err(error) => findings.broken(
-                "database",
-                format!("{} is not writable: {error}", folder.display()),
-                "SQLite creates the database there, and two more files at each start",
-                "make this user its owner (chown), or choose another folder with --database-url (DATABASE_URL)",
-            ),
-        }
+        check_creation(file, &folder, findings);
         return false;
     }
     check_mode(file, findings);
@@ -91,6 +81,21 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
         findings.fine("database", format!("{} can be opened", file.display()));
     }
     true
+}
+
+/// Whether the file can be created.
+fn check_creation(file: &Path, folder: &Path, findings: &mut Findings) {
+    // Try to create a file, as the server will do, and delete it.
+    let probe = folder.join(format!(".antiphon-doctor-{}", clock::new_id()));
+    match File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)) {
+        Ok(()) => findings.fine("database", format!("{} will be created at the first start", file.display())),
+        Err(error) => findings.broken(
+            "database",
+            format!("{} is not writable: {error}", folder.display()),
+            "SQLite creates the database there, and two more files at each start",
+            "make this user its owner (chown), or choose another folder with --database-url (DATABASE_URL)",
+        ),
+    }
 }
 
 /// Why the content is unreadable. SQLite does not read it when it opens the file.

@@ -232,9 +232,9 @@ impl Write<'_> {
 
 /// The actor's own project with this name.
 async fn find_project(services: &Services, actor: &Actor, name: &str) -> Result<Option<Project>> {
+    let keep = ProjectFilter { search: Some(name.to_owned()), ..ProjectFilter::default() };
     let tx = services.read(actor).await?;
-    let found =
-        project::page(&tx, &ProjectFilter::default(), ProjectOrderField::CreatedAt, false, &Page::all()).await?;
+    let found = project::page(&tx, &keep, ProjectOrderField::CreatedAt, false, &Page::all()).await?;
     let found = found.rows.into_iter().map(|(_, project)| project);
     let mut found = found.filter(|project| project.name == name && project.owner_id == actor.user_id);
     let project = found.next();

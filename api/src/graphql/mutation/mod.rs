@@ -3,6 +3,7 @@
 
 use async_graphql::MergedObject;
 
+mod access_token;
 mod agent_configuration;
 mod chat;
 mod collaborator;
@@ -27,4 +28,5 @@ pub struct Mutation(
     collaborator::CollaboratorMutation,
     agent_configuration::AgentConfigurationMutation,
     webhook::WebhookMutation,
+    access_token::AccessTokenMutation,
 );

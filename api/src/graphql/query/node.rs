@@ -15,6 +15,7 @@ use crate::graphql::loader::{
 };
 use crate::graphql::page::rows;
 use crate::graphql::types::Node;
+use crate::graphql::types::access_token::AccessToken;
 use crate::graphql::types::agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use crate::graphql::types::chat::{ChatActivity, ChatMessage, ChatSession};
 use crate::graphql::types::code_change::CodeChange;
@@ -31,8 +32,8 @@ use crate::model::error::Result;
 use crate::model::event::Moment;
 use crate::model::file::Entry;
 use crate::model::ids::{
-    AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId, ProjectSnapshotId,
-    ReadId, SessionId, UserId, WebhookDeliveryId, WebhookId,
+    AccessTokenId, AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId,
+    ProjectSnapshotId, ReadId, SessionId, UserId, WebhookDeliveryId, WebhookId,
 };
 use crate::model::node_id::NodeId;
 
@@ -105,6 +106,7 @@ fn expected(ctx: &Context<'_>) -> Option<Kind> {
         "AgentConfiguration" => Kind::AgentConfiguration,
         "Webhook" => Kind::Webhook,
         "WebhookDelivery" => Kind::WebhookDelivery,
+        "AccessToken" => Kind::AccessToken,
         _ => return None,
     })
 }
@@ -207,6 +209,7 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
             }
             Kind::Webhook => caller.load(WebhookId(id)).await?.map(|row| Webhook(row).into()),
             Kind::WebhookDelivery => caller.load(WebhookDeliveryId(id)).await?.map(|row| WebhookDelivery(row).into()),
+            Kind::AccessToken => caller.load(AccessTokenId(id)).await?.map(|row| AccessToken(row).into()),
         });
     };
     Ok(match kind {
@@ -221,6 +224,11 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
             let row = caller.load(Past(AgentConfigurationId(id), at)).await?;
             row.map(|row| AgentConfiguration { row: Box::new(row), until: Some(at) }.into())
         }
-        Kind::User | Kind::FileSnapshot | Kind::ProjectSnapshot | Kind::Webhook | Kind::WebhookDelivery => None,
+        Kind::User
+        | Kind::FileSnapshot
+        | Kind::ProjectSnapshot
+        | Kind::AccessToken
+        | Kind::Webhook
+        | Kind::WebhookDelivery => None,
     })
 }

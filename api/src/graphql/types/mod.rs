@@ -7,6 +7,7 @@ use super::loader::{Past, UndosOf};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
+pub mod access_token;
 pub mod agent_configuration;
 pub mod chat;
 pub mod code_change;
@@ -23,6 +24,7 @@ pub mod snapshot;
 pub mod streaming_message;
 pub mod webhook;
 
+use access_token::AccessToken;
 use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use chat::{ChatActivity, ChatMessage, ChatSession};
 use code_change::CodeChange;
@@ -84,6 +86,8 @@ pub enum Node {
     Webhook(Webhook),
     /// A delivery to a webhook.
     WebhookDelivery(WebhookDelivery),
+    /// An access token of a machine.
+    AccessToken(AccessToken),
 }
 
 /// Loads an object that a row refers to. It is missing only if the caller has left the project or was removed since the

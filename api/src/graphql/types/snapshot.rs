@@ -18,7 +18,6 @@ use crate::model::file::{Entry, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ReadId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
-use crate::model::search::Search;
 use crate::model::snapshot as model;
 
 /// A name for a revision of a project.
@@ -153,7 +152,7 @@ impl TryFrom<ProjectSnapshotFilter> for model::SnapshotFilter {
             filter.message_id.map(|id| ReadId::parse(&id, "filter.messageId")).transpose()?;
         Ok(Self {
             until: message.and_then(|message| message.at),
-            search: Search::parse(filter.search.as_deref(), "filter.search")?,
+            search: page::search(filter.search, "filter.search")?,
             message: message.map(|message| message.id),
         })
     }

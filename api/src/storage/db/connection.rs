@@ -19,18 +19,27 @@ use crate::storage::failure::OverBudget;
 type PgTransactions = <sqlx::Postgres as sqlx::Database>::TransactionManager;
 type SqliteTransactions = <sqlx::Sqlite as sqlx::Database>::TransactionManager;
 
-/// A connection to either database. Statements with values are prepared once and cached.
+/// A connection to either database. Statements with values are prepared once and cached, except behind a pooler.
 pub(super) enum Connection {
-    Postgres(PgConnection),
+    Postgres {
+        connection: PgConnection,
+        /// Whether a pooler gives each transaction another backend. A statement that was prepared is then not there.
+        is_pooled: bool,
+    },
     Sqlite(SqliteConnection),
 }
 
 impl Connection {
     pub(super) fn backend(&self) -> DbBackend {
         match self {
-            Self::Postgres(_) => DbBackend::Postgres,
+            Self::Postgres { .. } => DbBackend::Postgres,
             Self::Sqlite(_) => DbBackend::Sqlite,
         }
+    }
+
+    /// Whether a pooler gives each transaction another backend.
+    pub(super) fn is_pooled(&self) -> bool {
+        matches!(self, Self::Postgres { is_pooled: true, .. })
     }
 
     /// All rows of a statement. Reads to the end even if one row is needed: otherwise a later error would go unnoticed,
@@ -44,16 +53,15 @@ impl Connection {
     ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
         let (sql, values) = parts(statement);
         match (self, budget) {
-            (Self::Postgres(connection), None) => {
-                rows(sqlx::query_with(sql, values).fetch_all(connection).map(|rows| with_times(rows?)))
+            (Self::Postgres { connection, is_pooled }, None) => {
+                let query = sqlx::query_with(sql, values).persistent(!*is_pooled);
+                rows(query.fetch_all(connection).map(|rows| with_times(rows?)))
             }
             (Self::Sqlite(connection), None) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
-            (Self::Postgres(connection), Some(budget)) => {
+            (Self::Postgres { connection, is_pooled }, Some(budget)) => {
                 let size = |row: &PgRow, column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
-                rows(
-                    counted(sqlx::query_with(sql, values).fetch(connection), budget, size)
-                        .map(|rows| with_times(rows?)),
-                )
+                let query = sqlx::query_with(sql, values).persistent(!*is_pooled);
+                rows(counted(query.fetch(connection), budget, size).map(|rows| with_times(rows?)))
             }
             (Self::Sqlite(connection), Some(budget)) => {
                 let size = |row: &SqliteRow, column: usize| {
@@ -67,7 +75,9 @@ impl Connection {
     pub(super) fn execute(&mut self, statement: Statement) -> BoxFuture<'_, sqlx::Result<ExecResult>> {
         let (sql, values) = parts(statement);
         match self {
-            Self::Postgres(connection) => sqlx::query_with(sql, values).execute(connection).map_ok(Into::into).boxed(),
+            Self::Postgres { connection, is_pooled } => {
+                sqlx::query_with(sql, values).persistent(!*is_pooled).execute(connection).map_ok(Into::into).boxed()
+            }
             Self::Sqlite(connection) => sqlx::query_with(sql, values).execute(connection).map_ok(Into::into).boxed(),
         }
     }
@@ -76,7 +86,7 @@ impl Connection {
     pub(super) fn run(&mut self, text: impl Into<String>) -> BoxFuture<'_, sqlx::Result<Vec<QueryResult>>> {
         let text = sqlx::raw_sql(AssertSqlSafe(text.into()));
         match self {
-            Self::Postgres(connection) => rows(text.fetch_all(connection)),
+            Self::Postgres { connection, .. } => rows(text.fetch_all(connection)),
             Self::Sqlite(connection) => rows(text.fetch_all(connection)),
         }
     }
@@ -85,7 +95,7 @@ impl Connection {
     pub(super) async fn begin(&mut self, opening: String) -> sqlx::Result<()> {
         let opening = sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(opening));
         match self {
-            Self::Postgres(connection) => PgTransactions::begin(connection, Some(opening)).await,
+            Self::Postgres { connection, .. } => PgTransactions::begin(connection, Some(opening)).await,
             Self::Sqlite(connection) => SqliteTransactions::begin(connection, Some(opening)).await,
         }
     }
@@ -94,7 +104,7 @@ impl Connection {
     /// PostgreSQL the ROLLBACK is sent with the next opening, or before it by [`Connection::flush`].
     pub(super) fn let_go(&mut self) {
         match self {
-            Self::Postgres(connection) => PgTransactions::start_rollback(connection),
+            Self::Postgres { connection, .. } => PgTransactions::start_rollback(connection),
             Self::Sqlite(connection) => SqliteTransactions::start_rollback(connection),
         }
     }
@@ -102,7 +112,9 @@ impl Connection {
     /// Rolls back a transaction, however it began and whatever still runs in it.
     pub(super) async fn roll_back(&mut self) -> sqlx::Result<()> {
         match self {
-            Self::Postgres(connection) if connection.is_in_transaction() => PgTransactions::rollback(connection).await,
+            Self::Postgres { connection, .. } if connection.is_in_transaction() => {
+                PgTransactions::rollback(connection).await
+            }
             Self::Sqlite(connection) if connection.is_in_transaction() => {
                 SqliteTransactions::rollback(connection).await
             }
@@ -113,7 +125,7 @@ impl Connection {
     /// Whether [`Connection::begin`] has opened a transaction.
     pub(super) fn is_in_transaction(&self) -> bool {
         match self {
-            Self::Postgres(connection) => connection.is_in_transaction(),
+            Self::Postgres { connection, .. } => connection.is_in_transaction(),
             Self::Sqlite(connection) => connection.is_in_transaction(),
         }
     }
@@ -121,7 +133,7 @@ impl Connection {
     /// Sends and receives as far as possible without waiting. After an error the connection is unusable.
     pub(super) fn flush(&mut self) -> sqlx::Result<()> {
         match self {
-            Self::Postgres(connection) => connection.flush().now_or_never().unwrap_or(Ok(())),
+            Self::Postgres { connection, .. } => connection.flush().now_or_never().unwrap_or(Ok(())),
             Self::Sqlite(_) => Ok(()),
         }
     }
@@ -129,7 +141,7 @@ impl Connection {
     /// Checks that the other side answers.
     pub(super) async fn ping(&mut self) -> sqlx::Result<()> {
         match self {
-            Self::Postgres(connection) => connection.ping().await,
+            Self::Postgres { connection, .. } => connection.ping().await,
             Self::Sqlite(connection) => connection.ping().await,
         }
     }

@@ -1,6 +1,7 @@
 //! The servers that a PostgreSQL URL names. The driver connects to one server; of several, the first that is not a
 //! standby is used, so that a failover needs no new URL.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -117,6 +118,15 @@ impl Hosts {
             }
         }
         Ok(connection)
+    }
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.last().get_username();
+        let database = self.last().get_database().unwrap_or(user);
+        let places: Vec<String> = self.all().map(shown).collect();
+        write!(f, "PostgreSQL database {database} as {user} at {}", places.join(", "))
     }
 }
 

@@ -13,7 +13,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult};
-use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +35,7 @@ use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use replica::{BEGIN_TIME, Replicas};
 use session::{Opening, Session, TransactionId};
+use settings::{TransactionSettings, quoted, speak_for};
 use writer::Writer;
 
 mod connection;
@@ -45,6 +45,7 @@ mod literal;
 mod pool;
 mod replica;
 mod session;
+mod settings;
 mod transaction;
 mod wal;
 mod writer;
@@ -52,10 +53,22 @@ mod writer;
 pub use file::check_log;
 pub use hosts::{Hosts, shown};
 pub use replica::Instance;
+pub use settings::search_path;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
 pub use wal::{Needs, Positions, WalPosition};
 pub use writer::beside;
+
+/// How to connect to a database.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// `sqlite://FILE` or `postgres://…`.
+    pub url: &'a str,
+    /// The URL of sessions, if `url` is a pooler in transaction mode.
+    pub direct_url: Option<&'a str>,
+    /// The PostgreSQL schema.
+    pub schema: Option<&'a str>,
+}
 
 /// A connected database.
 #[derive(Clone)]
@@ -64,6 +77,9 @@ pub struct Db {
     pool: Pool,
     /// SQLite: the connection that writes.
     writer: Option<Arc<Writer>>,
+    /// The servers of sessions, if this is PostgreSQL.
+    sessions: Option<Hosts>,
+    settings: Arc<TransactionSettings>,
     /// A SeaORM connection for the migrator, opened on first use.
     migrations: DatabaseConnection,
     url: Arc<str>,
@@ -94,6 +110,23 @@ pub struct Login {
     pub may_migrate: bool,
     /// Whether row-level security does not apply to it, as for the tables' owner and superusers.
     pub reads_all: bool,
+    /// Whether the database stores Unicode.
+    pub is_unicode: bool,
+}
+
+impl Login {
+    /// Checks that the database stores Unicode.
+    ///
+    /// # Errors
+    /// For the operator: it has another encoding, in which a search finds wrong texts, or texts cannot be stored.
+    pub fn check_encoding(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.is_unicode,
+            "the database does not have the encoding UTF8: create another one with \
+             CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        );
+        Ok(())
+    }
 }
 
 impl Db {
@@ -102,16 +135,18 @@ impl Db {
     /// # Errors
     /// `Internal` with the reason why the database cannot be reached.
     pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
-        Self::connect_in(url, None, limits).await
+        Self::connect_to(Target { url, direct_url: None, schema: None }, limits).await
     }
 
-    /// The same, in a given PostgreSQL schema.
+    /// As [`Db::connect`].
     ///
     /// # Errors
     /// As [`Db::connect`].
-    pub async fn connect_in(url: &str, schema: Option<&str>, limits: &DatabaseLimits) -> Result<Self> {
+    pub async fn connect_to(target: Target<'_>, limits: &DatabaseLimits) -> Result<Self> {
+        let Target { url, direct_url, schema } = target;
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
+        let (mut sessions, mut settings) = (None, TransactionSettings::default());
         let (pool, writer, readers) = if url.starts_with("sqlite:") {
             ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
@@ -132,15 +167,23 @@ impl Db {
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, writer, size)
         } else {
-            let settings = postgres_settings(limits, schema);
-            let connector =
-                Connector::new(Place::Postgres { hosts: Hosts::parse(url).map_err(unusable)?, settings }, limits);
+            let hosts = Hosts::parse(url).map_err(unusable)?;
+            (settings, sessions) = match direct_url {
+                None => (TransactionSettings::of_sessions(limits, schema), Some(hosts.clone())),
+                Some(direct_url) => (
+                    TransactionSettings::of_transactions(limits, schema),
+                    Some(Hosts::parse(direct_url).map_err(unusable)?),
+                ),
+            };
+            let connector = Connector::new(Place::Postgres { hosts, settings: settings.clone() }, limits);
             (pool::open(connector, size).await?, None, size)
         };
         Ok(Self {
             pool,
             writer,
-            migrations: migrations(url, schema).await?,
+            migrations: migrations(url, sessions.as_ref(), schema).await?,
+            sessions,
+            settings: settings.into(),
             url: url.into(),
             replicas: Arc::default(),
             metrics: Arc::default(),
@@ -151,9 +194,8 @@ impl Db {
     }
 
     /// The same database, whose reads are also answered by these replicas.
-    pub fn with_replicas(self, replicas: &[Hosts], schema: Option<&str>, limits: &DatabaseLimits) -> Self {
-        let settings = postgres_settings(limits, schema);
-        let replicas = Replicas::follow(replicas, &settings, limits, &self.pool, &self.metrics);
+    pub fn with_replicas(self, replicas: &[Hosts], limits: &DatabaseLimits) -> Self {
+        let replicas = Replicas::follow(replicas, &self.settings, limits, &self.pool, &self.metrics);
         Self { replicas: Arc::new(replicas), ..self }
     }
 
@@ -187,7 +229,7 @@ impl Db {
     /// # Errors
     /// The replica fails, and the primary must answer.
     pub async fn read_from(&self, replica: &Arc<Instance>, actor: &Actor) -> Result<Tx> {
-        let opening = Opening::Read(format!("{READ}{}", self.speak_for(Some(actor))));
+        let opening = Opening::Read(self.read_as(Some(actor)));
         let deadline = Instant::now() + BEGIN_TIME;
         let opened = timeout(BEGIN_TIME, Session::open(&replica.pool, opening, deadline, &self.metrics));
         let opened = self.metrics.waiting("replica", Box::pin(opened)).await;
@@ -197,9 +239,9 @@ impl Db {
         Ok(Tx { is_of_replica: true, ..self.tx(session.until(replica.lost.clone()), actor) })
     }
 
-    /// The connection that migrations run on: of several servers, the one that the pool uses.
+    /// The connection that migrations run on: of several servers, the one that was found last.
     pub fn migrations(&self) -> &DatabaseConnection {
-        if let Some(hosts) = self.pool.manager().hosts() {
+        if let Some(hosts) = &self.sessions {
             self.migrations.get_postgres_connection_pool().set_connect_options(hosts.last().clone());
         }
         &self.migrations
@@ -260,9 +302,9 @@ impl Db {
         self.url.starts_with("sqlite:")
     }
 
-    /// The servers, if this is PostgreSQL.
+    /// The servers of sessions, if this is PostgreSQL.
     pub fn postgres(&self) -> Option<Hosts> {
-        self.pool.manager().hosts().cloned()
+        self.sessions.clone()
     }
 
     /// The same database with these authorization layers.
@@ -276,7 +318,8 @@ impl Db {
              EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, \
              CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)) AS may_serve, \
              coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_migrate, \
-             coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all";
+             coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all, \
+             current_setting('server_encoding') = 'UTF8' AS is_unicode";
         let rows = self.operator().await?.rows(Sql::new(ASKED)).await?;
         let row = rows.first().ok_or_else(|| Error::internal("the database does not say who is logged in"))?;
         Ok(Login {
@@ -284,6 +327,7 @@ impl Db {
             may_serve: row.try_get("", "may_serve").map_err(fail)?,
             may_migrate: row.try_get("", "may_migrate").map_err(fail)?,
             reads_all: row.try_get("", "reads_all").map_err(fail)?,
+            is_unicode: row.try_get("", "is_unicode").map_err(fail)?,
         })
     }
 
@@ -326,7 +370,7 @@ impl Db {
     }
 
     async fn begin_read(&self, actor: Option<&Actor>, deadline: Instant) -> Result<Session> {
-        let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { format!("{READ}{}", self.speak_for(actor)) };
+        let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { self.read_as(actor) };
         // Boxed, since callers are deep in resolvers.
         let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), deadline, &self.metrics));
         Ok(self.metrics.waiting("read", opened).await?.0)
@@ -372,8 +416,9 @@ impl Db {
             // The wait for a row is part of the whole wait.
             let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
             let opening = Opening::Write(format!(
-                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at{first}",
-                self.speak_for(Some(actor))
+                "{WRITE}{}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at{first}",
+                self.settings.on_begin,
+                speak_for(actor, self.locks)
             ));
             let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
             let (session, rows) = self.metrics.waiting("write", opened).await?;
@@ -397,15 +442,26 @@ impl Db {
             return Ok(());
         }
         let statement = literal::render(&sql.build(DbBackend::Postgres))?;
-        let text = format!("{WRITE}; SET LOCAL ROLE authenticated; {statement}; COMMIT");
+        let text = format!("{WRITE}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
         let (session, _) = Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?;
         drop(session);
         Ok(())
     }
 
-    /// Makes the rest of a transaction the caller's.
-    fn speak_for(&self, actor: Option<&Actor>) -> String {
-        actor.map_or(String::new(), |actor| speak_for(actor, self.locks))
+    /// Opens a read transaction on PostgreSQL.
+    fn read_as(&self, actor: Option<&Actor>) -> String {
+        let caller = actor.map_or(String::new(), |actor| speak_for(actor, self.locks));
+        format!("{READ}{}{caller}", self.settings.on_begin)
+    }
+
+    /// Reads data of the server itself, without a caller: on PostgreSQL with the role of callers, by one round trip.
+    pub(super) async fn read_as_nobody(&self, sql: Sql) -> Result<Vec<QueryResult>> {
+        if self.is_sqlite() {
+            return self.operator().await?.rows(sql).await;
+        }
+        let statement = literal::render(&sql.build(DbBackend::Postgres))?;
+        let text = format!("{READ}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
+        Ok(Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?.1)
     }
 
     fn tx(&self, session: Session, actor: &Actor) -> Tx {
@@ -477,32 +533,6 @@ const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_c
 /// When PostgreSQL last recovered from a crash: recovery discards the statistics. Another server has another time.
 const RECOVERED_AT: &str = "extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text";
 
-/// Settings of each PostgreSQL session, whatever the defaults of the server, the database or the login are.
-fn postgres_settings(limits: &DatabaseLimits, schema: Option<&str>) -> String {
-    // One plan per statement for all values, since an index serves every page here. Planning costs more than execution,
-    // because row-level security makes statements long.
-    let mut settings = "SET plan_cache_mode = force_generic_plan; SET row_security = on".to_owned();
-    if let Some(schema) = schema {
-        settings.push_str(&format!("; {}", set_schema(schema)));
-    }
-    // Waiting for a row that another server writes is limited like waiting for a write of this server.
-    settings.push_str(&format!("; SET lock_timeout = '{}s'", limits.database_acquire_seconds));
-    if limits.database_statement_seconds > 0 {
-        let milliseconds = limits.database_statement_seconds * 1_000;
-        settings.push_str(&format!("; SET statement_timeout = {milliseconds}"));
-    }
-    settings
-}
-
-/// The statement that sets the schema of a session. Unlike a start-up option, it works with all poolers.
-pub fn set_schema(schema: &str) -> String {
-    format!("SET search_path = {}", quoted(schema))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
-}
-
 /// Options for opening a SQLite file to write.
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions> {
     let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
@@ -534,41 +564,27 @@ fn read_only_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
 }
 
 /// A connection for migrations, opened on first use and closed soon.
-async fn migrations(url: &str, schema: Option<&str>) -> Result<DatabaseConnection> {
-    let is_sqlite = url.starts_with("sqlite:");
+async fn migrations(url: &str, sessions: Option<&Hosts>, schema: Option<&str>) -> Result<DatabaseConnection> {
     // SeaORM parses URLs differently, so its result is replaced.
-    let mut options = SeaOptions::new(if is_sqlite { url } else { "postgres://localhost" });
+    let mut options = SeaOptions::new(if sessions.is_some() { "postgres://localhost" } else { url });
     options.max_connections(1).connect_lazy(true).sqlx_logging(false).idle_timeout(Duration::from_secs(10));
-    if is_sqlite {
+    if let Some(hosts) = sessions.cloned() {
+        options.map_sqlx_postgres_opts(move |_| hosts.last().clone());
+        if let Some(schema) = schema {
+            options.set_schema_search_path(quoted(schema));
+        }
+    } else {
         let mut kept = sqlite_options(url)?;
         if is_read_only(kept.get_filename()) {
             kept = read_only_options(url.parse::<SqliteConnectOptions>().map_err(unusable)?);
         }
         options.map_sqlx_sqlite_opts(move |_| kept.clone());
-    } else {
-        let hosts = Hosts::parse(url).map_err(unusable)?;
-        options.map_sqlx_postgres_opts(move |_| hosts.last().clone());
-        if let Some(schema) = schema {
-            options.set_schema_search_path(quoted(schema));
-        }
     }
     Database::connect(options).await.map_err(fail)
 }
 
 fn unusable(error: sqlx::Error) -> Error {
     fail_of(&error)
-}
-
-/// Sets the caller for the rest of a transaction, as Supabase's services do: `auth.uid()` is the claims' `sub`. An
-/// unverified address is left out. The functions that write identify the caller by the claims, even without the role.
-fn speak_for(actor: &Actor, locks: Locks) -> String {
-    let (user, role) = (actor.user_id.0, "authenticated");
-    let claims = match &actor.verified_email {
-        None => json!({ "sub": user, "role": role }),
-        Some(email) => json!({ "sub": user, "role": role, "email": email.as_str(), "email_verified": true }),
-    };
-    let role = if locks == Locks::Application { "" } else { "; SET LOCAL ROLE authenticated" };
-    format!("{role}; SET LOCAL request.jwt.claims = {}", literal::text(&claims.to_string()))
 }
 
 /// An error for a value in the database that this version does not know.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::connection::Connection;
 use super::file::OpenFile;
 use super::hosts::Hosts;
+use super::settings::TransactionSettings;
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::{fail_of, is_connection_limit};
@@ -44,6 +45,9 @@ const LIMIT_HOLDS: Duration = Duration::from_secs(2);
 /// The longest time for which the ROLLBACK of a read waits for the next opening on its connection, with which it is sent.
 const UNSENT_TIME: Duration = Duration::from_millis(10);
 
+/// How much longer an opening can take than the wait for a backend, so that a wait for a row ends first, by PostgreSQL.
+const LOCK_MARGIN: Duration = Duration::from_secs(1);
+
 /// Interval of checks for used connections while the pool is closed.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
@@ -53,8 +57,7 @@ pub(super) type Pool = managed::Pool<Connector>;
 pub(super) enum Place {
     Postgres {
         hosts: Hosts,
-        /// Statements that are run first on each connection.
-        settings: String,
+        settings: TransactionSettings,
     },
     Sqlite {
         options: Box<SqliteConnectOptions>,
@@ -101,10 +104,10 @@ impl Connector {
         self.outage.lock().clone()
     }
 
-    /// The servers, if this is PostgreSQL.
-    pub(super) fn hosts(&self) -> Option<&Hosts> {
+    /// When an opening that begins now must have a backend. Without a pooler a connection has one.
+    pub(super) fn backend_deadline(&self, deadline: Instant) -> Option<Instant> {
         match &self.place {
-            Place::Postgres { hosts, .. } => Some(hosts),
+            Place::Postgres { settings, .. } => settings.is_pooled.then(|| deadline + LOCK_MARGIN),
             Place::Sqlite { .. } => None,
         }
     }
@@ -175,8 +178,11 @@ impl Connector {
         match &self.place {
             Place::Postgres { hosts, settings } => {
                 let connect = async {
-                    let mut connection = Connection::Postgres(hosts.connect().await?);
-                    connection.run(settings.as_str()).await?;
+                    let (connection, is_pooled) = (hosts.connect().await?, settings.is_pooled);
+                    let mut connection = Connection::Postgres { connection, is_pooled };
+                    if let Some(set) = &settings.on_connect {
+                        connection.run(set.as_str()).await?;
+                    }
                     Ok(connection)
                 };
                 timeout(self.acquire, connect).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
@@ -370,7 +376,7 @@ pub(super) fn settle(mut object: Object<Connector>) {
 pub(super) async fn close(connection: Connection) {
     let closing = async {
         match connection {
-            Connection::Postgres(connection) => connection.close().await,
+            Connection::Postgres { connection, .. } => connection.close().await,
             Connection::Sqlite(connection) => connection.close().await,
         }
     };

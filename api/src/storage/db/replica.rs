@@ -24,6 +24,7 @@ use super::connection::Connection;
 use super::hosts::{Hosts, shown};
 use super::pool::{self, Connector, Place, Pool};
 use super::session::{Opening, Session};
+use super::settings::TransactionSettings;
 use super::wal::{Needs, PRIMARY_POSITION, Positions, WalPosition};
 use crate::metrics::Metrics;
 use crate::model::error::{Error, Result};
@@ -81,7 +82,7 @@ pub(super) struct Replica {
     index: usize,
     name: String,
     options: PgConnectOptions,
-    settings: String,
+    settings: TransactionSettings,
     limits: DatabaseLimits,
     positions: Arc<Positions>,
     /// `None` while it is not usable.
@@ -106,7 +107,7 @@ impl Replicas {
     /// Follows these replicas of the database of `primary`.
     pub(super) fn follow(
         urls: &[Hosts],
-        settings: &str,
+        settings: &TransactionSettings,
         limits: &DatabaseLimits,
         primary: &Pool,
         metrics: &Arc<Metrics>,
@@ -121,7 +122,7 @@ impl Replicas {
                     index,
                     name: shown(options),
                     options: options.clone(),
-                    settings: settings.to_owned(),
+                    settings: settings.clone(),
                     limits: limits.clone(),
                     positions: positions.clone(),
                     instance: Mutex::default(),
@@ -267,7 +268,7 @@ impl Replica {
 
     async fn connect(&self, primary: &Primary) -> anyhow::Result<(Connection, Arc<Instance>)> {
         let connected = timeout(ANSWER_TIME, self.options.connect()).await.context("no answer")??;
-        let mut connection = Connection::Postgres(connected);
+        let mut connection = Connection::Postgres { connection: connected, is_pooled: self.settings.is_pooled };
         let own = ask(&mut connection, SYSTEM).await?.try_get::<String>("", "system")?;
         let of_primary = primary.ask(SYSTEM).await.map_err(|error| anyhow!("{error:?}"))?;
         ensure!(of_primary.try_get::<String>("", "system")? == own, "it is not a replica of the database");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use deadpool::managed::Object;
 use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::Mutex;
-use tokio::time::{Instant as Deadline, sleep};
+use tokio::time::{Instant as Deadline, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, DbResult, breaks, budget_error, db_err};
@@ -26,7 +26,8 @@ const OUTCOME_TIME: Duration = Duration::from_secs(10);
 
 /// How to open a transaction.
 pub(super) enum Opening {
-    /// With a string that begins it. It ends without waiting.
+    /// With a string that begins it. It ends without waiting, except behind a pooler, which could give the backend to another
+    /// client before the next opening on the connection.
     Read(String),
     /// With a string whose rows are needed. It is committed.
     Write(String),
@@ -37,8 +38,8 @@ pub(super) enum Opening {
 impl Opening {
     async fn open(&self, connection: &mut Connection) -> sqlx::Result<Vec<QueryResult>> {
         match self {
-            Self::Read(text) => connection.begin(text.clone()).await.map(|()| Vec::new()),
-            Self::Write(text) | Self::Whole(text) => connection.run(text.as_str()).await,
+            Self::Read(text) if !connection.is_pooled() => connection.begin(text.clone()).await.map(|()| Vec::new()),
+            Self::Read(text) | Self::Write(text) | Self::Whole(text) => connection.run(text.as_str()).await,
         }
     }
 }
@@ -89,20 +90,16 @@ impl Session {
         let mut object = pool::take(pool, deadline).await?;
         let backend = pool::alone(&mut object).backend();
         let mut held = Held { lease: Lease::Pooled(object), state: State::Busy, over_budget: None };
-        let mut opened = opening.open(held.connection().map_err(fail)?).await;
-        if opened.as_ref().is_err_and(breaks) {
-            tracing::debug!(error = opened.err().map(tracing::field::display), "a connection to the database was lost");
-            Box::pin(held.replace()).await?;
-            opened = opening.open(held.connection().map_err(fail)?).await;
-        }
-        let rows = match opened {
-            Ok(rows) => rows,
-            Err(error) => {
-                if breaks(&error) {
+        let rows = match pool.manager().backend_deadline(deadline) {
+            None => held.open(&opening).await?,
+            Some(limit) => match timeout_at(limit, held.open(&opening)).await {
+                Ok(opened) => opened?,
+                Err(_) => {
                     held.close();
+                    // The pooler does not say whether all backends are busy or the database is away.
+                    return Err(Error::Unavailable("database: the pooler had no backend in time".to_owned()));
                 }
-                return Err(fail_of(&error));
-            }
+            },
         };
         held.state = if matches!(opening, Opening::Whole(_)) { State::Ended } else { State::Ready };
         Ok((Self { held: Mutex::new(held), backend, metrics: metrics.clone(), lost: None }, rows))
@@ -247,6 +244,22 @@ struct Held {
 }
 
 impl Held {
+    /// Opens the transaction; on a new connection if this one is lost.
+    async fn open(&mut self, opening: &Opening) -> Result<Vec<QueryResult>> {
+        let mut opened = opening.open(self.connection().map_err(fail)?).await;
+        if opened.as_ref().is_err_and(breaks) {
+            tracing::debug!(error = opened.err().map(tracing::field::display), "a connection to the database was lost");
+            Box::pin(self.replace()).await?;
+            opened = opening.open(self.connection().map_err(fail)?).await;
+        }
+        opened.map_err(|error| {
+            if breaks(&error) {
+                self.close();
+            }
+            fail_of(&error)
+        })
+    }
+
     fn connection(&mut self) -> DbResult<&mut Connection> {
         match &mut self.lease {
             Lease::Pooled(object) => Ok(pool::alone(object)),
