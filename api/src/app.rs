@@ -20,13 +20,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{DEV_EMAIL, Serve, Settings, listen::Address},
     database_url::{DatabaseUrl, for_operator},
-    domain::Services,
+    domain::{
+        Services,
+        webhook::{WebhookQueue, Webhooks},
+    },
     graphql::{documents::Documents, schema},
     live::{
         Live,
         bus::{Bus, nats},
         channel::Channels,
         fan_out::{Results, SharedSubscriptions},
+        webhooks::Deliverer,
     },
     migrations::{check, prepare},
     model::locks::Locks,
@@ -89,6 +93,7 @@ impl App {
         let documents =
             Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
+        let webhooks = webhooks(&settings)?;
         let bound = Bound::bind(&settings).await?;
 
         let db = target.connect(&settings).await?.behind(serve.locks);
@@ -105,6 +110,7 @@ impl App {
         let channels = channels(&db, bus.is_some());
         let published = channels.clone();
         let services = Services::new(db.clone(), settings.limits.clone(), &settings.database)
+            .with_webhooks(webhooks)
             .publishing_to(move |project, change| published.publish(project, change));
         let services = Arc::new(services);
         let live = Arc::new(Live::new(services.clone(), db.clone(), channels));
@@ -127,6 +133,7 @@ impl App {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         };
+        Deliverer::start(&services, &db, &shutdown, &tasks).await;
         let in_step = live.clone().keep_in_step(bus, Duration::from_secs(settings.live.sweep_seconds));
         let in_step = tokio::spawn(shutdown.clone().run_until_cancelled_owned(in_step));
         tracing::info!(address = bound.shown(), metrics = bound.metrics_address().map(tracing::field::display), database = %target, "listening");
@@ -268,6 +275,13 @@ async fn fetch_keys(
         tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
     }
     trusted
+}
+
+/// Webhooks, if there is a secret for them.
+fn webhooks(settings: &Settings) -> anyhow::Result<Option<Webhooks>> {
+    let limits = &settings.webhooks.limits;
+    let with_key = |key| Webhooks { key, limits: limits.clone(), queue: WebhookQueue::default() };
+    Ok(settings.webhooks.key()?.map(with_key))
 }
 
 /// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.

@@ -18,6 +18,7 @@ pub mod listen;
 pub mod live;
 pub mod observability;
 pub mod secret;
+pub mod webhooks;
 
 use self::auth::{Auth, Signing};
 use self::database::{Replicas, Store};
@@ -26,6 +27,7 @@ use self::live::Live;
 pub use self::observability::LogFormat;
 use self::observability::{Log, Observability};
 pub use self::secret::{Secret, read_secret};
+use self::webhooks::Webhooks;
 
 /// The parsed command line.
 #[derive(Clone, Debug)]
@@ -483,6 +485,9 @@ pub struct Settings {
     /// Notifications between servers.
     #[command(flatten)]
     pub live: Live,
+    /// Webhooks.
+    #[command(flatten)]
+    pub webhooks: Webhooks,
     /// Metrics and logs.
     #[command(flatten)]
     pub observability: Observability,
@@ -499,6 +504,7 @@ impl Settings {
     pub fn with_files(mut self) -> anyhow::Result<Self> {
         self.store.read_files()?;
         self.auth.signing.read_files()?;
+        self.webhooks.read_files()?;
         Ok(self)
     }
 }

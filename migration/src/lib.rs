@@ -13,6 +13,7 @@ mod dialect;
 mod m20261130_000000_schema;
 mod m20261130_000001_activity;
 mod m20261130_000002_access_tokens;
+mod m20261130_000003_webhooks;
 mod row_security;
 pub mod unsquashed;
 
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000000_schema::Migration),
             Box::new(m20261130_000001_activity::Migration),
             Box::new(m20261130_000002_access_tokens::Migration),
+            Box::new(m20261130_000003_webhooks::Migration),
         ]
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Ids {
     pub(crate) snapshot: String,
     pub(crate) configuration: String,
     pub(crate) streaming: String,
+    pub(crate) webhook: String,
+    pub(crate) delivery: String,
     pub(crate) token: String,
     pub(crate) user: String,
 }
@@ -48,10 +50,14 @@ impl Ids {
             project.write("saveAgentConfiguration", settings("A secret agent"), "agentConfiguration { id }").await;
         let described = json!({ "id": project.id, "description": "A secret description" });
         client.mutate("updateProject", described, "revision").await.ok();
+        let webhook = crate::webhooks::hook(&project, HOOK).await;
         project.write("undo", json!({}), "revision").await;
+        let delivery = crate::webhooks::first_delivery(client, &webhook).await;
         let machine = json!({ "name": "A secret machine", "role": "VIEWER" });
         let machine = project.write("createAccessToken", machine, "accessToken { id }").await;
         Self {
+            webhook,
+            delivery,
             version: text(&made["file"]["versions"]["nodes"][1]["id"]),
             change: text(&made["change"]["id"]),
             snapshot: text(&named["snapshot"]["id"]),
@@ -79,6 +85,8 @@ impl Ids {
             snapshot: id(),
             configuration: id(),
             streaming: id(),
+            webhook: id(),
+            delivery: id(),
             token: id(),
             user: id(),
         }
@@ -96,6 +104,8 @@ impl Ids {
             &self.change,
             &self.snapshot,
             &self.configuration,
+            &self.webhook,
+            &self.delivery,
             &self.token,
             &self.user,
         ];
@@ -116,7 +126,8 @@ impl Ids {
 
     /// For every mutation of the schema, an input that would change the project, and the selection.
     pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
-        let Self { project, session, file, snapshot, configuration, streaming, token, user, .. } = self;
+        let Self { project, session, file, snapshot, configuration, streaming, token, webhook, delivery, user, .. } =
+            self;
         let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
         BTreeMap::from([
@@ -159,6 +170,11 @@ impl Ids {
             ("setAgentConfigurationActive", input(json!({ "id": configuration, "isActive": false }))),
             ("deleteAgentConfiguration", input(json!({ "id": configuration }))),
             ("restoreAgentConfiguration", input(json!({ "id": configuration, "version": 1 }))),
+            ("createWebhook", (json!({ "input": { "projectId": project, "url": HOOK } }), "{ secret }")),
+            ("updateWebhook", (json!({ "input": { "webhookId": webhook, "kinds": [] } }), "{ webhook { id } }")),
+            ("rotateWebhookSecret", (json!({ "input": { "webhookId": webhook } }), "{ secret }")),
+            ("deleteWebhook", (json!({ "input": { "webhookId": webhook } }), "{ deletedWebhookId }")),
+            ("redeliver", (json!({ "input": { "deliveryId": delivery } }), "{ delivery { id } }")),
             ("createAccessToken", input(json!({ "projectId": project, "name": "Taken", "role": "EDITOR" }))),
             ("revokeAccessToken", input(json!({ "accessTokenId": token }))),
         ])
@@ -194,6 +210,8 @@ impl Ids {
             ("AgentConfigurationVersion", format!("agent-configuration-version:{}:1", self.configuration)),
             ("ProjectEvent", format!("event:{}:1", self.project)),
             ("StreamingMessage", format!("streaming-message:{}", self.streaming)),
+            ("Webhook", self.webhook.clone()),
+            ("WebhookDelivery", self.delivery.clone()),
             ("AccessToken", self.token.clone()),
         ])
     }
@@ -206,11 +224,14 @@ const OF_THE_CALLER: [(&str, &str, &str); 3] = [
     ("updatePreferences", "{ \"editorTheme\": \"new\" }", "{ updatedAt }"),
 ];
 
+/// The URL of a webhook that a server refuses to connect to.
+const HOOK: &str = "http://localhost:1/";
+
 /// The callers, named after their roles in the project. The machine has an access token as an editor.
 const PEOPLE: [&str; 7] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner", "machine"];
 
 /// Mutations of a project that need more, or less, than write access.
-const OF_OWNERS: [&str; 8] = [
+const OF_OWNERS: [&str; 9] = [
     "deleteProject",
     "inviteCollaborator",
     "inviteByEmail",
@@ -218,8 +239,13 @@ const OF_OWNERS: [&str; 8] = [
     "changeCollaboratorRole",
     "removeCollaborator",
     "transferOwnership",
+    "createWebhook",
     "createAccessToken",
 ];
+/// Mutations of objects that only owners see.
+const OF_WEBHOOKS: [&str; 4] = ["updateWebhook", "rotateWebhookSecret", "deleteWebhook", "redeliver"];
+/// Nodes that other members do not see.
+const NODES_OF_OWNERS: [&str; 4] = ["UserPreferences", "AccessToken", "Webhook", "WebhookDelivery"];
 const OF_AUTHORS: [&str; 6] =
     ["addMessage", "endSession", "startMessage", "appendToMessage", "finishMessage", "discardMessage"];
 const OF_VIEWERS: [&str; 2] = ["touchProject", "leaveProject"];
@@ -236,6 +262,7 @@ fn expected_code(person: &str, mutation: &str) -> &'static str {
         "owner" if mutation == "inviteCollaborator" => "BAD_USER_INPUT",
         "owner" if ["changeCollaboratorRole", "removeCollaborator", "leaveProject"].contains(&mutation) => "CONFLICT",
         "stranger" | "invited" => "NOT_FOUND",
+        "viewer" | "editor" | "machine" if OF_WEBHOOKS.contains(&mutation) => "NOT_FOUND",
         // Only the owner sees tokens.
         "viewer" | "editor" | "machine" if mutation == "revokeAccessToken" => "NOT_FOUND",
         "machine" if mutation == "leaveProject" => "FORBIDDEN",
@@ -362,8 +389,8 @@ tests::behind_each_lock! {
                     "" => "something else",
                     code => code,
                 };
-                let is_owners = ["UserPreferences", "AccessToken"].contains(&name) && is_member && person != "owner";
-                cell(person, name, found, if is_owners { "nothing" } else { seen });
+                let is_anothers = NODES_OF_OWNERS.contains(&name) && is_member && person != "owner";
+                cell(person, name, found, if is_anothers { "nothing" } else { seen });
                 fields += 1;
             }
 
@@ -604,7 +631,7 @@ tests::behind_each_lock! {
         assert_eq!(seen, project.ask(everything).await);
         assert_eq!(seen["events"].as_array().unwrap().len(), 10);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
-        for (name, id) in ids.nodes().into_iter().filter(|(name, _)| !["UserPreferences", "AccessToken"].contains(name)) {
+        for (name, id) in ids.nodes().into_iter().filter(|(name, _)| !NODES_OF_OWNERS.contains(name)) {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
             assert_eq!(node["node"], json!({ "__typename": name, "id": id }));
         }
@@ -621,7 +648,7 @@ tests::behind_each_lock! {
         for (name, (variables, select)) in ids.changes() {
             if !["touchProject", "leaveProject", "revokeAccessToken"].contains(&name) && !OF_THE_INVITED.contains(&name) {
                 let answer = change(&eve, name, &variables, select).await;
-                assert_eq!(answer.error_code(), "FORBIDDEN", "{name}: {answer:?}");
+                assert_eq!(answer.error_code(), expected_code("viewer", name), "{name}: {answer:?}");
             }
         }
         assert_eq!(project.state().await, before);

@@ -86,6 +86,8 @@ async fn tables(db: &DatabaseConnection, kind: Kind) -> Vec<String> {
 /// Selects every row of every table and view, and counts them.
 async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
     let mut selected = BTreeMap::from([
+        select(db, entity::webhook_deliveries::Entity).await,
+        select(db, entity::webhooks::Entity).await,
         select(db, entity::access_tokens::Entity).await,
         select(db, entity::agent_configuration_versions::Entity).await,
         select(db, entity::agent_configurations::Entity).await,
@@ -229,6 +231,11 @@ tests::on_both! {
         let bytes = if server.database().kind() == Kind::Postgres { "''::bytea" } else { "x''" };
         let activity = format!("INSERT INTO project_activity SELECT id, 1, created_at, created_at, {bytes} FROM projects");
         server.database().execute(&activity).await;
+
+        // … and an event was sent to a webhook …
+        let webhook = crate::webhooks::hook(&project, "http://localhost:1/").await;
+        project.create_file("sent.py", "").await;
+        crate::webhooks::first_delivery(&ada, &webhook).await;
 
         // … then there are rows of every kind, and each can be read.
         let connection = connect(server.database()).await;

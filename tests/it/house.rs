@@ -84,6 +84,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("m20261130_000000_schema.rs", "bca2a0743a53c57af1795ba018bb2cc250b9aeef0fa1869bcc9b3b066421e9db"),
     ("m20261130_000001_activity.rs", "8d839637f452fbb8b6ffdef8f16afd7e616cfd9014f3d728033b8fb40779b130"),
     ("m20261130_000002_access_tokens.rs", "dd798a518de461223b69e494ca53d8b2a171eb3a67544d8861541d19ac5f02e8"),
+    ("m20261130_000003_webhooks.rs", "ea95d6b5c4ff060daa1a59c210159720be609619a40afc8c6c7317d70c9604ab"),
     ("sql/access_tokens.sql", "5660450f7e70d1201d74fe98eb8a1f399daed11c9ec42bcbc2136ac5f3f180d0"),
     ("sql/activity.sql", "a3a3f2e713902a38b232b28617213a3bed94eb807008b7cb361d374c11da939e"),
     ("sql/postgres/access_tokens.sql", "9a1a9f833fb473fdc2fe7adadb3b09d44f7e029559e77554b0e223c1c789297c"),
@@ -98,7 +99,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("sql/sqlite/access_tokens.sql", "a519dd334ddc84da5eaea944cd0305cb073af42fb909b2882ba756bf7c84fb94"),
     ("sql/sqlite/triggers.sql", "1f5c6b0c413338b57f566ff7fe34cf40070df23ee7b1b4afcf288867867cae2d"),
     ("sql/tables.sql", "7d208bf7ec2bf6bc846c5896bc571dfba29877d31929f9851bea2e1ef084f5cc"),
+    ("sql/postgres/webhooks.sql", "f44275772064cadbe8cd6ceafc8ed063288baaa892b0fc16a9f98a5fab95988c"),
     ("sql/views.sql", "6902171e1cafacfc2566ab3df323c27218585cf6a61bbbc86fa20e3802ee8fe6"),
+    ("sql/webhooks.sql", "c7fc61d9962818b9c9c9ab0ca1fe5d0ea2e9477a8dc465ec6caa037e37cadae6"),
 ];
 
 /// Names of places and things outside the repository, which mean nothing to its readers. Each is in two pieces, because

@@ -90,6 +90,8 @@ mod turns;
 mod unsquashed;
 mod usage;
 mod version_numbers;
+mod webhook_chaos;
+mod webhooks;
 
 /// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.
 #[test]

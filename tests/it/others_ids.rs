@@ -112,6 +112,7 @@ tests::behind_each_lock! {
             ("ChatMessage.changes.after", "project(id: $own) { sessions(first: 1) { nodes { messages(first: 1) { nodes { changes(first: 1, after: $id) { path } } } } } }"),
             ("ProjectEvent.changes.after", "project(id: $own) { events { changes(first: 1, after: $id) { path } } }"),
             ("Project.agentConfigurations.after", "project(id: $own) { agentConfigurations(first: 1, after: $id) { configName } }"),
+            ("Project.webhooks.after", "project(id: $own) { webhooks(first: 1, after: $id) { url } }"),
             ("Project.collaborators.after", "project(id: $own) { collaborators(first: 1, after: $id) { role } }"),
             ("Project.accessTokens.after", "project(id: $own) { accessTokens(first: 1, after: $id) { name } }"),
             ("Project.emailInvitations.after", "project(id: $own) { emailInvitations(first: 1, after: $id) { role } }"),

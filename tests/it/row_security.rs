@@ -29,7 +29,7 @@ const MEMBERS: [&str; 3] = ["viewer", "editor", "owner"];
 
 /// How many rows of these tables each caller sees. "outsiders" stands for every signed-in caller who is not a member;
 /// members see only their own of these rows.
-const OWN_ROWS: [(&str, &str, i64); 14] = [
+const OWN_ROWS: [(&str, &str, i64); 18] = [
     ("outsiders", "user_profiles", 1),
     ("outsiders", "user_preferences", 1),
     ("outsiders", "user_activity_summary", 1),
@@ -40,9 +40,13 @@ const OWN_ROWS: [(&str, &str, i64); 14] = [
     ("addressed", "pending_invitations", 1),
     ("members", "user_preferences", 1),
     ("members", "pending_invitations", 0),
-    // Only the owner, who wrote the addresses and created the tokens, sees them.
+    // Only the owner sees addresses, tokens and webhooks.
     ("viewer", "project_invitations", 0),
     ("editor", "project_invitations", 0),
+    ("viewer", "webhooks", 0),
+    ("editor", "webhooks", 0),
+    ("viewer", "webhook_deliveries", 0),
+    ("editor", "webhook_deliveries", 0),
     ("viewer", "access_tokens", 0),
     ("editor", "access_tokens", 0),
 ];
@@ -77,6 +81,17 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("chat_messages", "hidden_revision", &["owner"]),
     ("hidden_messages", "superseded_revision", &["owner"]),
     ("streaming_messages", "last_append_at length", &["owner"]),
+    (
+        "webhooks",
+        "disabled_at disabled_reason failed_attempts failing_since is_enabled kinds lease_holder lease_until \
+         next_attempt_at previous_secret_until revision secret_number updated_at url",
+        &["owner"],
+    ),
+    (
+        "webhook_deliveries",
+        "attempts delivered_at error last_attempt_at next_attempt_at response_status status",
+        &["owner"],
+    ),
 ];
 
 /// The callers who can insert a copy of an existing row. If rows have an owner, the copied row is the owner's.
@@ -96,6 +111,8 @@ const ADDITIONS: &[(&str, &[&str])] = &[
     // A second row of the caller's own, which the key forbids.
     ("user_preferences", &["owner"]),
     ("user_profiles", &["owner"]),
+    ("webhook_deliveries", &["owner"]),
+    ("webhooks", &["owner"]),
 ];
 
 /// The callers who can delete rows. No other table allows deletion.
@@ -103,6 +120,8 @@ const DELETIONS: &[(&str, &[&str])] = &[
     ("project_collaborators", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", &["addressed", "owner"]),
     ("streaming_messages", &["owner"]),
+    ("webhook_deliveries", &["owner"]),
+    ("webhooks", &["owner"]),
 ];
 
 /// The functions that the role can call and that write no project history, each with a query of what it reveals about
@@ -248,6 +267,10 @@ pub(crate) async fn fill(server: &Server) -> Project {
         "INSERT INTO project_invitations SELECT id, 'amy@example.com', 'viewer', user_id, created_at FROM projects WHERE id = $1",
         "INSERT INTO project_former_collaborators SELECT id, $2, created_at FROM projects WHERE id = $1",
         "INSERT INTO project_activity SELECT id, 1, created_at, created_at, '' FROM projects WHERE id = $1",
+        "INSERT INTO webhooks SELECT gen_random_uuid(), id, 'https://example.com/', '', false, 1, NULL, revision, 0, NULL, NULL, created_at,
+         'A secret reason', NULL, NULL, created_at, created_at FROM projects WHERE id = $1",
+        "INSERT INTO webhook_deliveries SELECT gen_random_uuid(), id, 1, project_id, 'PROJECT_CREATED', 'failed', 1, 500, 'A secret error',
+         created_at, created_at, NULL, NULL FROM webhooks WHERE project_id = $1",
     ] {
         let sql = sql.replace("$1", &format!("'{}'", project.id));
         assert_eq!(database.execute(&sql.replace("$2", &format!("'{}'", user_id("fay@example.com")))).await, 1);
@@ -377,7 +400,7 @@ fn every_relation_and_function_is_closed_unless_listed() {
         let callable = rows(
             database,
             "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity', 'find_access_token') ORDER BY 1",
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity', 'waiting_webhooks', 'find_access_token') ORDER BY 1",
         )
         .await;
         let callable = callable.iter().map(|row| row[0].as_str());
@@ -457,9 +480,10 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
             user_id("sue@example.com"),
         );
         let activity = format!("SELECT count(*) FROM store_activity('{}', 1, now(), now(), '')", project.id);
+        let webhooks = format!("SELECT count(*) FROM waiting_webhooks(ARRAY['{}'::uuid], NULL, 1)", project.id);
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
             let token = "SELECT count(*) FROM find_access_token('')".to_owned();
-            for sql in [&revisions, &presences, &activity, &token] {
+            for sql in [&revisions, &presences, &activity, &token, &webhooks] {
                 assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }

@@ -92,6 +92,8 @@ struct Scene {
     file: String,
     snapshot: String,
     configuration: String,
+    webhook: String,
+    delivery: String,
     token: String,
     /// In the actor's own session if there is one, in Ada's otherwise.
     streaming: String,
@@ -106,6 +108,7 @@ impl Scene {
         let ada = known_user(server, ADA).await;
         known_user(server, EVE).await;
         let project = Project::create(&ada, "Ours").await;
+        let webhook = crate::webhooks::hook(&project, "http://localhost:1/").await;
         let file = project.create_file("a.py", "one\n").await;
         project.update_file("a.py", "two\n").await;
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
@@ -148,6 +151,7 @@ impl Scene {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
         }
+        let delivery = crate::webhooks::first_delivery(&project.client, &webhook).await;
         let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
         let configuration = text(&saved["agentConfiguration"]["id"]);
         let token = text(&machine["accessToken"]["id"]);
@@ -162,6 +166,8 @@ impl Scene {
             file,
             snapshot,
             configuration,
+            webhook,
+            delivery,
             token,
             streaming,
             streaming_elsewhere,
@@ -224,6 +230,11 @@ impl Scene {
             "`saveAgentConfiguration`" => here(settings("New")),
             "`setAgentConfigurationActive`" => input(json!({ "id": self.configuration, "isActive": false })),
             "`restoreAgentConfiguration`" => input(json!({ "id": self.configuration, "version": 1 })),
+            "`createWebhook`" => here(json!({ "url": "http://localhost:1/" })),
+            "`updateWebhook`" | "`rotateWebhookSecret`" | "`deleteWebhook`" => {
+                input(json!({ "webhookId": self.webhook }))
+            }
+            "`redeliver`" => input(json!({ "deliveryId": self.delivery })),
             "`deleteAgentConfiguration`" => input(json!({ "id": self.configuration })),
             "`createAccessToken`" => here(json!({ "name": "New", "role": "EDITOR" })),
             "`revokeAccessToken`" => json!({ "accessTokenId": self.token }),

@@ -29,6 +29,7 @@ pub mod nats;
 pub mod nginx;
 pub mod pgbouncer;
 pub mod project;
+pub mod receiver;
 pub mod replay;
 pub mod server;
 pub mod siege;

@@ -350,9 +350,19 @@ pub async fn roll_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
     commands::take_back(settings, all, true, &mut |_| {}).await
 }
 
-/// The default flags of a server under test: its secret, and no rate limits.
-const SETTINGS: &[(&str, &str)] =
-    &[("--listen", "127.0.0.1:0"), ("--jwt-secret", JWT_SECRET), ("--max-user-rate", "0"), ("--max-address-rate", "0")];
+/// The secret for the webhooks of every server under test.
+pub const WEBHOOK_SECRET: &str = "a secret for tests, and long enough for HMAC";
+
+/// The default flags of a server under test: its secrets, and no rate limits. The sweep for webhooks would add statements to
+/// those that tests count.
+const SETTINGS: &[(&str, &str)] = &[
+    ("--listen", "127.0.0.1:0"),
+    ("--jwt-secret", JWT_SECRET),
+    ("--max-user-rate", "0"),
+    ("--max-address-rate", "0"),
+    ("--webhook-secret", WEBHOOK_SECRET),
+    ("--webhook-sweep-seconds", "3600"),
+];
 
 /// An empty `--jwt-secret` leaves the server without a secret.
 pub const NO_SECRET: &[&str] = &["--jwt-secret", ""];

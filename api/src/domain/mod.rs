@@ -28,6 +28,10 @@ pub mod streaming_message;
 pub mod sync;
 mod turns;
 pub mod undo;
+pub mod webhook;
+pub mod webhook_delivery;
+pub mod webhook_message;
+mod webhook_queue;
 mod write;
 
 use self::checks::{check_json, check_name, check_optional_text, check_room, check_text};

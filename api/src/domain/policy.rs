@@ -34,6 +34,14 @@ pub fn may_manage_team(role: ProjectRole) -> Result<()> {
     only(role == ProjectRole::Owner, "Only the owner can manage the team of a project.")
 }
 
+/// Only the owner can manage the webhooks.
+///
+/// # Errors
+/// `Forbidden` for other members.
+pub fn may_manage_webhooks(role: ProjectRole) -> Result<()> {
+    only(role == ProjectRole::Owner, "Only the owner can manage the webhooks of a project.")
+}
+
 /// The owner can remove anyone else; all people can leave.
 ///
 /// # Errors

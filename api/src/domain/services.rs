@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::heavy;
 use super::met::Met;
 use super::turns::Turns;
+use super::webhook_queue::Webhooks;
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
@@ -46,6 +47,8 @@ pub struct Services {
     pub(super) token_uses: Cache<UserId, Instant>,
     /// The number of segments of activity that this server has stored, or is storing, by project.
     pub(super) rolled_up: Cache<ProjectId, i32>,
+    /// Webhooks; `None` if the server has no secret for them.
+    pub webhooks: Option<Webhooks>,
 }
 
 /// CPU-bound work takes as much memory as one WORK_SHARE-th of the limit for requests, in addition to it.
@@ -78,7 +81,13 @@ impl Services {
             met: Met::default(),
             token_uses: Cache::new(KNOWN_TOKENS),
             rolled_up: Cache::new(KNOWN_PROJECTS),
+            webhooks: None,
         }
+    }
+
+    /// Services with webhooks, if these are given.
+    pub fn with_webhooks(self, webhooks: Option<Webhooks>) -> Self {
+        Self { webhooks, ..self }
     }
 
     /// Sets the function that is notified of committed changes.

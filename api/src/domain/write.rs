@@ -320,6 +320,13 @@ impl Write {
         Ok(Closed { tx, turn, locked, services: writer.services, actor: writer.actor })
     }
 
+    /// Commits what is not part of the history, without a revision.
+    pub(super) async fn commit_beside<T>(self, value: T) -> Result<T> {
+        self.tx.commit().await?;
+        self.writer.services.note_write(false);
+        Ok(value)
+    }
+
     /// Ends the write without a trace.
     ///
     /// # Errors
@@ -351,6 +358,9 @@ impl Closed {
         self.services.note_write(false);
         (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
         self.services.roll_up(&self.actor, self.locked.id, self.locked.revision);
+        if let Some(webhooks) = &self.services.webhooks {
+            webhooks.queue.written(self.locked.id);
+        }
         Ok(value)
     }
 }

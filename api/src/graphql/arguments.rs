@@ -65,6 +65,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("Project", "files", Parts::Pages(page::FILES, BY_PATH_AND_ID)),
     ("Project", "sessions", Parts::Pages(page::LIST, BY_NUMBER)),
     ("Project", "snapshots", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("Project", "webhooks", Parts::AfterNode),
     ("ProjectEvent", "changes", Parts::AfterNode),
     ("ProjectFile", "blame", Parts::Rest),
     ("ProjectFile", "versions", Parts::Pages(page::LIST, BY_NUMBER)),
@@ -74,6 +75,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("Query", "projects", Parts::Ordered(page::LIST)),
     ("Query", "recentActivity", Parts::Pages(page::LIST, None)),
     ("RestorePreview", "diff", Parts::AfterPath),
+    ("Webhook", "deliveries", Parts::Pages(page::LIST, BY_NUMBER)),
 ];
 
 /// The names of arguments that are revisions of the project.

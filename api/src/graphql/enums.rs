@@ -106,6 +106,15 @@ enums! {
         /// An agent configuration was saved.
         AgentConfigurationChanged,
     }
+    /// Status of a delivery to a webhook.
+    WebhookDeliveryStatus = enums::DeliveryStatus {
+        /// It is sent again.
+        Pending,
+        /// The receiver has accepted it.
+        Succeeded,
+        /// The receiver has not accepted it, and it is not sent again by itself.
+        Failed,
+    }
     /// Length of the buckets of insights.
     InsightBucket = insights::Bucket {
         /// An hour of the clock in the time zone. If the clock is set back, the hour that it repeats is two buckets.

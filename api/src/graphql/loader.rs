@@ -13,7 +13,7 @@ use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
     Member, Tx, access, access_token, agent_configuration, chat, collaborator, events, file, insights, past, profile,
-    project, snapshot, streaming_message, undo,
+    project, snapshot, streaming_message, undo, webhook,
 };
 use crate::live::presence;
 use crate::model::access_token::AccessToken;
@@ -25,7 +25,7 @@ use crate::model::event::{AsOf, Event, Moment, Undos};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::ids::{
     AccessTokenId, AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId,
-    UserId, Within,
+    UserId, WebhookDeliveryId, WebhookId, Within,
 };
 use crate::model::insights::{Insights, Range};
 use crate::model::page::{Page, Slice};
@@ -35,6 +35,7 @@ use crate::model::profile::{Preferences, Profile};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotFilter};
 use crate::model::streaming_message::StreamingMessage;
+use crate::model::webhook::{Delivery, Webhook};
 
 /// A page of a list of `parent`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +155,12 @@ pub struct ConfiguredAt(pub ProjectId, pub i32);
 /// The versions of an agent configuration, up to a revision if one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionsUntil(pub Option<i32>);
+/// The webhooks of a project that the caller owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WebhooksOf(pub ProjectId);
+/// All deliveries of a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Deliveries;
 /// The insights of a project in a range, up to a revision if one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InsightsOf(pub ProjectId, pub Option<i32>, pub Range);
@@ -383,6 +390,18 @@ loaders! {
     };
     InsightsOfUser => (Arc<Insights>, Vec<(ProjectId, i32)>), |tx, keys| {
         each(tx, keys, async |tx, key| Ok(Some(insights::of_user(tx, key.0, key.1).await?))).await
+    };
+    WebhookId => Webhook, |tx, keys| Ok(index(webhook::by_ids(tx, keys).await?, |row| row.id));
+    WebhooksOf => Vec<Webhook>, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(gather(webhook::of_projects(tx, &projects).await?, |row| WebhooksOf(row.project_id)))
+    };
+    WebhookDeliveryId => Delivery, |tx, keys| Ok(index(webhook::deliveries_by_ids(tx, keys).await?, |row| row.id));
+    Part<Within<WebhookId>, Deliveries> => Slice<Delivery>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, _, page| webhook::deliveries_page(tx, parents, page).await).await
+    };
+    Count<Within<WebhookId>, Deliveries> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, _| webhook::deliveries_count(tx, parents).await).await
     };
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
         let messages = objects(tx, keys, |key| key.0).await?;

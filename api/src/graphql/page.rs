@@ -6,13 +6,13 @@ use async_graphql::connection::{Connection, CursorType, Edge};
 use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
 
 use super::context::{Caller, caller};
-use super::loader::{ChildrenOf, Count, VersionFilter};
+use super::loader::{ChildrenOf, Count, Deliveries, VersionFilter};
 use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
-use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, Within};
+use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, WebhookId, Within};
 use crate::model::limits::Limits;
 use crate::model::page::{self as model, Cursor, PageSize, Slice};
 use crate::model::project::ProjectFilter;
@@ -205,6 +205,8 @@ pub enum Total {
     Invitations,
     /// Snapshots of a project.
     Snapshots(Count<ProjectId, SnapshotFilter>),
+    /// Deliveries of a webhook.
+    Deliveries(Count<Within<WebhookId>, Deliveries>),
 }
 
 #[Object]
@@ -226,6 +228,7 @@ impl Total {
             Self::CoalescedVersions(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Invitations => collaborator::invitations_count(&*caller.reader.tx().await?).await?,
             Self::Snapshots(count) => caller.load(count.clone()).await?.unwrap_or_default(),
+            Self::Deliveries(count) => caller.load(count.clone()).await?.unwrap_or_default(),
         };
         Ok(int(total))
     }

@@ -14,6 +14,7 @@ use super::types::collaborator::Invitation;
 use super::types::file::{FileSnapshot, ProjectFile};
 use super::types::project::Project;
 use super::types::snapshot::ProjectSnapshot;
+use super::types::webhook::WebhookDelivery;
 use crate::model::limits::Limits;
 
 /// The schema of the API.
@@ -82,5 +83,8 @@ fn describe(schema: SchemaBuilder<Query, Mutation, Subscription>) -> SchemaBuild
         )
         .override_output_type_description::<Page<AgentConfigurationVersion>>(
             "A page of a configuration's versions, in the form of Relay's connections.",
+        )
+        .override_output_type_description::<Page<WebhookDelivery>>(
+            "A page of a webhook's deliveries, in the form of Relay's connections.",
         )
 }

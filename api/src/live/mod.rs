@@ -14,5 +14,6 @@ pub mod presence;
 mod shared_read;
 pub mod source;
 mod state;
+pub mod webhooks;
 
 pub use self::state::Live;

@@ -52,4 +52,6 @@ enums! {
         CollaboratorsChanged = "COLLABORATORS_CHANGED",
         AgentConfigurationChanged = "AGENT_CONFIGURATION_CHANGED",
     }
+    /// Status of a delivery to a webhook.
+    DeliveryStatus { Pending = "pending", Succeeded = "succeeded", Failed = "failed" }
 }

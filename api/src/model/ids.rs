@@ -55,6 +55,10 @@ ids! {
     ProjectSnapshotId,
     /// An agent configuration.
     AgentConfigurationId,
+    /// A webhook.
+    WebhookId,
+    /// A delivery of an event to a webhook.
+    WebhookDeliveryId,
     /// An access token.
     AccessTokenId,
 }

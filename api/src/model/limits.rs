@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::ArgAction;
 
+use super::network::Network;
 use super::setting::{boolean, number};
 
 /// Each reader is a connection that is opened when the server starts.
@@ -42,6 +43,36 @@ pub struct DatabaseLimits {
     /// Size of the memory cache for file contents and diffs, in bytes; 0 disables it. From 0 to 100000000000
     #[arg(long, env = "CONTENT_CACHE_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(0_usize..=100_000_000_000))]
     pub content_cache_bytes: usize,
+}
+
+/// Limits on webhooks.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WebhookLimits {
+    /// Networks and addresses that webhooks may lead to although they are not public, such as 10.1.0.0/16, separated by
+    /// commas. By default a webhook leads only to public addresses
+    #[arg(long, env = "WEBHOOK_ALLOW_NETWORKS", value_delimiter = ',', value_name = "NETWORKS")]
+    pub webhook_allow_networks: Vec<Network>,
+    /// Maximum number of webhooks of a project. From 0 to 1000
+    #[arg(long, env = "MAX_WEBHOOKS", default_value_t = 20, value_name = "N", value_parser = number(0_usize..=1_000))]
+    pub max_webhooks: usize,
+    /// Timeout for an attempt to deliver a message to a webhook, in seconds. From 1 to 300
+    #[arg(long, env = "WEBHOOK_TIMEOUT_SECONDS", default_value_t = 15, value_name = "SECONDS", value_parser = number(1_u64..=300))]
+    pub webhook_timeout_seconds: u64,
+    /// Time for which a failing delivery is repeated until its webhook is disabled, in seconds. From 1 to 2592000
+    #[arg(long, env = "WEBHOOK_RETRY_SECONDS", default_value_t = 86_400, value_name = "SECONDS", value_parser = number(1_u64..=2_592_000))]
+    pub webhook_retry_seconds: u64,
+    /// Maximum number of webhooks that a server delivers to at once; a quarter of them, at least one, for each project.
+    /// From 1 to 500
+    #[arg(long, env = "WEBHOOK_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = number(1_usize..=500))]
+    pub webhook_concurrency: usize,
+    /// Number of bytes that are read of the response of a webhook that refuses a message, for the log of deliveries.
+    /// From 0 to 65536
+    #[arg(long, env = "WEBHOOK_RESPONSE_BYTES", default_value_t = 512, value_name = "BYTES", value_parser = number(0_u64..=65_536))]
+    pub webhook_response_bytes: u64,
+    /// Interval at which a server looks for webhooks that another server has left, in seconds: the longest delay after
+    /// a server was killed, in addition to three timeouts of an attempt. From 1 to 3600
+    #[arg(long, env = "WEBHOOK_SWEEP_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = number(1_u64..=3_600))]
+    pub webhook_sweep_seconds: u64,
 }
 
 /// Limits on requests; see `antiphon serve --help`.

@@ -102,6 +102,14 @@ pub(super) fn is_member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut S
     sql.push(" AND c.accepted_at IS NOT NULL)))) IS TRUE")
 }
 
+/// Adds the condition that `me` owns the project with the id in `column`.
+pub(super) fn owns<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
+    if !me.scopes {
+        return sql.push("TRUE");
+    }
+    sql.push("EXISTS (SELECT 1 FROM projects a WHERE a.id = ").push(column).push(" AND a.user_id = ").bind(me).push(")")
+}
+
 /// Adds a subselect of the projects that `me` is a member of.
 pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     if !me.scopes {

@@ -7,13 +7,13 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
-use super::db::{Tx, unknown};
+use super::db::{Tx, fail, unknown};
 use super::door::{self, List};
 use super::file::{below, get, mode, place, prefixed_file};
 use super::project;
 use super::save;
 use super::snapshot::hash;
-use super::sql::{Order, Sql, pages};
+use super::sql::{Order, Sql, pages, union};
 use crate::model::enums::{ChangeType, EventKind};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, File, FileSnapshot};
@@ -286,6 +286,46 @@ pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> R
     sql.push("WHERE ").pairs("(v.project_id, v.revision)", revisions.iter().copied());
     sql.push(" ORDER BY v.revision, v.id");
     versions(tx, sql).await
+}
+
+/// The number of changes in a revision, with the lines that they added and removed, and the first changes by path.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ChangeSummary {
+    pub count: i64,
+    pub additions: i64,
+    pub deletions: i64,
+    pub first: Vec<FileSnapshot>,
+}
+
+/// Summaries of the changes in revisions of a project, with at most `limit` changes each. Revisions without changes are left
+/// out.
+pub async fn summaries(
+    tx: &Tx,
+    project: Member<'_>,
+    revisions: &[i32],
+    limit: i32,
+) -> Result<HashMap<i32, ChangeSummary>> {
+    let mut sql = Sql::new("SELECT v.revision, count(*) AS n, CAST(sum(v.additions) AS bigint) AS additions, ");
+    sql.push("CAST(sum(v.deletions) AS bigint) AS deletions FROM file_snapshots v WHERE v.project_id = ").bind(project);
+    sql.push(" AND v.revision IN ").list(revisions.iter().copied()).push(" GROUP BY v.revision");
+    let mut summaries = HashMap::new();
+    for row in tx.rows(sql).await? {
+        let get = |column: &str| row.try_get::<i64>("", column).map_err(fail);
+        let (count, additions, deletions) = (get("n")?, get("additions")?, get("deletions")?);
+        let revision: i32 = row.try_get("", "revision").map_err(fail)?;
+        summaries.insert(revision, ChangeSummary { count, additions, deletions, first: Vec::new() });
+    }
+    let changed: Vec<i32> = summaries.keys().copied().collect();
+    let sql = union(&changed, |sql, revision| {
+        sql.push(VERSIONS).push("WHERE v.project_id = ").bind(project).push(" AND v.revision = ").bind(revision);
+        sql.push(" ORDER BY v.path, v.id LIMIT ").bind(limit);
+        Ok(())
+    })?;
+    for change in versions(tx, sql).await? {
+        summaries.entry(change.revision).or_default().first.push(change);
+    }
+    Ok(summaries)
 }
 
 /// The changes that were made for these messages, oldest first.

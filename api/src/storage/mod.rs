@@ -31,6 +31,8 @@ pub mod snapshot;
 mod sql;
 pub mod streaming_message;
 pub mod undo;
+pub mod webhook;
+pub mod webhook_delivery;
 pub mod writable;
 
 use std::collections::HashMap;

@@ -25,11 +25,15 @@ pub enum Kind {
     ProjectSnapshot,
     /// An agent configuration.
     AgentConfiguration,
+    /// A webhook.
+    Webhook,
+    /// A delivery to a webhook.
+    WebhookDelivery,
     /// An access token.
     AccessToken,
 }
 
-const TABLES: [(Kind, &str); 9] = [
+const TABLES: [(Kind, &str); 11] = [
     (Kind::User, "user_profiles"),
     (Kind::Project, "projects"),
     (Kind::Session, "chat_sessions"),
@@ -38,6 +42,8 @@ const TABLES: [(Kind, &str); 9] = [
     (Kind::FileSnapshot, "file_snapshots"),
     (Kind::ProjectSnapshot, "project_snapshots"),
     (Kind::AgentConfiguration, "agent_configurations"),
+    (Kind::Webhook, "webhooks"),
+    (Kind::WebhookDelivery, "webhook_deliveries"),
     (Kind::AccessToken, "access_tokens"),
 ];
 

@@ -28,3 +28,5 @@ pub mod streaming_chunks;
 pub mod streaming_messages;
 pub mod user_preferences;
 pub mod user_profiles;
+pub mod webhook_deliveries;
+pub mod webhooks;

@@ -26,3 +26,5 @@ pub use super::streaming_chunks::Entity as StreamingChunks;
 pub use super::streaming_messages::Entity as StreamingMessages;
 pub use super::user_preferences::Entity as UserPreferences;
 pub use super::user_profiles::Entity as UserProfiles;
+pub use super::webhook_deliveries::Entity as WebhookDeliveries;
+pub use super::webhooks::Entity as Webhooks;

@@ -59,6 +59,10 @@ pub struct Model {
     pub project_versions: HasMany<super::project_versions::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
+    #[sea_orm(has_many)]
+    pub webhook_deliveries: HasMany<super::webhook_deliveries::Entity>,
+    #[sea_orm(has_many)]
+    pub webhooks: HasMany<super::webhooks::Entity>,
     #[sea_orm(has_many, via = "agent_configuration_versions")]
     pub agent_configurations: HasMany<super::agent_configurations::Entity>,
     #[sea_orm(has_many, via = "hidden_messages")]

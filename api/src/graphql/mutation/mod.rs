@@ -12,6 +12,7 @@ mod profile;
 mod project;
 mod snapshot;
 mod streaming_message;
+mod webhook;
 
 use self::project::project_of;
 
@@ -26,5 +27,6 @@ pub struct Mutation(
     snapshot::SnapshotMutation,
     collaborator::CollaboratorMutation,
     agent_configuration::AgentConfigurationMutation,
+    webhook::WebhookMutation,
     access_token::AccessTokenMutation,
 );

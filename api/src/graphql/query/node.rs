@@ -27,12 +27,13 @@ use crate::graphql::types::profile::{User, UserPreferences};
 use crate::graphql::types::project::Project;
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::graphql::types::streaming_message::StreamingMessage;
+use crate::graphql::types::webhook::{Webhook, WebhookDelivery};
 use crate::model::error::Result;
 use crate::model::event::Moment;
 use crate::model::file::Entry;
 use crate::model::ids::{
     AccessTokenId, AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId,
-    ProjectSnapshotId, ReadId, SessionId, UserId,
+    ProjectSnapshotId, ReadId, SessionId, UserId, WebhookDeliveryId, WebhookId,
 };
 use crate::model::node_id::NodeId;
 
@@ -103,6 +104,8 @@ fn expected(ctx: &Context<'_>) -> Option<Kind> {
         "FileSnapshot" => Kind::FileSnapshot,
         "ProjectSnapshot" => Kind::ProjectSnapshot,
         "AgentConfiguration" => Kind::AgentConfiguration,
+        "Webhook" => Kind::Webhook,
+        "WebhookDelivery" => Kind::WebhookDelivery,
         "AccessToken" => Kind::AccessToken,
         _ => return None,
     })
@@ -204,6 +207,8 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
                 let row = caller.load(AgentConfigurationId(id)).await?;
                 row.map(|row| AgentConfiguration { row: Box::new(row), until: None }.into())
             }
+            Kind::Webhook => caller.load(WebhookId(id)).await?.map(|row| Webhook(row).into()),
+            Kind::WebhookDelivery => caller.load(WebhookDeliveryId(id)).await?.map(|row| WebhookDelivery(row).into()),
             Kind::AccessToken => caller.load(AccessTokenId(id)).await?.map(|row| AccessToken(row).into()),
         });
     };
@@ -219,6 +224,11 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
             let row = caller.load(Past(AgentConfigurationId(id), at)).await?;
             row.map(|row| AgentConfiguration { row: Box::new(row), until: Some(at) }.into())
         }
-        Kind::User | Kind::FileSnapshot | Kind::ProjectSnapshot | Kind::AccessToken => None,
+        Kind::User
+        | Kind::FileSnapshot
+        | Kind::ProjectSnapshot
+        | Kind::AccessToken
+        | Kind::Webhook
+        | Kind::WebhookDelivery => None,
     })
 }

@@ -1,18 +1,20 @@
 //! Agent configurations.
 
+use std::collections::HashSet;
+
 use async_graphql::{Context, ID, Object};
 
 use super::profile::User;
 use super::project::Project;
-use crate::graphql::context::caller;
+use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{Part, VersionsUntil};
-use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::loader::{AgentConfigurationsOf, Part, VersionsUntil};
+use crate::graphql::page::{Page, Total, connection, cut_by_id};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::agent_configuration as model;
-use crate::model::error::Result;
-use crate::model::ids::{ReadId, Within};
+use crate::model::error::{Error, Result};
+use crate::model::ids::{ProjectId, ReadId, Within};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 
@@ -132,6 +134,36 @@ pub struct AgentConfiguration {
     pub row: Box<model::AgentConfiguration>,
     /// The revision as of which it is read; `None` is now.
     pub until: Option<i32>,
+}
+
+impl AgentConfiguration {
+    /// A part of the configurations of a project, oldest first.
+    ///
+    /// # Errors
+    /// As [`cut_by_id`].
+    pub async fn of_project(
+        caller: &Caller,
+        project: ProjectId,
+        keep: model::AgentConfigurationFilter,
+        first: Option<i32>,
+        mut after: Option<ID>,
+    ) -> Result<Vec<Self>> {
+        let mut rows = caller.load(AgentConfigurationsOf(project, keep)).await?.unwrap_or_default();
+        let id = |row: &model::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
+        if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
+            // The row is no longer in the list, but its position is still known.
+            let keep = model::AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
+            let all = caller.load(AgentConfigurationsOf(project, keep)).await?.unwrap_or_default();
+            let rest = all.iter().skip_while(|row| id(row) != last.as_str());
+            let rest: HashSet<_> = rest.map(|row| row.id).collect();
+            if rest.is_empty() {
+                return Err(Error::bad_input("after", "No row of this list has this id."));
+            }
+            rows.retain(|row| rest.contains(&row.id));
+        }
+        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
+        Ok(rows.into_iter().map(|row| Self { row: Box::new(row), until: keep.at }).collect())
+    }
 }
 
 /// A configuration of a project's voice agent. Each save creates a revision and a new version; at most one

@@ -22,6 +22,7 @@ pub mod project_input;
 pub mod project_stats;
 pub mod snapshot;
 pub mod streaming_message;
+pub mod webhook;
 
 use access_token::AccessToken;
 use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
@@ -35,6 +36,7 @@ use profile::{User, UserPreferences};
 use project::Project;
 use snapshot::ProjectSnapshot;
 use streaming_message::StreamingMessage;
+use webhook::{Webhook, WebhookDelivery};
 
 /// An object that `node` finds by its id.
 #[derive(Interface)]
@@ -80,6 +82,10 @@ pub enum Node {
     Presence(Presence),
     /// A streaming message.
     StreamingMessage(StreamingMessage),
+    /// A webhook of a project.
+    Webhook(Webhook),
+    /// A delivery to a webhook.
+    WebhookDelivery(WebhookDelivery),
     /// An access token of a machine.
     AccessToken(AccessToken),
 }

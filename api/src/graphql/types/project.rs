@@ -1,7 +1,5 @@
 //! Projects.
 
-use std::collections::HashSet;
-
 use async_graphql::{Context, ID, Object};
 
 use super::access_token::AccessToken;
@@ -17,6 +15,7 @@ use super::profile::User;
 use super::project_input::{Changes, Files, MomentInput, Sessions, Snapshots, parse_paths, read_session};
 use super::project_stats::ProjectStats;
 use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter, RestorePreview};
+use super::webhook::Webhook;
 use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
@@ -27,13 +26,11 @@ use crate::graphql::loader::{
     AccessTokensOf, ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf,
     EventsAfter, FileAt, InsightsOf, Part,
 };
-use crate::graphql::page::{
-    COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
-};
+use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_place, rows, weigh, weigh_part};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::access_token;
-use crate::model::agent_configuration::{self, AgentConfigurationFilter};
+use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
 use crate::model::error::{Error, Result};
@@ -509,6 +506,20 @@ impl Project {
         .await
     }
 
+    /// The URLs that receive its events, oldest first. Only the owner sees them; for other members the list is empty. The
+    /// setting `MAX_WEBHOOKS` limits their number (20 by default). A project as of a revision has none.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn webhooks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Maximum number; by default all, which the setting `MAX_WEBHOOKS` limits.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only those after the webhook with this id.")] after: Option<ID>,
+    ) -> Result<Vec<Webhook>> {
+        or_empty(ctx, async { Webhook::of_project(caller(ctx)?, &self.0, first, after.as_ref()).await }).await
+    }
+
     /// The access tokens of machines, oldest first, also expired ones. Only the owner sees them; for other members the
     /// list is empty.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
@@ -559,23 +570,7 @@ impl Project {
                 include_deleted: include_deleted.unwrap_or(false),
                 at: self.until(),
             };
-            let caller = caller(ctx)?;
-            let mut rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
-            let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
-            let mut after = after;
-            if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
-                // The row is no longer in the list, but its position is still known.
-                let keep = AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
-                let all = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
-                let rest = all.iter().skip_while(|row| id(row) != last.as_str());
-                let rest: HashSet<_> = rest.map(|row| row.id).collect();
-                if rest.is_empty() {
-                    return Err(Error::bad_input("after", "No row of this list has this id."));
-                }
-                rows.retain(|row| rest.contains(&row.id));
-            }
-            let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
-            Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
+            AgentConfiguration::of_project(caller(ctx)?, self.0.id, keep, first, after).await
         })
         .await
     }
