@@ -1,10 +1,10 @@
 #!/bin/sh
-# A walk through the API with curl and jq: a project, a conversation, files, a change, a restore.
+# A walk through the API with curl and jq: a project, a session, files, a change, a restore.
 #
 #   sh examples/walk.sh http://127.0.0.1:8080 "$(antiphon token --email ada@example.com)"
 set -eu
-base=${1:?the URL of a server} token=${2:?a token}
-base=${base%/}
+[ $# -eq 2 ] || { echo 'usage: sh examples/walk.sh URL TOKEN' >&2; exit 2; }
+base=${1%/} token=$2
 for tool in curl jq; do
   command -v "$tool" >/dev/null || { echo "this walk needs $tool" >&2; exit 1; }
 done
@@ -35,7 +35,7 @@ answer=$(graphql 'mutation {
 take "$answer" .createProject.project.id
 project=$id
 
-echo '# A conversation.'
+echo '# A session.'
 answer=$(graphql 'mutation($project: ID!) {
   startSession(input: { projectId: $project, title: "Initial setup" }) { revision session { id title } }
 }' "{ \"project\": \"$project\" }")
@@ -75,7 +75,7 @@ graphql 'mutation($snapshot: ID!) {
   restoreSnapshot(input: { snapshotId: $snapshot }) { revision backup { name } changes { type path } }
 }' "{ \"snapshot\": \"$snapshot\" }"
 
-echo '# Nothing is gone: the file as it was before the rollback.'
+echo '# Nothing is gone: the file as it was before the restore.'
 graphql 'query($project: ID!) {
   project(id: $project, at: { revision: 5 }) { file(path: "main.py") { version content } }
 }' "{ \"project\": \"$project\" }"

@@ -369,6 +369,7 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
         return Ok(());
     }
     let login = db.login().await.map_err(for_operator)?;
+    login.check_encoding()?;
     let name = login.name;
     // A login that can migrate gets the right to act for callers with the migrations.
     ensure!(

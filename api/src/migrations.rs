@@ -8,6 +8,7 @@ use sea_orm::{
 };
 
 use crate::config::Serve;
+use crate::database_url::for_operator;
 use crate::storage::db::Db;
 
 /// Key of PostgreSQL's advisory lock for migrations. The service takes no other lock of this kind.
@@ -69,6 +70,7 @@ pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
+    check_right(db).await?;
     let tx = begin(db).await.map_err(failure)?;
     if db.is_sqlite() {
         check_owner(&tx).await?;
@@ -80,6 +82,21 @@ pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
     Migrator::up(&tx, None).await.map_err(failure)?;
     tx.commit().await.map_err(failure)?;
     Ok(names)
+}
+
+/// Checks that the login of a PostgreSQL database can create tables.
+pub(crate) async fn check_right(db: &Db) -> anyhow::Result<()> {
+    if !db.is_sqlite() {
+        let login = db.login().await.map_err(for_operator)?;
+        login.check_encoding()?;
+        ensure!(
+            login.may_migrate,
+            "{:?} cannot create tables: set --database-url (DATABASE_URL) to the login that owns them, or that may create \
+             them",
+            login.name
+        );
+    }
+    Ok(())
 }
 
 /// Checks that a SQLite file is not the database of another program, whose URL was given by mistake.

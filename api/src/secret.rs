@@ -138,14 +138,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn published_keys_need_no_secret_anywhere_and_make_no_dev_login() {
+    #[tokio::test]
+    async fn published_keys_need_no_secret_anywhere_and_make_no_dev_login() {
         let keys = ["--jwt-jwks-url", "https://p.supabase.co/auth/v1/.well-known/jwks.json"];
         for more in [&["--listen", "0.0.0.0:80"][..], &["--database-url", "postgres://u:p@h/d"], &[]] {
             assert_eq!(source(&[&keys, more].concat()), Ok(SecretSource::Nowhere), "{more:?}");
         }
         let settings = Cli::try_parse_from([&["antiphon"][..], &keys].concat()).unwrap().settings;
-        let message = format!("{:#}", token(&settings, "ada@example.com", None, 1).unwrap_err());
+        let message = format!("{:#}", token(&settings, "ada@example.com", None, 1).await.unwrap_err());
         assert!(message.contains("no secret") && message.contains("JWT_SECRET"), "{message}");
         // A secret next to the keys must follow the same rules as one alone.
         assert!(source(&[&keys[..], &["--jwt-secret", "short"]].concat()).is_err());

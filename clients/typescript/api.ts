@@ -19,7 +19,15 @@ export async function typed(projectId: string, sessionId: string): Promise<void>
   const paths: string[] = (preview?.diff ?? []).map(({ path }) => path);
   const bytes: Uint8Array | null = await db.downloadFile(projectId, 'a.png');
   await db.uploadFile(projectId, 'a.png', bytes ? new Blob([bytes.slice()]) : 'none', { session_id: sessionId });
+  const image = await db.downloadFile(projectId, 'a.png', 3);
+  if (image) await db.uploadFile(projectId, 'b.png', new Blob([image]));
   await db.writeMessage({ session_id: sessionId, role: 'assistant' }, ['Hello', ' there']);
+  const { body } = await fetch('https://example.com');
+  if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body.pipeThrough(new TextDecoderStream()), undefined, { signal: AbortSignal.timeout(1_000) });
+  await db.writeMessage({ session_id: sessionId, role: 'assistant' }, 'Hello', (messageId) => console.log(messageId.length));
+  await db.writeMessage({ session_id: sessionId, role: 'assistant' }, 'Hello', { signal: AbortSignal.timeout(1_000) });
+  // @ts-expect-error: bytes are no text.
+  if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body);
 
   const undone = await db.query(documents.undo, { input: { projectId } });
   const shown: number | undefined = undone.undo?.shownMessages;

@@ -12,6 +12,7 @@ pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
 mod dialect;
 mod m20261130_000000_schema;
 mod m20261130_000001_activity;
+mod m20261130_000002_access_tokens;
 mod row_security;
 pub mod unsquashed;
 
@@ -21,6 +22,10 @@ pub struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261130_000000_schema::Migration), Box::new(m20261130_000001_activity::Migration)]
+        vec![
+            Box::new(m20261130_000000_schema::Migration),
+            Box::new(m20261130_000001_activity::Migration),
+            Box::new(m20261130_000002_access_tokens::Migration),
+        ]
     }
 }

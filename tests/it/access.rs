@@ -24,6 +24,7 @@ pub(crate) struct Ids {
     pub(crate) snapshot: String,
     pub(crate) configuration: String,
     pub(crate) streaming: String,
+    pub(crate) token: String,
     pub(crate) user: String,
 }
 
@@ -48,12 +49,15 @@ impl Ids {
         let described = json!({ "id": project.id, "description": "A secret description" });
         client.mutate("updateProject", described, "revision").await.ok();
         project.write("undo", json!({}), "revision").await;
+        let machine = json!({ "name": "A secret machine", "role": "VIEWER" });
+        let machine = project.write("createAccessToken", machine, "accessToken { id }").await;
         Self {
             version: text(&made["file"]["versions"]["nodes"][1]["id"]),
             change: text(&made["change"]["id"]),
             snapshot: text(&named["snapshot"]["id"]),
             configuration: text(&saved["agentConfiguration"]["id"]),
             streaming,
+            token: text(&machine["accessToken"]["id"]),
             user: user_id(email),
             project: project.id,
             session,
@@ -75,6 +79,7 @@ impl Ids {
             snapshot: id(),
             configuration: id(),
             streaming: id(),
+            token: id(),
             user: id(),
         }
     }
@@ -91,6 +96,7 @@ impl Ids {
             &self.change,
             &self.snapshot,
             &self.configuration,
+            &self.token,
             &self.user,
         ];
         BTreeMap::from([
@@ -110,7 +116,7 @@ impl Ids {
 
     /// For every mutation of the schema, an input that would change the project, and the selection.
     pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
-        let Self { project, session, file, snapshot, configuration, streaming, user, .. } = self;
+        let Self { project, session, file, snapshot, configuration, streaming, token, user, .. } = self;
         let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
         BTreeMap::from([
@@ -153,6 +159,8 @@ impl Ids {
             ("setAgentConfigurationActive", input(json!({ "id": configuration, "isActive": false }))),
             ("deleteAgentConfiguration", input(json!({ "id": configuration }))),
             ("restoreAgentConfiguration", input(json!({ "id": configuration, "version": 1 }))),
+            ("createAccessToken", input(json!({ "projectId": project, "name": "Taken", "role": "EDITOR" }))),
+            ("revokeAccessToken", input(json!({ "accessTokenId": token }))),
         ])
     }
 
@@ -186,6 +194,7 @@ impl Ids {
             ("AgentConfigurationVersion", format!("agent-configuration-version:{}:1", self.configuration)),
             ("ProjectEvent", format!("event:{}:1", self.project)),
             ("StreamingMessage", format!("streaming-message:{}", self.streaming)),
+            ("AccessToken", self.token.clone()),
         ])
     }
 }
@@ -197,11 +206,11 @@ const OF_THE_CALLER: [(&str, &str, &str); 3] = [
     ("updatePreferences", "{ \"editorTheme\": \"new\" }", "{ updatedAt }"),
 ];
 
-/// The callers, named after their roles in the project.
-const PEOPLE: [&str; 6] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner"];
+/// The callers, named after their roles in the project. The machine has an access token as an editor.
+const PEOPLE: [&str; 7] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner", "machine"];
 
 /// Mutations of a project that need more, or less, than write access.
-const OF_OWNERS: [&str; 7] = [
+const OF_OWNERS: [&str; 8] = [
     "deleteProject",
     "inviteCollaborator",
     "inviteByEmail",
@@ -209,6 +218,7 @@ const OF_OWNERS: [&str; 7] = [
     "changeCollaboratorRole",
     "removeCollaborator",
     "transferOwnership",
+    "createAccessToken",
 ];
 const OF_AUTHORS: [&str; 6] =
     ["addMessage", "endSession", "startMessage", "appendToMessage", "finishMessage", "discardMessage"];
@@ -219,16 +229,19 @@ fn expected_code(person: &str, mutation: &str) -> &'static str {
     match person {
         "anonymous" => "UNAUTHENTICATED",
         "invited" if OF_THE_INVITED.contains(&mutation) => "",
-        "viewer" | "editor" if mutation == "acceptInvitation" => "",
-        "viewer" | "editor" | "owner" if OF_THE_INVITED.contains(&mutation) => "NOT_FOUND",
+        "viewer" | "editor" | "machine" if mutation == "acceptInvitation" => "",
+        "viewer" | "editor" | "owner" | "machine" if OF_THE_INVITED.contains(&mutation) => "NOT_FOUND",
         // The tests' inputs name the owner, who is a member already and stays one.
         "owner" if mutation == "withdrawEmailInvitation" => "NOT_FOUND",
         "owner" if mutation == "inviteCollaborator" => "BAD_USER_INPUT",
         "owner" if ["changeCollaboratorRole", "removeCollaborator", "leaveProject"].contains(&mutation) => "CONFLICT",
         "stranger" | "invited" => "NOT_FOUND",
+        // Only the owner sees tokens.
+        "viewer" | "editor" | "machine" if mutation == "revokeAccessToken" => "NOT_FOUND",
+        "machine" if mutation == "leaveProject" => "FORBIDDEN",
         "viewer" if !OF_VIEWERS.contains(&mutation) => "FORBIDDEN",
         // The session in the tests is the owner's.
-        "editor" if OF_OWNERS.contains(&mutation) || OF_AUTHORS.contains(&mutation) => "FORBIDDEN",
+        "editor" | "machine" if OF_OWNERS.contains(&mutation) || OF_AUTHORS.contains(&mutation) => "FORBIDDEN",
         _ => "",
     }
 }
@@ -245,6 +258,11 @@ async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
     let email = format!("{person}@example.com");
     let client = match person {
         "anonymous" => server.anonymous(),
+        "machine" => {
+            let input = json!({ "projectId": ids.project, "name": "A machine", "role": "EDITOR" });
+            let made = ada.mutate("createAccessToken", input, "token").await.ok();
+            server.anonymous().with_token(Some(text(&made["createAccessToken"]["token"])))
+        }
         "owner" => ada,
         _ => server.user(&email),
     };
@@ -313,7 +331,7 @@ tests::behind_each_lock! {
         let mut fields = 0;
         for person in PEOPLE {
             let (client, ids) = project_with(&server, person).await;
-            let is_member = ["viewer", "editor", "owner"].contains(&person);
+            let is_member = ["viewer", "editor", "owner", "machine"].contains(&person);
             let seen = if person == "anonymous" { "UNAUTHENTICATED" } else if is_member { "it" } else { "nothing" };
             fields = 0;
 
@@ -330,7 +348,7 @@ tests::behind_each_lock! {
                 };
                 let expected = match (name, person) {
                     ("invitations", "invited") => "it",
-                    ("invitations", "viewer" | "editor" | "owner") => "nothing",
+                    ("invitations", "viewer" | "editor" | "owner" | "machine") => "nothing",
                     _ => seen,
                 };
                 cell(person, name, found, expected);
@@ -344,8 +362,8 @@ tests::behind_each_lock! {
                     "" => "something else",
                     code => code,
                 };
-                let is_anothers = name == "UserPreferences" && is_member && person != "owner";
-                cell(person, name, found, if is_anothers { "nothing" } else { seen });
+                let is_owners = ["UserPreferences", "AccessToken"].contains(&name) && is_member && person != "owner";
+                cell(person, name, found, if is_owners { "nothing" } else { seen });
                 fields += 1;
             }
 
@@ -365,7 +383,12 @@ tests::behind_each_lock! {
             for (name, input, select) in OF_THE_CALLER {
                 let input: Value = serde_json::from_str(input).unwrap();
                 let answer = change(&client, name, &json!({ "input": input }), select).await;
-                cell(person, name, code(&answer), if person == "anonymous" { "UNAUTHENTICATED" } else { "" });
+                let expected = match person {
+                    "anonymous" => "UNAUTHENTICATED",
+                    "machine" => "FORBIDDEN",
+                    _ => "",
+                };
+                cell(person, name, code(&answer), expected);
                 fields += 1;
             }
             let mut fresh = (client, ids);
@@ -398,10 +421,10 @@ tests::behind_each_lock! {
             let input = json!({ "sessionId": session, "role": "USER", "content": format!("By {}", client.base()), "idempotencyKey": "one" });
             let added = client.mutate("addMessage", input, "revision message { session { id } }").await.ok();
             assert_eq!(added["addMessage"]["message"]["session"]["id"], json!(session));
-            assert_eq!(added["addMessage"]["revision"], 10);
+            assert_eq!(added["addMessage"]["revision"], 11);
         }
         let made = own_project.write("createFile", json!({ "path": "new.py", "content": "secret = 1\n" }), "revision").await;
-        assert_eq!(made["revision"], 11);
+        assert_eq!(made["revision"], 12);
 
         // Searches, cursors and totals do not reach the other project.
         let found = bob.gql("{ projects(filter: { search: \"secret\" }) { totalCount nodes { id } edges { cursor } } }", json!({})).await.ok();
@@ -418,7 +441,7 @@ tests::behind_each_lock! {
             }
         }
         let mut after = project.state().await;
-        assert_eq!(after["revision"], 10);
+        assert_eq!(after["revision"], 11);
         for field in ["revision", "updatedAt", "stats", "events", "sessions"] {
             after[field] = before[field].clone();
         }
@@ -554,7 +577,9 @@ tests::behind_each_lock! {
         let asked = project.ask("collaborators { user { id fullName email } role invitedBy { id } acceptedAt }").await;
         let expected = json!([{ "user": { "id": user_id("bob@example.com"), "fullName": "bob", "email": null }, "role": "EDITOR",
             "invitedBy": { "id": user_id("ada@example.com") }, "acceptedAt": null }]);
-        assert_eq!(asked["collaborators"], expected);
+        let people: Vec<&Value> =
+            asked["collaborators"].as_array().unwrap().iter().filter(|one| one["user"]["fullName"] != "A secret machine").collect();
+        assert_eq!(json!(people), expected);
     }
 
     async fn a_viewer_reads_everything_and_changes_nothing(server: Server) {
@@ -577,9 +602,9 @@ tests::behind_each_lock! {
             emailInvitations { email } collaborators { user { id fullName } role acceptedAt invitedBy { id } } diff(from: 1) { path }";
         let seen = project.of(&eve).ask(everything).await;
         assert_eq!(seen, project.ask(everything).await);
-        assert_eq!(seen["events"].as_array().unwrap().len(), 9);
+        assert_eq!(seen["events"].as_array().unwrap().len(), 10);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
-        for (name, id) in ids.nodes().into_iter().filter(|(name, _)| *name != "UserPreferences") {
+        for (name, id) in ids.nodes().into_iter().filter(|(name, _)| !["UserPreferences", "AccessToken"].contains(name)) {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
             assert_eq!(node["node"], json!({ "__typename": name, "id": id }));
         }
@@ -589,12 +614,12 @@ tests::behind_each_lock! {
 
         // … and subscribe, and change nothing except that they have opened the project.
         let mut subscription = project.of(&eve).listen(0, "revision").await;
-        for revision in 1..=9 {
+        for revision in 1..=10 {
             assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         let before = project.state().await;
         for (name, (variables, select)) in ids.changes() {
-            if !["touchProject", "leaveProject"].contains(&name) && !OF_THE_INVITED.contains(&name) {
+            if !["touchProject", "leaveProject", "revokeAccessToken"].contains(&name) && !OF_THE_INVITED.contains(&name) {
                 let answer = change(&eve, name, &variables, select).await;
                 assert_eq!(answer.error_code(), "FORBIDDEN", "{name}: {answer:?}");
             }
@@ -632,7 +657,7 @@ tests::behind_each_lock! {
         let before = project.state().await;
         let others = ids.changes();
         for name in ["deleteProject", "addMessage", "endSession", "inviteCollaborator", "inviteByEmail", "withdrawEmailInvitation",
-            "changeCollaboratorRole", "removeCollaborator", "transferOwnership"] {
+            "changeCollaboratorRole", "removeCollaborator", "transferOwnership", "createAccessToken"] {
             assert_eq!(change(&bob, name, &others[name].0, "{ revision }").await.error_code(), "FORBIDDEN", "{name}");
         }
         let deleted = json!({ "id": ids.project, "status": "DELETED" });
@@ -659,7 +684,7 @@ tests::behind_each_lock! {
 
         // Each user has a session of their own, with their name on it.
         assert_eq!(project.ask("activeSession { author { id } } ").await["activeSession"]["author"]["id"], user_id("ada@example.com"));
-        let newest = project.ask("events(afterRevision: 10, first: 1) { actor { id fullName email } }").await;
+        let newest = project.ask("events(afterRevision: 11, first: 1) { actor { id fullName email } }").await;
         assert_eq!(newest["events"][0]["actor"], json!({ "id": user_id("bob@example.com"), "fullName": "bob", "email": null }));
 
         // Only the owner can restore a deleted project.

@@ -86,6 +86,7 @@ async fn tables(db: &DatabaseConnection, kind: Kind) -> Vec<String> {
 /// Selects every row of every table and view, and counts them.
 async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
     let mut selected = BTreeMap::from([
+        select(db, entity::access_tokens::Entity).await,
         select(db, entity::agent_configuration_versions::Entity).await,
         select(db, entity::agent_configurations::Entity).await,
         select(db, entity::blobs::Entity).await,
@@ -212,6 +213,7 @@ tests::on_both! {
         let bob = json!({ "projectId": project.id, "userId": user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", bob, "revision").await.ok();
         project.write("inviteByEmail", json!({ "email": "carol@example.com", "role": "VIEWER" }), "revision").await;
+        project.write("createAccessToken", json!({ "name": "Machine", "role": "VIEWER" }), "revision").await;
 
         // … while a message is streamed, and a subscription is open on a server …
         let session = project.start_session().await;

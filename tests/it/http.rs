@@ -361,6 +361,14 @@ tests::on_sqlite! {
             let answer = client.send("POST", "/graphql", &headers, long.clone()).await.unwrap();
             assert_eq!(answer.header("content-encoding"), chosen, "{accepted}");
         }
+        // A refusal of uncompressed responses is ignored: it would be known only after a mutation has run.
+        for (accepted, chosen) in [("identity;q=0", ""), ("*;q=0", ""), ("gzip, identity; q=0.0", "gzip"), ("br;q=0, *;q=0", "")] {
+            let headers = [("content-type", JSON), ("accept-encoding", accepted)];
+            for (body, chosen) in [(&long, chosen), (&short, "")] {
+                let answer = client.send("POST", "/graphql", &headers, body.clone()).await.unwrap();
+                assert_eq!((answer.status, answer.header("content-encoding")), (200, chosen), "{accepted}");
+            }
+        }
     }
 
     async fn a_compressed_body_is_read_to_its_end_or_refused_in_words(server: Server) {

@@ -231,9 +231,9 @@ pub(super) async fn assert_sound(database: &Database) {
 }
 
 /// The client of the owner that `import` sets: the default user of `antiphon token`, not the tests' own.
-pub(super) fn owner(server: &Server) -> Client {
+pub(super) async fn owner(server: &Server) -> Client {
     let settings = parse(server.database(), &["verify"]).1;
-    server.anonymous().with_token(Some(commands::token(&settings, "ada@example.com", None, 1).unwrap()))
+    server.anonymous().with_token(Some(commands::token(&settings, "ada@example.com", None, 1).await.unwrap()))
 }
 
 /// The checkpoints of a project from the API, oldest first: message, metadata, manifest and revision.
@@ -320,7 +320,7 @@ tests::on_both! {
 
         // … then each commit is a checkpoint of the assistant with the commit's files, bytes and message …
         let server = Server::start(&database).await;
-        let ada = owner(&server);
+        let ada = owner(&server).await;
         let project = imported.project.0.to_string();
         let all = checkpoints(&ada, &project).await;
         assert_eq!(all.len(), commits.len());
@@ -374,7 +374,7 @@ tests::on_both! {
         assert_eq!((first.commits, first.left), (5, total - 5));
         // As if the process was killed between a message and its files: the message has no files yet.
         let server = Server::start(&database).await;
-        let ada = owner(&server);
+        let ada = owner(&server).await;
         let query = "query($id: ID!) { project(id: $id) { activeSession { id } } }";
         let session = ada.gql(query, json!({ "id": first.project.0 })).await.ok()["project"]["activeSession"]["id"].take();
         let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";

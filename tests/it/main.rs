@@ -2,6 +2,7 @@
 //! The `tests` crate describes how to write a test.
 
 mod access;
+mod access_tokens;
 mod addresses;
 mod agent_configurations;
 mod backups;
@@ -38,6 +39,7 @@ mod languages;
 mod lineage;
 mod listening;
 mod log_contents;
+mod login_connection;
 mod logins;
 mod lost_files;
 mod model;

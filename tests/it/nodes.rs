@@ -54,6 +54,7 @@ tests::behind_each_lock! {
         }
         bob.mutate_with("acceptInvitation", json!({ "projectId": project.id }), "revision").await.ok();
         project.write("inviteByEmail", json!({ "email": "later@example.com", "role": "VIEWER" }), "revision project { id }").await;
+        project.write("createAccessToken", json!({ "name": "Machine", "role": "VIEWER" }), "revision").await;
         let mut listening = project.listen(0, "revision").await;
         listening.event().await;
 
@@ -64,13 +65,13 @@ tests::behind_each_lock! {
                 sessions(first: 2) { nodes { __typename id checkpoints { __typename id } streamingMessages { __typename id } messages(first: 3) { nodes { __typename id changes { __typename id } } } } }
                 files(first: 3) { nodes { __typename id versions(first: 3) { nodes { __typename id } } } } changes(first: 3) { nodes { __typename id } } snapshots(first: 3) { nodes { __typename id } }
                 events(first: 30) { __typename id agentConfigurationVersions { __typename id } } presence { __typename id }
-                collaborators { __typename id user { __typename id } } emailInvitations { __typename id }
+                collaborators { __typename id user { __typename id } } emailInvitations { __typename id } accessTokens { __typename id user { __typename id } }
                 agentConfigurations { __typename id versions(first: 3) { nodes { __typename id } } } } } }";
         let seen = objects(&ada.gql(everything, json!({})).await.ok());
         let mut kinds: Vec<_> = seen.iter().map(|object| text(&object["__typename"])).collect();
         kinds.sort();
         kinds.dedup();
-        assert_eq!(kinds, ["AgentConfiguration", "AgentConfigurationVersion", "ChatActivity", "ChatMessage", "ChatSession", "CodeChange", "Collaborator",
+        assert_eq!(kinds, ["AccessToken", "AgentConfiguration", "AgentConfigurationVersion", "ChatActivity", "ChatMessage", "ChatSession", "CodeChange", "Collaborator",
             "EmailInvitation", "FileSnapshot", "Presence", "Project", "ProjectEvent", "ProjectFile", "ProjectSnapshot", "StreamingMessage", "User", "UserPreferences"]);
         let of = |ids: &[Value]| ids.iter().map(|object| text(&object["id"])).collect::<Vec<_>>();
         let ids = of(&seen);
@@ -87,7 +88,7 @@ tests::behind_each_lock! {
         for object in &seen {
             let (kind, id) = (text(&object["__typename"]), text(&object["id"]));
             assert_eq!(node(&ada, &id).await, *object);
-            let is_owners = ["EmailInvitation", "UserPreferences"].contains(&kind.as_str());
+            let is_owners = ["AccessToken", "EmailInvitation", "UserPreferences"].contains(&kind.as_str());
             assert_eq!(node(&bob, &id).await, if is_owners { Value::Null } else { object.clone() }, "{kind} to a viewer");
             assert_eq!(node(&mallory, &id).await, Value::Null, "{kind} to a stranger");
             // Data about themselves is visible to them: their profile, and behind only one of the two locks their own

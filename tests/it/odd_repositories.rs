@@ -67,7 +67,7 @@ tests::on_both! {
         );
         assert_sound(&database).await;
         let server = Server::start(&database).await;
-        let all = checkpoints(&owner(&server), &imported.project.0.to_string()).await;
+        let all = checkpoints(&owner(&server).await, &imported.project.0.to_string()).await;
         let of = |key: &str| all.iter().map(|checkpoint| checkpoint["metadata"][key].clone()).collect::<Vec<Value>>();
         let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "<a@b", "b@x", "b@x"];
         let git = repository.git(&["log", "--reverse", "--format=%ae"]);

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::mpsc,
     thread,
     time::Duration,
@@ -13,7 +14,7 @@ use std::{
 
 use antiphon::{commands, config::Cli};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tests::{
     database::{Database, Kind},
     issuer::{Answer, Issuer, SigningKey},
@@ -351,6 +352,17 @@ tests::on_sqlite! {
         fs::write(&file, "not a database, despite its name".repeat(100)).unwrap();
         let (report, is_broken) = examined(&database.url(), &[]).await;
         assert!(is_broken && report.contains("BROKEN   database: ") && report.contains("not a database"), "{report}");
+        // The database of another program, whose URL was given by mistake.
+        let other = file.parent().unwrap().join("other.db");
+        let url = format!("sqlite://{}", other.display());
+        let mut connection = SqliteConnection::connect(&format!("{url}?mode=rwc")).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE notes (text TEXT)").execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let (report, is_broken) = examined(&url, &[]).await;
+        assert!(is_broken && report.contains("is not a database of antiphon"), "{report}");
+        let refused = commands::token(&settings(&url, NO_SECRET), "ada@example.com", None, 1).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("is not a database of antiphon"), "{refused:#}");
+        assert!(!PathBuf::from(format!("{}.secret", other.display())).exists());
         let nowhere = file.parent().unwrap().join("nowhere/antiphon.db");
         let (report, is_broken) = examined(&format!("sqlite://{}", nowhere.display()), &[]).await;
         assert!(is_broken && report.contains("the folder of") && report.contains("does not exist"), "{report}");
@@ -398,6 +410,25 @@ fn the_doctor_checks_the_login_and_the_connections() {
         );
         let (report, _) = examined(&database.admin_url(), &[]).await;
         assert!(report.contains("warning  role: the login is a superuser"), "{report}");
+        let (report, _) = examined(&database.url(), &[]).await;
+        assert!(report.contains("could read all projects: it owns the tables"), "{report}");
+        let refused = commands::migrate(&settings(&database.server_url(), &[])).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("cannot create tables"), "{refused:#}");
+        // Another encoding than UTF8.
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        sqlx::raw_sql(
+            "CREATE DATABASE antiphon_bytes OWNER antiphon ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'",
+        )
+        .execute(&mut admin)
+        .await
+        .unwrap();
+        let (at, _) = database.url().rsplit_once('/').map(|(at, name)| (at.to_owned(), name.to_owned())).unwrap();
+        let bytes = format!("{at}/antiphon_bytes");
+        let (report, is_broken) = examined(&bytes, &[]).await;
+        let refused = commands::migrate(&settings(&bytes, &[])).await.unwrap_err();
+        sqlx::raw_sql("DROP DATABASE antiphon_bytes WITH (FORCE)").execute(&mut admin).await.unwrap();
+        assert!(is_broken && report.contains("BROKEN   encoding: "), "{report}");
+        assert!(format!("{refused:#}").contains("UTF8"), "{refused:#}");
         let wrong = database.server_url().replace("antiphon-test", "hunter2");
         let (report, is_broken) = examined(&wrong, &[]).await;
         assert!(is_broken && report.contains("check user and password") && !report.contains("hunter2"), "{report}");

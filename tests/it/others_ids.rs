@@ -113,6 +113,7 @@ tests::behind_each_lock! {
             ("ProjectEvent.changes.after", "project(id: $own) { events { changes(first: 1, after: $id) { path } } }"),
             ("Project.agentConfigurations.after", "project(id: $own) { agentConfigurations(first: 1, after: $id) { configName } }"),
             ("Project.collaborators.after", "project(id: $own) { collaborators(first: 1, after: $id) { role } }"),
+            ("Project.accessTokens.after", "project(id: $own) { accessTokens(first: 1, after: $id) { name } }"),
             ("Project.emailInvitations.after", "project(id: $own) { emailInvitations(first: 1, after: $id) { role } }"),
             ("Query.recentActivity.projectId", "recentActivity(projectId: $id) { totalCount edges { cursor } }"),
             ("Query.project.id", "project(id: $id) { id }"),

@@ -201,7 +201,7 @@ tests::on_both! {
         assert_eq!(found("createdBefore: \"2020-01-01T00:00:00+14:00\"").await, [""; 0]);
         assert_eq!(found("createdAfter: \"2020-01-01T00:00:00-12:00\"").await.len(), 5);
         assert_eq!(found("createdAfter: \"9999-12-31T23:59:59Z\"").await, [""; 0]);
-        for time in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "2026-11-30T05:00:00\u{2212}01:00"] {
+        for time in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "2026-11-30T05:00:00\u{2212}01:00", "2026-06-30T12:30:60Z"] {
             let query = format!("{{ projects(filter: {{ createdAfter: \"{time}\" }}) {{ totalCount }} }}");
             assert_eq!(ada.gql(&query, json!({})).await.error_code(), "BAD_USER_INPUT", "{time}");
         }

@@ -145,6 +145,18 @@ tests::on_both! {
         }
         let written = write("New", "files(at: 2) { totalCount } diff(from: 0, to: 2) { path }").await.ok();
         assert_eq!(written["updateProject"]["revision"], 2);
+        // A mutation that writes no revision reads as of the present one at most.
+        let same = json!({ "id": project.id, "name": "New" });
+        let opened = project.ask("lastAccessedAt").await;
+        for refused in [
+            ada.mutate_id("touchProject", &project.id, &read("files(at: 3) { totalCount }")).await,
+            ada.mutate("updateProject", same.clone(), &read("files(at: 3) { totalCount }")).await,
+        ] {
+            assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "at"));
+            assert_eq!(project.ask("lastAccessedAt").await, opened);
+        }
+        ada.mutate_id("touchProject", &project.id, &read("files(at: 2) { totalCount }")).await.ok();
+        ada.mutate("updateProject", same, &read("files(at: 2) { totalCount }")).await.ok();
         // Every root field is judged by its own selection.
         let query = "mutation($id: ID!) {
             a: updateProject(input: { id: $id, name: \"A\" }) { revision }
@@ -192,6 +204,24 @@ tests::on_both! {
             let body: Value = serde_json::from_slice(&raw.body).unwrap();
             assert!(body.get("data").is_none(), "{body}");
         }
+        // A cursor of another order.
+        Project::create(&ada, "One").await;
+        let cursor = |order: &str| format!("{{ projects(orderBy: {{ field: {order} }}) {{ edges {{ cursor }} }} }}");
+        let of_names = ada.gql(&cursor("NAME"), json!({})).await.ok()["projects"]["edges"][0]["cursor"].take();
+        let of_times = ada.gql(&cursor("CREATED_AT"), json!({})).await.ok()["projects"]["edges"][0]["cursor"].take();
+        for (order, own, other) in [
+            ("", &of_times, &of_names),
+            (", orderBy: { field: CREATED_AT }", &of_times, &of_names),
+            (", orderBy: { field: NAME, direction: ASC }", &of_names, &of_times),
+        ] {
+            let query = format!("query($after: String) {{ viewer {{ id }} projects(after: $after{order}) {{ totalCount }} }}");
+            assert_eq!(ada.gql(&query, json!({ "after": own })).await.ok()["projects"]["totalCount"], 1, "{order}");
+            let answer = ada.gql(&query, json!({ "after": other })).await;
+            assert_eq!((answer.status, answer.error_code(), answer.field()), (400, "BAD_USER_INPUT", "after"), "{order}");
+        }
+        let by = "query($by: ProjectOrder, $after: String) { projects(orderBy: $by, after: $after) { totalCount } }";
+        let found = ada.gql(by, json!({ "by": { "field": "NAME" }, "after": of_names })).await.ok();
+        assert_eq!(found["projects"]["totalCount"], 1);
         // A nullable field keeps its siblings.
         let kept = ada.gql("{ viewer { email } recentActivity(first: 501) { totalCount } }", json!({})).await;
         assert_eq!(kept.data, json!({ "viewer": { "email": "ada@example.com" }, "recentActivity": null }));

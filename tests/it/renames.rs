@@ -77,6 +77,18 @@ tests::on_both! {
         assert_eq!([&synced["renamed"], &synced["created"], &synced["deleted"]], [0, 1, 0]);
     }
 
+    async fn of_equal_files_the_one_with_the_most_similar_name_moves(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Menu").await;
+        let pizza = project.create_file("menu/pizza.json", "{}\n").await;
+        let salami = project.create_file("menu/salami.json", "{}\n").await;
+        let synced = mirror(&project, &[("menu/salami2.json", "{}\n"), ("menu/pizza.json", "{}\n")]).await;
+        assert_eq!(synced["renamed"], 1);
+        let synced = mirror(&project, &[("salami3.json", "{}\n"), ("old/pizza.json", "{}\n")]).await;
+        assert_eq!(synced["renamed"], 2);
+        let at = "pizza: file(path: \"old/pizza.json\") { id } salami: file(path: \"salami3.json\") { id }";
+        assert_eq!(project.ask(at).await, json!({ "pizza": { "id": pizza }, "salami": { "id": salami } }));
+    }
+
     async fn each_of_many_files_moves_to_its_most_similar_one(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Many").await;
         let one = project.create_file("one", &poem(&[])).await;

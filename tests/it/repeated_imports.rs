@@ -37,7 +37,7 @@ impl Imported {
         repository.commit("First");
         let (imported, _) = try_import(&database, &repository.0, "ide", &[]).await.unwrap();
         let server = Server::start(&database).await;
-        let project = Project { client: owner(&server), id: imported.project.0.to_string() };
+        let project = Project { client: owner(&server).await, id: imported.project.0.to_string() };
         Self { database, repository, project, server, _folder: folder }
     }
 

@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{
     database::{Database, Kind},
     project::{Project, number, text},
     server::{Server, run_with_server, user_id},
 };
+
+use crate::login_connection::{DENIED, LoginConnection, rows};
 
 /// The callers, and their roles in the project.
 const PEOPLE: [(&str, Option<&str>); 8] = [
@@ -27,7 +29,7 @@ const MEMBERS: [&str; 3] = ["viewer", "editor", "owner"];
 
 /// How many rows of these tables each caller sees. "outsiders" stands for every signed-in caller who is not a member;
 /// members see only their own of these rows.
-const OWN_ROWS: [(&str, &str, i64); 12] = [
+const OWN_ROWS: [(&str, &str, i64); 14] = [
     ("outsiders", "user_profiles", 1),
     ("outsiders", "user_preferences", 1),
     ("outsiders", "user_activity_summary", 1),
@@ -38,9 +40,11 @@ const OWN_ROWS: [(&str, &str, i64); 12] = [
     ("addressed", "pending_invitations", 1),
     ("members", "user_preferences", 1),
     ("members", "pending_invitations", 0),
-    // Only the owner, who wrote the addresses, sees them.
+    // Only the owner, who wrote the addresses and created the tokens, sees them.
     ("viewer", "project_invitations", 0),
     ("editor", "project_invitations", 0),
+    ("viewer", "access_tokens", 0),
+    ("editor", "access_tokens", 0),
 ];
 
 /// Every caller except `nobody`.
@@ -103,7 +107,7 @@ const DELETIONS: &[(&str, &[&str])] = &[
 
 /// The functions that the role can call and that write no project history, each with a query of what it reveals about
 /// the owner's project ($1), and the result for the owner. For callers who are not members the result is 0.
-const FUNCTIONS: [(&str, &str, i64); 6] = [
+const FUNCTIONS: [(&str, &str, i64); 8] = [
     (
         "update_profile_from_token(text,text,text,timestamp with time zone,timestamp with time zone)",
         "SELECT count(*) FROM (SELECT update_profile_from_token(NULL, NULL, NULL, NULL, now())::text AS said) AS f WHERE said <> ''",
@@ -112,6 +116,12 @@ const FUNCTIONS: [(&str, &str, i64); 6] = [
     (
         "is_time(timestamp with time zone)",
         "SELECT count(*) FROM (VALUES ('infinity'::timestamptz), ('-infinity'), ('10000-01-01')) AS t (at) WHERE is_time(at)",
+        0,
+    ),
+    ("is_machine(uuid)", "SELECT count(*) FROM projects p WHERE p.id = $1 AND is_machine(p.user_id)", 0),
+    (
+        "touch_access_token(timestamp with time zone)",
+        "SELECT count(*) FROM (SELECT touch_access_token(now())::text AS said) AS f WHERE said <> ''",
         0,
     ),
     (
@@ -132,6 +142,16 @@ const FUNCTIONS: [(&str, &str, i64); 6] = [
 /// `$message` are the owner's; `$next` is the project's next revision.
 const WRITES: &[(&str, &str, &[&str])] = &[
     ("create_project", "create_project(gen_random_uuid(), 'New', NULL, '', '{}', now())", EVERYBODY),
+    (
+        "create_access_token",
+        "create_access_token(gen_random_uuid(), $project, gen_random_uuid(), 'New', 'editor', sha256('new'), NULL, now())",
+        &["owner"],
+    ),
+    (
+        "create_access_token",
+        "create_access_token(gen_random_uuid(), $project, gen_random_uuid(), 'New', 'owner', sha256('new'), NULL, now())",
+        &[],
+    ),
     (
         "add_message",
         "add_message($project, $next, now(), gen_random_uuid(), $session, 'user', 'Hello', false, '{}', '{}', NULL, NULL, NULL, NULL)",
@@ -162,50 +182,6 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("record_revision", "record_revision($project, $next, now(), 'MESSAGE_ADDED', $session, $message, NULL)", &[]),
     ("record_revision", "record_revision($project, $next, now(), 'nonsense', NULL, NULL, NULL)", &[]),
 ];
-
-/// A connection with the server's login.
-pub(crate) struct LoginConnection(PgConnection);
-
-impl LoginConnection {
-    pub(crate) async fn open(database: &Database) -> Self {
-        Self(PgConnection::connect(&database.server_url()).await.unwrap())
-    }
-
-    /// Runs statements as the server would for that caller, with a verified address, and rolls them back. Returns how
-    /// many rows the last statement touched, or the number in its only row.
-    pub(crate) async fn run(&mut self, email: Option<&str>, sql: &str) -> Result<i64, String> {
-        let mut tx = self.0.begin().await.unwrap();
-        let claims = email.map_or_else(String::new, |email| {
-            let claims = serde_json::json!({ "sub": user_id(email), "email": email, "email_verified": true });
-            format!("SET LOCAL request.jwt.claims = '{claims}'")
-        });
-        let opening = format!("SET LOCAL ROLE authenticated; {claims}");
-        sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
-        let refused = |error: sqlx::Error| {
-            let error = error.into_database_error().expect("an answer of the database");
-            error.code().expect("a code").into_owned()
-        };
-        let (first, sql) = sql.rsplit_once("; ").unwrap_or(("", sql));
-        sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut *tx).await.map_err(refused)?;
-        if sql.starts_with("SELECT") {
-            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(refused)?;
-            return Ok(row.get(0));
-        }
-        let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(refused)?;
-        Ok(i64::try_from(done.rows_affected()).unwrap())
-    }
-}
-
-/// `insufficient_privilege`: from a missing grant, a policy or a trigger.
-pub(crate) const DENIED: &str = "42501";
-
-pub(crate) async fn rows(database: &Database, sql: &str) -> Vec<Vec<String>> {
-    let mut owner = PgConnection::connect(&database.url()).await.unwrap();
-    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut owner).await.unwrap();
-    rows.iter()
-        .map(|row| (0..row.len()).map(|at| row.get::<Option<String>, _>(at).unwrap_or_default()).collect())
-        .collect()
-}
 
 /// The names of the relations of these kinds (`pg_class.relkind`).
 async fn relations(database: &Database, kinds: &str) -> Vec<String> {
@@ -248,6 +224,8 @@ pub(crate) async fn fill(server: &Server) -> Project {
     for step in ["undo", "undo", "redo"] {
         project.write(step, serde_json::json!({}), "revision").await;
     }
+    let token = serde_json::json!({ "name": "A secret machine", "role": "VIEWER" });
+    project.write("createAccessToken", token, "revision").await;
     let database = server.database();
     for (email, role, accepted) in
         [("ivy@example.com", "editor", false), ("vic@example.com", "viewer", true), ("eve@example.com", "editor", true)]
@@ -399,7 +377,7 @@ fn every_relation_and_function_is_closed_unless_listed() {
         let callable = rows(
             database,
             "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity') ORDER BY 1",
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences', 'store_activity', 'find_access_token') ORDER BY 1",
         )
         .await;
         let callable = callable.iter().map(|row| row[0].as_str());
@@ -469,7 +447,7 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
                 connection.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
             assert_eq!(own, Ok(i64::from(email.is_some())), "{person}");
         }
-        assert_eq!(connection.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
+        assert_eq!(connection.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(6));
 
         // Functions that only the service itself can call.
         let revisions = format!("SELECT count(*) FROM latest_revisions(ARRAY['{}']::uuid[])", project.id);
@@ -480,7 +458,8 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
         );
         let activity = format!("SELECT count(*) FROM store_activity('{}', 1, now(), now(), '')", project.id);
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
-            for sql in [&revisions, &presences, &activity] {
+            let token = "SELECT count(*) FROM find_access_token('')".to_owned();
+            for sql in [&revisions, &presences, &activity, &token] {
                 assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }

@@ -314,4 +314,18 @@ tests::on_both! {
         redo(&project).await;
         assert_eq!(project.contents().await.len(), 3);
     }
+
+    async fn a_step_back_never_deletes_a_project_that_was_restored(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        sync(&project, &[("a", "a\n")], json!({})).await;
+        project.client.mutate_id("deleteProject", &project.id, "revision").await.ok();
+        let restored = json!({ "id": project.id, "status": "ACTIVE", "name": "Back" });
+        let restored = project.client.mutate("updateProject", restored, "revision").await.ok();
+        undo(&project, json!({})).await;
+        assert_eq!(project.ask("name status").await, json!({ "name": "Back", "status": "ACTIVE" }));
+        assert_eq!(project.contents().await, []);
+        // Whoever names the revision means it.
+        undo(&project, json!({ "revision": restored["updateProject"]["revision"] })).await;
+        assert_eq!(project.ask("status").await["status"], "DELETED");
+    }
 }

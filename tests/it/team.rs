@@ -92,6 +92,7 @@ struct Scene {
     file: String,
     snapshot: String,
     configuration: String,
+    token: String,
     /// In the actor's own session if there is one, in Ada's otherwise.
     streaming: String,
     /// In another user's session.
@@ -109,6 +110,8 @@ impl Scene {
         project.update_file("a.py", "two\n").await;
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
         let saved = project.write("saveAgentConfiguration", settings("Agent"), "agentConfiguration { id }").await;
+        let machine = json!({ "name": "Machine", "role": "VIEWER" });
+        let machine = project.write("createAccessToken", machine, "accessToken { id }").await;
         join(&project, server, "carol@example.com", "EDITOR").await;
         invite_email(&project, "waiting@example.com", "VIEWER").await.ok();
         let ada_session = project.start_session().await;
@@ -147,6 +150,7 @@ impl Scene {
         }
         let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
         let configuration = text(&saved["agentConfiguration"]["id"]);
+        let token = text(&machine["accessToken"]["id"]);
         let server = server.clone();
         Self {
             server,
@@ -158,6 +162,7 @@ impl Scene {
             file,
             snapshot,
             configuration,
+            token,
             streaming,
             streaming_elsewhere,
         }
@@ -220,6 +225,8 @@ impl Scene {
             "`setAgentConfigurationActive`" => input(json!({ "id": self.configuration, "isActive": false })),
             "`restoreAgentConfiguration`" => input(json!({ "id": self.configuration, "version": 1 })),
             "`deleteAgentConfiguration`" => input(json!({ "id": self.configuration })),
+            "`createAccessToken`" => here(json!({ "name": "New", "role": "EDITOR" })),
+            "`revokeAccessToken`" => json!({ "accessTokenId": self.token }),
             "`inviteCollaborator`" => here(json!({ "userId": user_id(EVE), "role": "VIEWER" })),
             "`inviteByEmail`" => here(json!({ "email": EVE, "role": "VIEWER" })),
             "`withdrawEmailInvitation`" => json!({ "projectId": project, "email": "waiting@example.com" }),

@@ -10,7 +10,8 @@ use tests::{
     server::{Server, run_with_server, user_id},
 };
 
-use crate::row_security::{DENIED, History, LoginConnection, fill, rows};
+use crate::login_connection::{DENIED, LoginConnection, rows};
+use crate::row_security::{History, fill};
 
 /// A project for forbidden attempts, with a connection to its database.
 struct Trial {

@@ -41,8 +41,14 @@ pub fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// Mutations of a few ids that take them in an `input`, as all do except those that the contract defines otherwise.
-const OF_INPUTS: [&str; 5] =
-    ["withdrawEmailInvitation", "declineInvitation", "leaveProject", "transferOwnership", "discardMessage"];
+const OF_INPUTS: [&str; 6] = [
+    "withdrawEmailInvitation",
+    "declineInvitation",
+    "leaveProject",
+    "transferOwnership",
+    "discardMessage",
+    "revokeAccessToken",
+];
 
 /// A mutation with one `input`, whose type is named after the mutation (two mutations share one type), or with ids and
 /// an address.

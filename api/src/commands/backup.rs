@@ -38,7 +38,9 @@ const SUFFIX: &str = ".db";
 /// Why there is no backup.
 pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Verified>> {
     let source = sqlite(settings, "pg_dump or the backups of your provider")?;
-    ensure!(source.get_filename().exists(), "there is no {}", source.get_filename().display());
+    let file = source.get_filename().display();
+    ensure!(source.get_filename().exists(), "there is no SQLite file {file}; see --database-url (DATABASE_URL)");
+    ensure!(!to.is_dir(), "{} is a folder: add --every MINUTES, or name a new file", to.display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
     // First: whoever opens a file with the log of another one can damage it.
     check_log(&source).await.map_err(for_operator)?;

@@ -59,7 +59,7 @@ pub async fn export(
                 .chain([format!("{} commits written to {}", exported.commits, folder.display())])
                 .collect()
         }
-        (None, None) => bail!("give --to or --git"),
+        (None, None) => bail!("give --to FILE.zip or --git FOLDER"),
     };
     services.close().await;
     Ok(summary)

@@ -33,7 +33,7 @@ pub async fn import(
 ) -> anyhow::Result<Imported> {
     let (user_id, email) = user_of(&import.email).map_err(for_operator)?;
     let claims = Arc::new(Claims { email: Some(email), ..Claims::default() });
-    let actor = Actor { user_id, expires_at: i64::MAX, verified_email: None, claims };
+    let actor = Actor { user_id, expires_at: None, verified_email: None, claims, is_machine: false };
     let git = import.git.as_ref().context("give --git or a file")?;
     let repository = git.canonicalize().with_context(|| format!("cannot open {}", git.display()))?;
     let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;

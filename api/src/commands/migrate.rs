@@ -10,7 +10,7 @@ use super::terminal::print;
 use crate::{
     config::Settings,
     database_url::DatabaseUrl,
-    migrations::{apply, begin, failure, name},
+    migrations::{apply, begin, check_right, failure, name},
 };
 
 /// Applies migrations, and prints their names.
@@ -48,6 +48,7 @@ pub async fn take_back(
     report: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<Vec<String>> {
     let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect_directly(settings).await?;
+    check_right(&db).await?;
     let tx = begin(&db).await.map_err(failure)?;
     ensure!(
         !unsquashed::is_unsquashed(&SchemaManager::new(&tx)).await.map_err(failure)?,

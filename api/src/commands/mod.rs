@@ -77,7 +77,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Migrate { down: None, .. }) => migrate::run_up(&settings).await,
         Some(Command::Migrate { down: Some(steps), yes }) => migrate::run_down(&settings, steps, yes).await,
         Some(Command::Token { email, name, hours }) => {
-            print(&format!("{}\n", token(&settings, &email, name.as_deref(), hours)?))
+            print(&format!("{}\n", token(&settings, &email, name.as_deref(), hours).await?))
         }
         Some(Command::Import(import)) => return import::run(&settings, &import).await,
         Some(Command::Export(export)) => export::run(&settings, &export).await,

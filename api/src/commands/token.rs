@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 
+use super::backup::is_ours;
 use crate::{
     config::Settings,
     database_url::{DatabaseUrl, for_operator},
@@ -12,7 +13,7 @@ use crate::{
 ///
 /// # Errors
 /// If no secret is configured, if there is neither a database nor a secret of the server, or if the e-mail address is invalid.
-pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
+pub async fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
     let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
     let source = secret_source(settings, &target)?;
     if let (SecretSource::OwnFile(secret), DatabaseUrl::Sqlite(options)) = (&source, &target) {
@@ -21,6 +22,9 @@ pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -
             secret.exists() || options.get_filename().exists(),
             "there is no {target}: run this in the folder of the server, or give --database-url (DATABASE_URL)"
         );
+        if !secret.exists() {
+            is_ours(options.get_filename()).await?;
+        }
     }
     verifier(settings, &source, Vec::new())?.issue(email, name, hours).map_err(for_operator)
 }

@@ -60,8 +60,9 @@ impl Sample {
             }
         };
         let page = timeout(ANSWER_TIME, asked).await.unwrap_or_else(|_| Err(anyhow!("no answer")));
-        let page =
-            page.with_context(|| format!("there are no metrics at {address} (--metrics-listen, METRICS_LISTEN)"))?;
+        let page = page.with_context(|| {
+            format!("there are no metrics at {address}: start the server with METRICS_LISTEN={address}")
+        })?;
         let lines = page.lines().filter(|line| !line.starts_with('#'));
         let values = lines.filter_map(|line| {
             let (name, value) = line.rsplit_once(' ')?;
@@ -194,7 +195,7 @@ fn shown(name: &str) -> String {
 }
 
 fn projects(page: &mut String, found: Result<Vec<LiveProject>, String>) -> std::fmt::Result {
-    writeln!(page, "\n{:<NAME_WIDTH$} {:>9} {:>9} {:>20}", "live projects", "users", "revision", "last activity")?;
+    writeln!(page, "\n{:<NAME_WIDTH$} {:>9} {:>9} {:>20}", "projects in use", "users", "revision", "last activity")?;
     match found {
         Err(why) => writeln!(page, "not shown: {why}"),
         Ok(projects) => projects.into_iter().try_for_each(|project| {
@@ -231,7 +232,9 @@ impl Top {
     /// The server has no metrics.
     pub async fn begin(settings: &Settings) -> anyhow::Result<Self> {
         let address = settings.observability.metrics_listen.clone();
-        let address = address.context("set --metrics-listen (METRICS_LISTEN) to the server's address for metrics")?;
+        let address = address.context(
+            "start the server with METRICS_LISTEN=127.0.0.1:9090, and give `top` the same setting (--metrics-listen)",
+        )?;
         let before = Sample::read(&address).await?;
         let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
         let exists = match &target {

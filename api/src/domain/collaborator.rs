@@ -20,8 +20,8 @@ type Written<T> = (T, i32);
 
 const PROJECT: Noun = ("project", "projectId");
 
-/// The kind of all events in this file.
-const CHANGED: EventKind = EventKind::CollaboratorsChanged;
+/// The kind of the events of changes of a team.
+pub(super) const CHANGED: EventKind = EventKind::CollaboratorsChanged;
 
 /// Begins a write by the owner.
 async fn begin(writer: &Writer, project: ProjectId) -> Result<Write> {
@@ -46,7 +46,7 @@ async fn present(tx: &Tx, project: ProjectId, user: UserId) -> Result<Collaborat
 }
 
 /// A project has exactly one owner.
-fn check_role(role: ProjectRole) -> Result<()> {
+pub(super) fn check_role(role: ProjectRole) -> Result<()> {
     match role {
         ProjectRole::Owner => {
             Err(Error::bad_input("role", "A project has exactly one owner; use `transferOwnership`."))
@@ -58,6 +58,10 @@ fn check_role(role: ProjectRole) -> Result<()> {
 async fn check_room(tx: &Tx, limits: &Limits, project: ProjectId, field: &'static str) -> Result<()> {
     let count = collaborator::count(tx, project).await?;
     super::check_room(count, limits.max_collaborators, field, "collaborators and invitations", "--max-collaborators")
+}
+
+fn of_a_machine(message: &str) -> Error {
+    Error::conflict("userId", message)
 }
 
 fn no_invitation() -> Error {
@@ -195,7 +199,8 @@ pub async fn decline(writer: Writer, project: ProjectId) -> Result<()> {
 /// Changes the role of a collaborator or of an invitation. A new viewer's session is ended.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the owner; `BadInput` for the owner's role; `Conflict` for the owner.
+/// `NotFound`; `Forbidden` unless the actor is the owner; `BadInput` for the owner's role; `Conflict` for the owner, and
+/// for the user of an access token.
 pub async fn change_role(
     writer: Writer,
     project: ProjectId,
@@ -216,7 +221,9 @@ pub async fn change_role(
         ProjectRole::Viewer => chat::end_active(&write.tx, project, user, write.locked.at).await?,
         ProjectRole::Owner | ProjectRole::Editor => None,
     };
-    collaborator::set_role(&write.tx, project, user, role).await?;
+    if !collaborator::set_role(&write.tx, project, user, role).await? {
+        return Err(of_a_machine("The role of an access token does not change: create another token."));
+    }
     commit(write, Collaborator { role, ..present }).await
 }
 
@@ -228,7 +235,7 @@ pub async fn change_role(
 pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<Project> {
     let me = writer.actor.user_id;
     let mut write = writer.begin_as_member(project, PROJECT).await?;
-    policy::may_remove(write.locked.role, me, user)?;
+    policy::may_remove(write.locked.role, &writer.actor, user)?;
     if write.locked.status == ProjectStatus::Deleted {
         return Err(project_is_deleted(PROJECT.1));
     }
@@ -252,7 +259,7 @@ pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<
 ///
 /// # Errors
 /// `NotFound` if the user is not in the project; `Forbidden` unless the actor is the owner; `Conflict` if the user has
-/// not accepted yet.
+/// not accepted yet, or is a machine.
 pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Result<Project> {
     let owner = writer.actor.user_id;
     let write = begin(&writer, project).await?;
@@ -265,7 +272,6 @@ pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Resul
     }
     let closed = write.close(CHANGED).await?;
     let (tx, now) = (&closed.tx, closed.locked.at);
-    collaborator::remove(tx, project, user).await?;
     let stays = Collaborator {
         project_id: project,
         user_id: owner,
@@ -275,7 +281,9 @@ pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Resul
         accepted_at: Some(now),
     };
     collaborator::invite(tx, &stays).await?;
-    set_owner(tx, project, user).await?;
+    if !set_owner(tx, project, user).await? {
+        return Err(of_a_machine("An access token cannot own a project."));
+    }
     let project = read_back(tx, project).await?;
     closed.commit(project).await
 }

@@ -262,12 +262,13 @@ fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>
     let Some(found) = write.locked.conversation else {
         let (noun, field) = match context.session_id {
             Some(_) => ("session in this project", "sessionId"),
-            None => ("message in this project", "messageId"),
+            None => ("message in this project (a message that is still streamed must be finished first)", "messageId"),
         };
         return Err(Error::not_found(noun, field));
     };
     if context.message_id.is_some() && found.message_id.is_none() {
-        return Err(Error::not_found("message in this session", "messageId"));
+        let noun = "message in this session (a message that is still streamed must be finished first)";
+        return Err(Error::not_found(noun, "messageId"));
     }
     policy::may_write_in_session(found.author_id, write.writer.actor.user_id)?;
     Ok(Some(found))

@@ -2,6 +2,7 @@
 //!
 //! Reads have no use cases: the modules here re-export the functions of `storage`.
 
+pub mod access_token;
 pub mod agent_configuration;
 pub mod chat;
 mod checks;

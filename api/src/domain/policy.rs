@@ -1,6 +1,7 @@
 //! Permissions of a project's members, as in the table of ARCHITECTURE.md (a test compares them). The storage hides
 //! projects from everyone else.
 
+use crate::model::actor::Actor;
 use crate::model::enums::ProjectRole;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
@@ -33,12 +34,21 @@ pub fn may_manage_team(role: ProjectRole) -> Result<()> {
     only(role == ProjectRole::Owner, "Only the owner can manage the team of a project.")
 }
 
-/// The owner can remove anyone else; all members can leave.
+/// The owner can remove anyone else; all people can leave.
 ///
 /// # Errors
 /// `Forbidden` otherwise.
-pub fn may_remove(role: ProjectRole, actor: UserId, whom: UserId) -> Result<()> {
-    only(role == ProjectRole::Owner || actor == whom, "Only the owner can remove others from a project.")
+pub fn may_remove(role: ProjectRole, actor: &Actor, whom: UserId) -> Result<()> {
+    let leaves = actor.user_id == whom && !actor.is_machine;
+    only(role == ProjectRole::Owner || leaves, "Only the owner can remove others, and access tokens, from a project.")
+}
+
+/// A machine has nothing outside of its project: it creates no projects and has no settings.
+///
+/// # Errors
+/// `Forbidden` for machines.
+pub fn may_act_outside_projects(actor: &Actor) -> Result<()> {
+    only(!actor.is_machine, "An access token acts only in its project.")
 }
 
 /// Only its author can write in a session.

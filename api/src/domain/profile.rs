@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Services, Writer, check_json, check_name, check_text};
+use super::{Services, Writer, check_json, check_name, check_text, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
@@ -18,9 +18,10 @@ pub use crate::storage::profile::{by_ids, preferences};
 const MEETING_TIME: Duration = Duration::from_millis(500);
 
 /// Creates the profile of a user whom this server has not seen yet, or updates it from the token. Runs in parallel with
-/// the request, which does not need it: the request waits only briefly, and not for a read-only database.
+/// the request, which does not need it: the request waits only briefly, and not for a read-only database. The user of an
+/// access token has one already, which does not change.
 pub async fn meet(services: &Arc<Services>, actor: &Actor) {
-    if !services.met.begin(actor) {
+    if actor.is_machine || !services.met.begin(actor) {
         return;
     }
     let (services, actor) = (services.clone(), actor.clone());
@@ -51,14 +52,16 @@ pub fn of_claims(services: &Services, actor: &Actor) -> Profile {
         avatar_url: actor.claims.avatar_url.clone(),
         created_at: now,
         updated_at: now,
+        is_machine: actor.is_machine,
     }
 }
 
 /// Changes the actor's profile.
 ///
 /// # Errors
-/// `BadInput` for an empty name, `PayloadTooLarge` for a text over the limit.
+/// `Forbidden` for machines, `BadInput` for an empty name, `PayloadTooLarge` for a text over the limit.
 pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> {
+    policy::may_act_outside_projects(&writer.actor)?;
     if let Some(Some(full_name)) = &changes.full_name {
         check_name(writer.limits(), "fullName", full_name)?;
     }
@@ -75,8 +78,9 @@ pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> 
 /// Changes the actor's preferences.
 ///
 /// # Errors
-/// `BadInput` for an empty theme, `PayloadTooLarge` for a value over the limit.
+/// `Forbidden` for machines, `BadInput` for an empty theme, `PayloadTooLarge` for a value over the limit.
 pub async fn update_preferences(writer: Writer, changes: PreferenceChanges) -> Result<Preferences> {
+    policy::may_act_outside_projects(&writer.actor)?;
     let limits = writer.limits();
     if let Some(editor_theme) = &changes.editor_theme {
         check_name(limits, "editorTheme", editor_theme)?;

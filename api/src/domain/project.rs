@@ -20,8 +20,9 @@ pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
 /// Creates a project.
 ///
 /// # Errors
-/// `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
+/// `Forbidden` for machines, `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
 pub async fn create(writer: Writer, new: NewProject) -> Result<Project> {
+    policy::may_act_outside_projects(&writer.actor)?;
     let limits = writer.limits();
     check_name(limits, "name", &new.name)?;
     check_optional_text(limits, "description", new.description.as_ref())?;
@@ -83,10 +84,14 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
     closed.commit(project).await
 }
 
-/// Whether any field that a revision changed still differs from its value before the revision.
-pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32) -> Result<bool> {
+/// Whether any field that a revision changed still differs from its value before the revision. A step back never
+/// deletes a project that was restored.
+pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32, is_step: bool) -> Result<bool> {
     let present = read_back(tx, locked.id).await?;
     let Some((before, after)) = project::changed_at(tx, &present, revision).await? else { return Ok(true) };
+    if is_step && before.status == ProjectStatus::Deleted && after.status != ProjectStatus::Deleted {
+        return Ok(false);
+    }
     Ok(before.name != after.name && before.name != present.name
         || before.description != after.description && before.description != present.description
         || before.initial_prompt != after.initial_prompt && before.initial_prompt != present.initial_prompt
@@ -143,6 +148,7 @@ pub async fn touch(writer: Writer, id: ProjectId) -> Result<Project> {
     if project.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("id"));
     }
+    writer.check_horizon(project.revision)?;
     tx.commit().await?;
     Ok(project)
 }

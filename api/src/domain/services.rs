@@ -20,7 +20,7 @@ use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::memory::Memory;
 use crate::storage::db::{Db, Needs, Tx};
-use crate::storage::operator;
+use crate::storage::{access_token, operator};
 
 /// How long the server counts as read-only after a refused write.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
@@ -42,6 +42,8 @@ pub struct Services {
     refused: Mutex<Option<Instant>>,
     /// Users whose profiles are up to date.
     pub(super) met: Met,
+    /// When this server last recorded a use of an access token, by its user.
+    pub(super) token_uses: Cache<UserId, Instant>,
     /// The number of segments of activity that this server has stored, or is storing, by project.
     pub(super) rolled_up: Cache<ProjectId, i32>,
 }
@@ -51,6 +53,12 @@ const WORK_SHARE: usize = 4;
 
 /// Maximum number of entries in [`Services::projects`] and [`Services::rolled_up`].
 const KNOWN_PROJECTS: usize = 100_000;
+
+/// Stands for the users of access tokens until they are known, in the turns.
+const UNKNOWN_MACHINES: UserId = UserId(Uuid::nil());
+
+/// Maximum number of entries in [`Services::token_uses`].
+const KNOWN_TOKENS: usize = 10_000;
 
 impl Services {
     /// Services on a migrated database.
@@ -68,6 +76,7 @@ impl Services {
             memory,
             refused: Mutex::default(),
             met: Met::default(),
+            token_uses: Cache::new(KNOWN_TOKENS),
             rolled_up: Cache::new(KNOWN_PROJECTS),
         }
     }
@@ -139,6 +148,17 @@ impl Services {
         let deadline = self.db.deadline();
         let turn = self.turns.read_for_all(deadline).await.map_err(|error| self.or_outage(error))?;
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
+    }
+
+    /// The user of the access token with this hash. All such reads have the share of one user together, since anyone can
+    /// send tokens that do not exist.
+    ///
+    /// # Errors
+    /// As [`Services::read`].
+    pub(super) async fn find_access_token(&self, sha256: [u8; 32]) -> Result<Option<access_token::Machine>> {
+        let deadline = self.db.deadline();
+        let _turn = self.turns.read(UNKNOWN_MACHINES, deadline).await.map_err(|error| self.or_outage(error))?;
+        access_token::find(&self.db, sha256).await
     }
 
     /// The error of a wait that was too long: `Unavailable` if the database cannot be reached.

@@ -1,5 +1,6 @@
 //! Syncs: make many files equal to given ones, in one revision.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use super::edit::{Changed, Context, FileWrite, Gathered, Heads};
@@ -432,7 +433,10 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
         let moved = match &content {
             Content::Bytes(bytes, hash) if !bytes.is_empty() => {
                 let same = gone.values().filter(|head| head.file.hash == Some(*hash));
-                let best = same.min_by_key(|head| (head.file.path.name() != path.name(), head.file.path.clone()));
+                let best = same.min_by_key(|head| {
+                    let (old, new) = (head.file.path.name(), path.name());
+                    (old != new, Reverse(common(old, new)), head.file.path.clone())
+                });
                 best.map(|head| head.file.path.clone())
             }
             _ => None,
@@ -446,6 +450,13 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
     gone.sort_by(|a, b| a.file.path.cmp(&b.file.path));
     edits.extend(gone.into_iter().map(Edit::delete));
     Ok((edits, unchanged))
+}
+
+/// The number of bytes that two names have in common at their beginnings and ends.
+fn common(one: &str, other: &str) -> usize {
+    let count = |pairs: &mut dyn Iterator<Item = (u8, u8)>| pairs.take_while(|(one, other)| one == other).count();
+    let begin = count(&mut one.bytes().zip(other.bytes()));
+    begin + count(&mut one.bytes().rev().zip(other.bytes().rev()))
 }
 
 impl Synced {

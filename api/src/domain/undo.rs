@@ -224,7 +224,7 @@ impl Taking {
         let mut taking =
             Self { revisions: vec![revision], inverse: Inverse::default(), kind, is_hiding: false, redone: Vec::new() };
         if kind == EventKind::ProjectUpdated {
-            let stands = super::project::stands(tx, &write.locked, revision).await?;
+            let stands = super::project::stands(tx, &write.locked, revision, undone.is_some()).await?;
             return Ok(stands.then_some(taking));
         }
         let hiding = chat::hiding(tx, project, revision).await?;

@@ -100,7 +100,7 @@ impl Writer {
     }
 
     /// Refuses a payload that reads as of a revision after the one that is written.
-    fn check_horizon(&self, revision: i32) -> Result<()> {
+    pub(super) fn check_horizon(&self, revision: i32) -> Result<()> {
         match &self.horizon {
             Some((at, field)) if *at > revision => {
                 let message = format!("Give a revision from 0, before the first, to {revision}.");
@@ -321,7 +321,11 @@ impl Write {
     }
 
     /// Ends the write without a trace.
+    ///
+    /// # Errors
+    /// `BadInput` if the payload reads as of the revision that the write would have had.
     pub(super) async fn unchanged<T>(self, value: T) -> Result<T> {
+        self.writer.check_horizon(self.present_revision())?;
         self.tx.rollback().await?;
         Ok(value)
     }

@@ -24,6 +24,8 @@ use crate::model::{
 enum Parts {
     /// A connection, with the sort keys in its cursors; `None` if they depend on other arguments.
     Pages(PageSize, Option<&'static [KeyKind]>),
+    /// A connection that is ordered by the argument `orderBy`.
+    Ordered(PageSize),
     /// The log: pages without cursors.
     Log(PageSize),
     /// The first rows only.
@@ -69,7 +71,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("ProjectSnapshot", "diff", Parts::AfterPath),
     ("ProjectSnapshot", "files", Parts::Pages(page::FILES, BY_PATH_AND_ID)),
     ("Query", "invitations", Parts::Pages(page::LIST, BY_TIME_AND_ID)),
-    ("Query", "projects", Parts::Pages(page::LIST, None)),
+    ("Query", "projects", Parts::Ordered(page::LIST)),
     ("Query", "recentActivity", Parts::Pages(page::LIST, None)),
     ("RestorePreview", "diff", Parts::AfterPath),
 ];
@@ -140,6 +142,10 @@ fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
                 page.check_keys(keys.iter().copied())?;
             }
         }
+        Parts::Ordered(size) => {
+            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *size)?;
+            page.check_keys(arguments.keys_of_order())?;
+        }
         Parts::Most(size) => drop(insights::limit(first, *size)?),
         Parts::Log(size) => drop(Page::parse(first, None, None, None, *size)?),
         Parts::Rest | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
@@ -178,6 +184,17 @@ impl Arguments<'_> {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }
+    }
+
+    /// The sort keys of `orderBy` for projects.
+    fn keys_of_order(&self) -> [KeyKind; 2] {
+        let by = match self.0.get("orderBy") {
+            Some(Value::Object(order)) => order.get("field"),
+            _ => None,
+        };
+        let is_by_name = matches!(by, Some(Value::Enum(field)) if field == "NAME")
+            || matches!(by, Some(Value::String(field)) if field == "NAME");
+        [if is_by_name { KeyKind::Text } else { KeyKind::Time }, KeyKind::Id]
     }
 
     fn check_ids(&self) -> Result<()> {

@@ -42,6 +42,7 @@ pub const SAME_FOR_ALL: &[&str] = &[
     "isDeleted",
     "isDeletion",
     "isHidden",
+    "isMachine",
     "kind",
     "language",
     "lineChanges",

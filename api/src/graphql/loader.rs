@@ -12,10 +12,11 @@ use super::parent::{Parent, member_pairs, members, objects, parents, projects, r
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
-    Member, Tx, access, agent_configuration, chat, collaborator, events, file, insights, past, profile, project,
-    snapshot, streaming_message, undo,
+    Member, Tx, access, access_token, agent_configuration, chat, collaborator, events, file, insights, past, profile,
+    project, snapshot, streaming_message, undo,
 };
 use crate::live::presence;
+use crate::model::access_token::AccessToken;
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};
@@ -23,7 +24,8 @@ use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment, Undos};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::ids::{
-    AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within,
+    AccessTokenId, AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId,
+    UserId, Within,
 };
 use crate::model::insights::{Insights, Range};
 use crate::model::page::{Page, Slice};
@@ -140,6 +142,9 @@ pub struct CollaboratorsOf(pub ProjectId);
 /// The pending e-mail invitations of a project that the caller owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EmailInvitationsOf(pub ProjectId);
+/// The access tokens of a project that the caller owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccessTokensOf(pub ProjectId);
 /// The agent configurations of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AgentConfigurationsOf(pub ProjectId, pub AgentConfigurationFilter);
@@ -253,6 +258,11 @@ loaders! {
     EmailInvitationsOf => Vec<EmailInvitation>, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
         Ok(gather(collaborator::email_invitations(tx, &projects).await?, |row| EmailInvitationsOf(row.project_id)))
+    };
+    AccessTokenId => AccessToken, |tx, keys| Ok(index(access_token::by_ids(tx, keys).await?, |row| row.id));
+    AccessTokensOf => Vec<AccessToken>, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(gather(access_token::of_projects(tx, &projects).await?, |row| AccessTokensOf(row.project_id)))
     };
     AgentConfigurationId => AgentConfiguration, |tx, keys| {
         Ok(index(agent_configuration::by_ids(tx, keys).await?, |row| row.id))

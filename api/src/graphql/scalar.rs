@@ -13,7 +13,7 @@ use async_graphql::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
 
 use super::context::caller;
 use crate::model::json::{self, MAX_DEPTH};
@@ -27,6 +27,10 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     let Value::String(text) = value else { return None };
     // The library accepts a minus sign of Unicode.
     let time = text.is_ascii().then(|| DateTime::parse_from_rfc3339(text).ok())??;
+    // The library accepts second 60 in every minute; the databases would order it differently.
+    if time.nanosecond() >= 1_000_000_000 {
+        return None;
+    }
     // Truncate to the databases' precision, so that equal times compare as equal.
     let time = time.to_utc().trunc_subsecs(6);
     // An offset can lead to a year of five digits, which SQLite does not order.

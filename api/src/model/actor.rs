@@ -10,12 +10,14 @@ use super::ids::UserId;
 pub struct Actor {
     /// The token's `sub`.
     pub user_id: UserId,
-    /// When the token expires, in seconds since the epoch. Long-lived connections must end then.
-    pub expires_at: i64,
+    /// When the token expires, in seconds since the epoch; `None`: never. Long-lived connections must end then.
+    pub expires_at: Option<i64>,
     /// The token's `email` if the token states that it is verified. Required for invitations to this address.
     pub verified_email: Option<EmailAddress>,
     /// Other claims of the token.
     pub claims: Arc<Claims>,
+    /// Whether this is the user of an access token, who acts in one project only.
+    pub is_machine: bool,
 }
 
 /// Claims of a verified token that update the user's profile.

@@ -55,6 +55,8 @@ ids! {
     ProjectSnapshotId,
     /// An agent configuration.
     AgentConfigurationId,
+    /// An access token.
+    AccessTokenId,
 }
 
 /// An object in a project.

@@ -80,6 +80,9 @@ pub struct Limits {
     /// Maximum number of collaborators and invitations of a project, without its owner. From 0 to 1000000
     #[arg(long, env = "MAX_COLLABORATORS", default_value_t = 100, global = true, value_name = "N", value_parser = number(0_usize..=1_000_000))]
     pub max_collaborators: usize,
+    /// Maximum number of access tokens of a project. From 0 to 1000000
+    #[arg(long, env = "MAX_ACCESS_TOKENS", default_value_t = 20, global = true, value_name = "N", value_parser = number(0_usize..=1_000_000))]
+    pub max_access_tokens: usize,
     /// Maximum number of agent configurations of a project, without deleted ones. From 0 to 1000000
     #[arg(long, env = "MAX_AGENT_CONFIGURATIONS", default_value_t = 100, global = true, value_name = "N", value_parser = number(0_usize..=1_000_000))]
     pub max_agent_configurations: usize,

@@ -1,5 +1,6 @@
 //! Data types of the service with their rules, without I/O.
 
+pub mod access_token;
 pub mod activity;
 pub mod actor;
 pub mod agent_configuration;

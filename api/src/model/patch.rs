@@ -124,6 +124,8 @@ fn header_name(prefix: &str, path: Option<&str>) -> String {
     match path {
         None => "/dev/null".to_owned(),
         // A tab ends the name; without it `patch` ends the name at the space.
+        // GNU patch removes spaces from the end of a name that is not quoted.
+        Some(path) if path.ends_with(' ') => quoted(prefix, path, " "),
         Some(path) if path.contains(' ') => format!("{}\t", quoted(prefix, path, "")),
         Some(path) => quoted(prefix, path, ""),
     }
@@ -183,6 +185,7 @@ mod tests {
     fn names_that_patch_understands() {
         let header = |path| unified("", "x\n", None, side(path)).lines().nth(3).unwrap().to_owned();
         assert_eq!(header("a b.py"), "+++ b/a b.py\t");
+        assert_eq!(header("a b "), "+++ \"b/a b \"");
         assert_eq!(header("日本.py"), "+++ b/日本.py");
         assert_eq!(header("a\"b\\c"), "+++ \"b/a\\\"b\\\\c\"");
         assert_eq!(

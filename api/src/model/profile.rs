@@ -20,6 +20,8 @@ pub struct Profile {
     pub created_at: DateTime<Utc>,
     /// When the profile last changed.
     pub updated_at: DateTime<Utc>,
+    /// Whether this is the user of an access token.
+    pub is_machine: bool,
 }
 
 /// A user's preferences for the editor.

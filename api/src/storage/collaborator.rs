@@ -48,6 +48,8 @@ fn invitation(row: pending_invitations::Model) -> Result<Invitation> {
             avatar_url: row.inviter_avatar_url,
             created_at: created_at.to_utc(),
             updated_at: updated_at.to_utc(),
+            // Only people invite.
+            is_machine: false,
         }),
         _ => None,
     };
@@ -88,11 +90,20 @@ pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
     .await
 }
 
-/// Invites a user to a locked project, or changes the role of the invitation. Returns whether the user exists.
+/// Invites a user to a locked project, or changes the role of the invitation. Returns whether the user exists; machines
+/// are not invited.
 pub async fn invite(tx: &Tx, invited: &Collaborator) -> Result<bool> {
-    const INVITE: &str = "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) \
-        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, \
-        invited_by = excluded.invited_by, invited_at = excluded.invited_at";
+    // Row-level security hides the profiles of others from the owner.
+    let machine = if tx.is_sqlite() {
+        "EXISTS (SELECT 1 FROM user_profiles u WHERE u.id = $2 AND u.is_machine)"
+    } else {
+        "is_machine($2)"
+    };
+    let invite = format!(
+        "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) \
+         SELECT $1, $2, $3, $4, $5, $6 WHERE NOT {machine} ON CONFLICT (project_id, user_id) DO UPDATE SET \
+         role = excluded.role, invited_by = excluded.invited_by, invited_at = excluded.invited_at"
+    );
     let values = [
         invited.project_id.0.into(),
         invited.user_id.0.into(),
@@ -101,15 +112,15 @@ pub async fn invite(tx: &Tx, invited: &Collaborator) -> Result<bool> {
         invited.invited_at.into(),
         invited.accepted_at.into(),
     ];
-    tx.execute_referring(Sql::with(INVITE, values)).await
+    tx.execute_referring(Sql::with(&invite, values)).await
 }
 
-/// Changes the role of a collaborator of a locked project.
-pub async fn set_role(tx: &Tx, project: ProjectId, user: UserId, role: ProjectRole) -> Result<()> {
+/// Changes the role of a collaborator of a locked project. False for a machine, whose role does not change.
+pub async fn set_role(tx: &Tx, project: ProjectId, user: UserId, role: ProjectRole) -> Result<bool> {
     let mut sql = Sql::new("UPDATE project_collaborators SET role = ");
     sql.bind(role.as_str()).push(" WHERE project_id = ").bind(project.0).push(" AND user_id = ").bind(user.0);
-    tx.execute(sql).await?;
-    Ok(())
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM user_profiles u WHERE u.id = user_id AND u.is_machine)");
+    Ok(tx.execute(sql).await? > 0)
 }
 
 /// Removes a collaborator from a locked project.

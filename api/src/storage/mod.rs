@@ -3,6 +3,7 @@
 //! `model::error`.
 
 pub mod access;
+pub mod access_token;
 pub mod activity;
 pub mod agent_configuration;
 pub mod blob;

@@ -25,9 +25,11 @@ pub enum Kind {
     ProjectSnapshot,
     /// An agent configuration.
     AgentConfiguration,
+    /// An access token.
+    AccessToken,
 }
 
-const TABLES: [(Kind, &str); 8] = [
+const TABLES: [(Kind, &str); 9] = [
     (Kind::User, "user_profiles"),
     (Kind::Project, "projects"),
     (Kind::Session, "chat_sessions"),
@@ -36,6 +38,7 @@ const TABLES: [(Kind, &str); 8] = [
     (Kind::FileSnapshot, "file_snapshots"),
     (Kind::ProjectSnapshot, "project_snapshots"),
     (Kind::AgentConfiguration, "agent_configurations"),
+    (Kind::AccessToken, "access_tokens"),
 ];
 
 /// Finds the kinds of these ids. This does not check access; reading the object does.

@@ -21,6 +21,7 @@ struct Row {
     avatar_url: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    is_machine: bool,
 }
 
 impl From<Row> for Profile {
@@ -32,6 +33,7 @@ impl From<Row> for Profile {
             avatar_url: row.avatar_url,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            is_machine: row.is_machine,
         }
     }
 }
@@ -39,7 +41,7 @@ impl From<Row> for Profile {
 /// The columns of a profile. Row-level security hides the e-mail column from everyone; a function returns the caller's
 /// own.
 fn columns(sql: &mut Sql, tx: &Tx) {
-    sql.push("id, full_name, avatar_url, created_at, updated_at, CASE WHEN id = ").bind(tx.me());
+    sql.push("id, full_name, avatar_url, created_at, updated_at, is_machine, CASE WHEN id = ").bind(tx.me());
     sql.push(if tx.is_sqlite() { " THEN email END AS email" } else { " THEN my_email() END AS email" });
 }
 

@@ -288,11 +288,11 @@ pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> 
 }
 
 /// Gives a locked project another owner.
-pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<()> {
+pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<bool> {
     let mut sql = Sql::new("UPDATE projects SET user_id = ");
     sql.bind(owner.0).push(" WHERE id = ").bind(id.0);
-    tx.execute(sql).await?;
-    Ok(())
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM user_profiles u WHERE u.id = ").bind(owner.0).push(" AND u.is_machine)");
+    Ok(tx.execute(sql).await? > 0)
 }
 
 /// The project of a target; `None` if the actor is not a member.

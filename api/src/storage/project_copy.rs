@@ -208,6 +208,7 @@ impl Copy<'_> {
                     own_full_name: false,
                     own_avatar_url: false,
                     claims_at: None,
+                    is_machine: false,
                 }),
             }
         }

@@ -175,7 +175,7 @@ impl Verifier {
         let is_current = keys.is_none_or(|(at, then)| {
             self.trusted.get(at).and_then(|trusted| trusted.jwks.keys()).is_some_and(|now| Arc::ptr_eq(&then, &now))
         });
-        (is_current && now < actor.expires_at).then_some(actor)
+        (is_current && actor.expires_at.is_none_or(|end| now < end)).then_some(actor)
     }
 
     /// Checks the signature with the issuer's keys, and fetches them again if none fits. With several issuers the
@@ -379,8 +379,8 @@ fn read(claims: &serde_json::Value, accepted: &[String]) -> Result<Actor> {
         // The cast truncates fractions and saturates.
         issued_at: time("iat").map(|time| time as i64),
     };
-    let expires_at = time("exp").unwrap_or_default() as i64;
-    Ok(Actor { user_id, expires_at, verified_email, claims: Arc::new(said) })
+    let expires_at = time("exp").map(|time| time as i64);
+    Ok(Actor { user_id, expires_at, verified_email, claims: Arc::new(said), is_machine: false })
 }
 
 fn check_role(claims: &serde_json::Value, accepted: &[String]) -> Result<()> {
@@ -469,10 +469,11 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     after_scheme(value)
 }
 
-/// Time until the token expires, at most a year because a timer has a maximum; a year without a token.
+/// Time until the token expires, at most a year because a timer has a maximum; a year without an end.
 pub fn time_left(actor: Option<&Actor>) -> std::time::Duration {
     const LONGEST: u64 = 365 * 24 * 3600;
-    let left = actor.map(|actor| actor.expires_at.saturating_sub(clock::now().timestamp()));
+    let end = actor.and_then(|actor| actor.expires_at);
+    let left = end.map(|end| end.saturating_sub(clock::now().timestamp()));
     let left = left.map_or(LONGEST, |left| u64::try_from(left).unwrap_or(0));
     std::time::Duration::from_secs(left.min(LONGEST))
 }
@@ -579,7 +580,8 @@ mod tests {
         assert_eq!(ada.claims.email.as_deref(), Some("ada@example.com"));
         assert_eq!(ada.claims.full_name.as_deref(), Some("Ada"));
         assert_eq!(again.claims.full_name, None);
-        assert!((ada.expires_at - clock::now().timestamp() - 3600).abs() < 5);
+        let end = ada.expires_at.unwrap();
+        assert!((end - clock::now().timestamp() - 3600).abs() < 5);
         assert_eq!(verifier.issue("nobody", None, 1).unwrap_err().code(), "BAD_USER_INPUT");
     }
 
@@ -593,8 +595,8 @@ mod tests {
         let ada = verify(&verifier, &token).unwrap();
         assert_eq!(verifier.recall(&digest(&token), now).unwrap(), ada);
         assert_eq!(verify(&verifier, &token).unwrap(), ada);
-        assert!(verifier.recall(&digest(&token), ada.expires_at - 1).is_some());
-        assert!(verifier.recall(&digest(&token), ada.expires_at).is_none());
+        assert!(verifier.recall(&digest(&token), ada.expires_at.unwrap() - 1).is_some());
+        assert!(verifier.recall(&digest(&token), ada.expires_at.unwrap()).is_none());
         let forged = signed(&claims(json!({})), Algorithm::HS256, b"another secret of thirty-two bytes");
         assert!(verify(&verifier, &forged).is_err());
         assert!(verifier.recall(&digest(&forged), now).is_none());

@@ -79,7 +79,7 @@ pub fn router(state: AppState) -> Router {
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
-        .layer(middleware::map_request(without_zstd))
+        .layer(middleware::map_request(choose_codings))
         .layer(cors)
         .layer(middleware::from_fn(wrap_request))
         .with_state(state)
@@ -92,8 +92,10 @@ fn is_worth_compressing() -> impl Predicate {
         .and(NotForContentType::const_new("multipart/"))
 }
 
-/// Removes zstd from the accepted codings if the client accepts another: some clients accept zstd but cannot read it.
-async fn without_zstd(mut request: Request) -> Request {
+/// Changes the accepted codings. Removes zstd if the client accepts another: some clients accept zstd but cannot read
+/// it. Removes refusals of uncompressed responses, which would be known only after a mutation has run; a server can
+/// ignore them (RFC 9110, section 12.5.3).
+async fn choose_codings(mut request: Request) -> Request {
     let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let accepted: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
     let coding = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -101,11 +103,16 @@ async fn without_zstd(mut request: Request) -> Request {
         let weight = range.split_once(';').and_then(|(_, weight)| weight.split_once('='));
         weight.is_some_and(|(_, weight)| weight.trim().parse::<f32>() == Ok(0.0))
     };
+    let is_identity = |range: &str| matches!(coding(range).as_str(), "identity" | "*");
+    let had = accepted.len();
+    let mut accepted = accepted;
+    accepted.retain(|range| !(is_identity(range) && is_refused(range)));
     let has_other =
         accepted.iter().any(|range| matches!(coding(range).as_str(), "br" | "gzip" | "*") && !is_refused(range));
-    if has_other {
-        let mut others: Vec<&str> = accepted.into_iter().filter(|range| coding(range) != "zstd").collect();
-        others.push("zstd;q=0");
+    if has_other || accepted.len() < had {
+        let mut others: Vec<&str> =
+            accepted.into_iter().filter(|range| !has_other || coding(range) != "zstd").collect();
+        others.push(if has_other { "zstd;q=0" } else { "identity" });
         if let Ok(others) = HeaderValue::from_str(&others.join(", ")) {
             request.headers_mut().insert(ACCEPT_ENCODING, others);
         }

@@ -7,7 +7,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{auth::Verifier, executor::Executor, health::Health, streams::Streams, throttle::Throttle};
 use crate::{
-    domain::Services, graphql::documents::Documents, live::fan_out::SharedSubscriptions, model::limits::Limits,
+    domain::{Services, access_token},
+    graphql::documents::Documents,
+    live::fan_out::SharedSubscriptions,
+    model::{access_token::TokenSecret, actor::Actor, error::Result, limits::Limits},
 };
 
 /// State shared by all endpoints.
@@ -19,7 +22,7 @@ pub struct AppState {
     pub documents: Arc<Documents>,
     /// The use cases.
     pub services: Arc<Services>,
-    /// Verifies bearer tokens.
+    /// Verifies the issuer's bearer tokens.
     pub verifier: Arc<Verifier>,
     /// Rate limits.
     pub throttle: Arc<Throttle>,
@@ -44,6 +47,17 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// The user of a bearer token: an access token of this service, or a token of the issuer.
+    ///
+    /// # Errors
+    /// `Unauthenticated` with the reason, which never repeats the token.
+    pub async fn sign_in(&self, token: &str) -> Result<Actor> {
+        if TokenSecret::is_one(token) {
+            return access_token::sign_in(&self.services, token).await;
+        }
+        self.verifier.verify(token).await
+    }
+
     /// Ticks when an idle connection must send something, so that proxies keep it open and a broken one is detected.
     pub fn heartbeat(&self) -> Interval {
         let period = Duration::from_secs(self.limits.socket_ping_seconds);

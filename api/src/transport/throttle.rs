@@ -321,9 +321,10 @@ mod tests {
         let throttle = throttle(1, 1, 0);
         let actor = |id: u128| Actor {
             user_id: UserId(uuid::Uuid::from_u128(id)),
-            expires_at: 0,
+            expires_at: None,
             verified_email: None,
             claims: Arc::default(),
+            is_machine: false,
         };
         let address = |last: u8| throttle.address(IpAddr::from([192, 0, 2, last]), &HeaderMap::new());
         // A user has a burst of ten from any address; the use of the address does not count against it.
@@ -354,9 +355,10 @@ mod tests {
         assert!(throttle.addresses.unwrap().limiter.len() <= 65_536);
         let actor = Actor {
             user_id: UserId(uuid::Uuid::from_u128(1)),
-            expires_at: 0,
+            expires_at: None,
             verified_email: None,
             claims: Arc::default(),
+            is_machine: false,
         };
         for _ in 0..1_000 {
             assert!(charge(throttle.users.as_ref(), actor.user_id.0, 1_000).is_ok());

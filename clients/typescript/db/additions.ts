@@ -2,16 +2,15 @@
 import { Client, load } from './client.js';
 import type { Call, Variables } from './connection.js';
 import type { Api, Operations } from './documents.js';
-import * as rows from './rows.js';
 import { found } from './rows.js';
 import { textOf } from './texts.js';
 import type * as types from './types.js';
 
 /** Runs an operation of `db.api`, and returns the value of the field that it is named after. */
-async function run(call: Call, name: keyof Operations, values: Variables): Promise<unknown> {
+export async function run(call: Call, name: keyof Operations, values: Variables, signal?: AbortSignal): Promise<unknown> {
   const { texts } = await load(import('./api-texts.js'));
   const text = textOf(name, texts);
-  const data = (await call.run(text, text.includes('($input:') ? { input: values } : values)) as Record<string, Variables | null>;
+  const data = (await call.run(text, text.includes('($input:') ? { input: values } : values, signal)) as Record<string, Variables | null>;
   return name in data ? found(data[name], name) : found(data.project ?? data.viewer, 'project')[name];
 }
 
@@ -24,7 +23,7 @@ export const apiOf = (begin: () => Promise<Call>) =>
         : undefined,
   });
 
-/** Most pages neither upload nor write messages. */
+/** Most pages neither upload nor sync. */
 export const transfer = () => load(import('./transfer.js'));
 
 export class Additions extends Client {
@@ -33,25 +32,27 @@ export class Additions extends Client {
 
   /** Creates or replaces a file. */
   async uploadFile(projectId: string, path: string, bytes: types.Bytes, context?: types.WriteContext): Promise<types.ProjectFile> {
-    const api = apiOf(this.pinned());
-    return rows.file(found(await (await transfer()).upload(api, projectId, path, bytes, context), 'file'));
+    const begin = this.pinned();
+    return (await transfer()).upload(begin, projectId, path, bytes, context);
   }
 
   /** The bytes of a file, as they are now or were at a revision; null if there is no such file. */
-  async downloadFile(projectId: string, path: string, at?: number): Promise<Uint8Array<ArrayBuffer> | null> {
-    return (await transfer()).download(this.api, projectId, path, at);
+  async downloadFile(projectId: string, path: string, at?: number): Promise<types.FileBytes | null> {
+    const begin = this.pinned();
+    return (await transfer()).download(begin, projectId, path, at);
   }
 
   /**
    * Writes a message while its text comes, as from a language model: listeners receive it by `onMessageText`. If the text fails,
-   * the message is discarded.
+   * the message is discarded. The options can also be the third argument.
    */
   async writeMessage(
     values: types.MessageStart,
-    text: AsyncIterable<string> | Iterable<string>,
-    onStart?: (messageId: string) => void,
+    text: types.TextSource,
+    ...rest: [onStart?: ((messageId: string) => void) | types.WriteOptions, options?: types.WriteOptions]
   ): Promise<types.ChatMessage> {
-    const api = apiOf(this.pinned());
-    return rows.message(await (await transfer()).write(api, values, text, onStart));
+    const begin = this.pinned();
+    const { write } = await load(import('./writing.js'));
+    return write(begin, values, text, ...rest);
   }
 }

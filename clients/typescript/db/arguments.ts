@@ -76,30 +76,9 @@ export const messageId = (value: string | null | undefined) => (value && UUID.te
 const ISO_8601 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d)?)?)?$/i;
 
 /** A time as the API accepts it. A day is its first moment, and a time without a zone is in UTC, as in PostgreSQL. */
-function time(value: string): string {
+export function time(value: string): string {
   const [, day, minute = '00:00', second = ':00', hours, minutes = '00'] = ISO_8601.exec(value.trim()) ?? [];
   if (day) return `${day}T${minute}${second}${hours ? `${hours}:${minutes}` : 'Z'}`;
   const parsed = new Date(/GMT|UTC|Z/.test(value) ? value : `${value} UTC`);
   return isNaN(parsed.getTime()) ? value : parsed.toISOString();
-}
-
-/** The parts of a path, as the server reads them. */
-const partsOf = (path: string) => `${path}`.split('/').filter((part) => part !== '' && part !== '.');
-
-/** A path as the server writes it. */
-export const pathOf = (path: string) => partsOf(path).join('/');
-
-/** Refuses a value that differs from what is there. An empty text is none. */
-export function mustBe(field: string, value: unknown, there: unknown, why: string): void {
-  if ((value || null) !== (there || null)) throw refuse(field, why);
-}
-
-/** Refuses a name or a folder that is not the path's. */
-export function mustFitPath(path: string, name: string, parent?: string | null): void {
-  const parts = partsOf(path);
-  const last = parts.pop();
-  // The server refuses a path without parts.
-  if (last !== undefined) mustBe('file_name', name, last, `file_name is the last part of file_path: ${last}.`);
-  const folder = parts.join('/');
-  if (parent) mustBe('parent_path', pathOf(parent), folder, `parent_path is the folder of file_path: ${folder || 'none'}.`);
 }

@@ -13,9 +13,11 @@ import { concatAST, Kind, parse, print, stripIgnoredCharacters } from 'graphql';
 const own = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.argv[2] ?? own('dist');
 const SOURCES = (await readdir(own('.'))).filter((name) => /^[a-z]+\.ts$/.test(name));
-const DOCUMENTS = ['operations', 'history', 'live', 'api'];
+const DOCUMENTS = ['operations', 'edits', 'history', 'live', 'api'];
 /** What is a file of its own: an entry, or what is loaded when it is first used. */
-const FILES = ['index', 'documents', 'react', 'history', 'live', 'print', 'transfer', 'history-texts', 'live-texts', 'api-texts'];
+const FILES = [
+  'index', 'documents', 'react', 'edits', 'history', 'live', 'print', 'transfer', 'writing', 'edits-texts', 'history-texts', 'live-texts', 'api-texts',
+];
 
 const parts = await Promise.all(DOCUMENTS.map(async (name) => parse(await readFile(own(`${name}.graphql`), 'utf8'))));
 const document = concatAST(parts);
@@ -52,6 +54,7 @@ function method({ name: { value: name }, selectionSet, variableDefinitions }) {
 const methods = operations.filter(({ name, operation }) => /^[a-z]/.test(name.value) && operation !== 'subscription').map(method);
 const generated = [
   "import { texts as api } from './api-texts.js';",
+  "import { texts as edits } from './edits-texts.js';",
   "import { texts as history } from './history-texts.js';",
   "import { texts as live } from './live-texts.js';",
   "import { textOf } from './texts.js';",
@@ -66,7 +69,7 @@ const generated = [
   '}',
   '/** The texts of the operations, with their types: pass them to `db.query`. */',
   'export const documents = Object.fromEntries(',
-  `  ${JSON.stringify(names.map(([name]) => name))}.map((name) => [name, textOf(name, { ...history, ...live, ...api })]),`,
+  `  ${JSON.stringify(names.map(([name]) => name))}.map((name) => [name, textOf(name, { ...edits, ...history, ...live, ...api })]),`,
   ') as { [Name in keyof Operations]: string & { __apiType?: (variables: Operations[Name][1]) => Operations[Name][0] } };',
   '',
 ].join('\n');

@@ -1,22 +1,22 @@
 // A service's connection, any operation of the API, and subscriptions.
-import { Call, type Connection, failed, forOneUser, refuse, unless, userOf, type Variables } from './connection.js';
+import { Call, type Connection, failed, forOneUser, refuse, unless, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import type { ListenerOptions, LiveOptions, LiveRevisionOptions, LiveTextOptions } from './live.js';
 import * as rows from './rows.js';
 import type { TopicName } from './topics.js';
 import type * as types from './types.js';
 
-/** A connection's settings. One that is undefined counts as absent, except a token: without one nobody is signed in. */
+/** The settings of a connection. An undefined one counts as absent, except the token: without a token, no user is signed in. */
 export type Settings = { [Name in keyof Connection]?: Connection[Name] | undefined };
 
-/** Receives the new user; undefined if the user is not known before the next call. */
-type UserListener = (user: string | undefined) => void;
+/** Receives a call of the new user; undefined if the user is not known before the next call. */
+type CallerListener = (call: Call | undefined) => void;
 
 /** A connection and its last user. */
-class Access {
+export class Access {
   #connection: Connection;
   #user: string | undefined;
-  readonly listeners = new Set<UserListener>();
+  readonly #listeners = new Set<CallerListener>();
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -28,23 +28,30 @@ class Access {
 
   set(settings: Settings): void {
     const before = this.#connection;
-    const { url, token } = (this.#connection = merged(before, settings));
-    if (typeof token !== 'function') this.#notify(userOf(url, token));
-    else if (token !== before.token || url !== before.url) this.#notify(undefined);
+    const now = (this.#connection = merged(before, settings));
+    const { url, token } = now;
+    if (typeof token !== 'function' || token !== before.token || url !== before.url) this.#notify(Call.atOnce(now));
     // The same function may return another token by now.
-    else this.begin().then(({ user }) => this.#notify(user), () => {});
+    else this.begin().then((call) => this.#notify(call), () => {});
   }
 
   /** Begins a call by a connection, which `set` may have replaced since. */
   async begin(connection = this.#connection): Promise<Call> {
     const call = await Call.begin(connection);
-    if (connection === this.#connection && call.user !== this.#user) this.#notify(call.user);
+    if (connection === this.#connection && call.user !== this.#user) this.#notify(call);
     return call;
   }
 
-  #notify(user: string | undefined): void {
-    this.#user = user ?? this.#user;
-    for (const listener of [...this.listeners]) listener(user);
+  /** Calls back after `set`, and if a call has another user than the call before. Returns a function that ends this. */
+  onCaller(listener: CallerListener): () => void {
+    const own: CallerListener = (call) => listener(call);
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
+  #notify(call?: Call): void {
+    this.#user = call?.user ?? this.#user;
+    for (const listener of [...this.#listeners]) listener(call);
   }
 }
 
@@ -57,7 +64,7 @@ const merged = (base: Connection, settings: Settings): Connection => ({
 /** The connection of all services that are made without one. */
 const shared = new Access({ url: '/graphql', token: null, fetch: (...request) => fetch(...request) });
 
-/** Sets where the server is and who asks, for every service that is made without a connection of its own. */
+/** Sets the server and the user of all services that have no connection of their own. */
 export function connect(settings: Settings): void {
   shared.set(settings);
 }
@@ -70,7 +77,7 @@ export interface TypedDocument<Result, Values> {
 /** The text of a document. What prints a parsed one is loaded when it is first needed. */
 async function textOf(document: unknown): Promise<string> {
   if (typeof document === 'string' || document instanceof String) return document.toString();
-  return (await load(import('./print.js'))).print(document as Parameters<typeof import('./print.js').print>[0]);
+  return (await load(import('./print.js'))).textOfDocument(document);
 }
 
 /** Variables may be left out if none must be given. */
@@ -102,7 +109,8 @@ export class Client {
   /** Begins all requests of one call for the same user, even if `connect` changes the module's connection meanwhile. */
   protected pinned(): () => Promise<Call> {
     const { connection } = this.#access;
-    return forOneUser(() => this.#access.begin(connection));
+    const own = forOneUser();
+    return async () => own(await this.#access.begin(connection));
   }
 
   /** The present token, and a name of its user that is the same for all tokens of this user. */
@@ -116,10 +124,7 @@ export class Client {
    * user is not known before the next call. Returns a function that ends this.
    */
   onCaller(listener: (user: string | undefined) => void): () => void {
-    const { listeners } = this.#access;
-    const own: UserListener = (user) => listener(user);
-    listeners.add(own);
-    return () => void listeners.delete(own);
+    return this.#access.onCaller((call) => listener(call?.user));
   }
 
   /** One operation of the package's own. */
@@ -170,7 +175,7 @@ export class Client {
     return this.#listen('OnMessageText', messageId, rest);
   }
 
-  /** The people who listen to a project: now, and again each time that changes. */
+  /** The subscribers of a project: now, and again after each change of them. */
   onPresence(projectId: string, options?: LiveOptions): AsyncGenerator<types.Presence[], void, undefined>;
   onPresence(projectId: string, listener: (people: types.Presence[]) => unknown, options?: LiveOptions & ListenerOptions): () => void;
   onPresence(projectId: string, ...rest: Listening<types.Presence[]>): Listened<types.Presence[]> {
@@ -179,10 +184,10 @@ export class Client {
 
   #listen<Item>(name: TopicName, id: string, [first, second]: Listening<Item>): Listened<Item> {
     const options = (typeof first === 'function' ? second : first) ?? {};
-    const begin = forOneUser(() => this.begin());
-    const items = cancellable(options.signal, async function* (signal): AsyncGenerator<any, void, undefined> {
+    const access = this.#access;
+    const items = cancellable(options.signal, async function* (stop): AsyncGenerator<any, void, undefined> {
       const { listen } = await load(import('./live.js'));
-      yield* listen(begin, name, id, { ...options, signal });
+      yield* listen(access, name, id, options, stop);
     });
     return typeof first === 'function' ? deliver(items, first, options) : items;
   }
@@ -198,7 +203,7 @@ export async function load<Module>(module: Promise<Module>): Promise<Module> {
 /** Items until a signal, or until `return`, also while one is awaited. */
 function cancellable<Item>(
   signal: AbortSignal | undefined,
-  generate: (signal: AbortSignal) => AsyncGenerator<Item, void, undefined>,
+  generate: (stop: AbortController) => AsyncGenerator<Item, void, undefined>,
 ): AsyncGenerator<Item, void, undefined> {
   const stop = new AbortController();
   const end = () => stop.abort();
@@ -206,7 +211,7 @@ function cancellable<Item>(
     signal?.addEventListener('abort', end);
     if (signal?.aborted) end();
     try {
-      yield* generate(stop.signal);
+      yield* generate(stop);
     } finally {
       signal?.removeEventListener('abort', end);
     }

@@ -1,30 +1,30 @@
-// One call's way to the server: where it is and who asks are settled once, so that a call of several requests speaks for one user.
+// The requests of one call: their server and user are fixed at its start, so a call of several requests has one user.
 import type { Page } from './arguments.js';
 import type { Operations, PageEndFragment } from './documents.js';
 import { textOf, type Texts } from './texts.js';
 import type { Paginated } from './types.js';
 
-/** Where the server is, and who asks. */
+/** The server and the user of requests. */
 export interface Connection {
   /** The GraphQL endpoint; `/graphql` of the page's own host by default. */
   url: string;
-  /** The user's access token (Supabase: `session.access_token`), asked for anew for each call. */
+  /** The user's access token (Supabase: `session.access_token`). A function is called for each call. */
   token: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
-  /** What to fetch with; the global `fetch` by default. */
+  /** The global `fetch` by default. */
   fetch: typeof fetch;
 }
 
 /** Why a call failed. */
 export class AntiphonError extends Error {
-  /** One of the API's codes, such as `NOT_FOUND`, `BAD_USER_INPUT` or `CONFLICT`; `NETWORK` if no answer of the API came. */
+  /** A code of the API, such as `NOT_FOUND`, `BAD_USER_INPUT` or `CONFLICT`; `NETWORK` without a response of the API. */
   readonly code: string;
-  /** All that the server says besides: `field`, `currentVersion` and so on. */
+  /** The details of the error: `field`, `currentVersion` and so on. */
   readonly extensions: Record<string, unknown>;
   /** The HTTP status; absent if there was no response. */
   readonly status: number | undefined;
-  /** Every error of the answer, as the server gave it; empty if no answer of the API came. */
+  /** All errors of the response, unchanged; empty without a response of the API. */
   readonly errors: readonly Problem[];
-  /** What the answer has beside its errors: the parts that did not fail. */
+  /** The data of the response: the parts that did not fail. */
   readonly data: unknown;
 
   constructor(
@@ -49,6 +49,12 @@ export interface Problem {
   extensions?: Record<string, unknown>;
 }
 
+/** What proxies refuse by status: the API's code for it, and the reason. */
+const REFUSALS: Record<number, [string, string]> = {
+  413: ['PAYLOAD_TOO_LARGE', 'refuses a request of this size'],
+  429: ['RATE_LIMITED', 'refuses more requests at present'],
+};
+
 /** A GraphQL answer's data. Throws its first error. An error without a code of the API is from somewhere else, such as a gateway. */
 export function dataOf(text: string, status: number, url: string): unknown {
   let answer: unknown;
@@ -62,11 +68,13 @@ export function dataOf(text: string, status: number, url: string): unknown {
   if (!errors?.length && data) return data;
   const { message, extensions } = Object(errors?.[0]) as Partial<Problem>;
   const isOfApi = message && typeof extensions?.code === 'string';
-  const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} does not answer as an Antiphon server`;
+  const [refusal, reason] = REFUSALS[status] ?? ['NETWORK', 'does not answer as an Antiphon server'];
+  const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} ${reason}`;
+  // Another token may help against a gateway's 401, as against the server's.
+  const code = status === 401 ? 'UNAUTHENTICATED' : isOfApi ? extensions.code : refusal;
   throw new AntiphonError(
     isOfApi ? message : `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.`,
-    // Another token may help against a gateway's 401, as against the server's.
-    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isOfApi ? {} : { code: 'NETWORK' }) },
+    { ...extensions, code },
     { status, cause, errors: message ? errors! : [], data },
   );
 }
@@ -77,7 +85,7 @@ export const endedEarly = (url: string) => `The answer of ${url} ended early`;
 export const failed = (message: string, cause?: unknown, status?: number) =>
   new AntiphonError(message, { code: 'NETWORK' }, { status, cause });
 
-/** An argument that cannot be honoured. */
+/** The error for an invalid argument. */
 export function refuse(field: string, message: string): AntiphonError {
   return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
 }
@@ -86,9 +94,9 @@ export function refuse(field: string, message: string): AntiphonError {
 export function unless<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = () => reject(signal?.reason);
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', end)).catch(() => {});
     signal?.addEventListener('abort', end);
     if (signal?.aborted) end();
-    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', end));
   });
 }
 
@@ -117,19 +125,34 @@ function subjectOf(token: string | null): string | undefined {
   }
 }
 
-/** Names the server and the user of a token. A token that is no JWT names itself. */
-export const userOf = (url: string, token: string | null) => JSON.stringify([url, subjectOf(token) ?? token]);
-
-/** Begins the requests of one call or subscription, and fails once the token is that of another user. */
-export function forOneUser(begin: () => Promise<Call>): () => Promise<Call> {
+/** Returns a function that returns the calls of one user, and fails for a call of another user, or without a user. */
+export function forOneUser(): (call: Call) => Call {
   let user: string | undefined;
-  return async () => {
-    const call = await begin();
+  return (call) => {
     const subject = subjectOf(call.token);
-    if (subject && subject !== (user ??= subject)) throw new AntiphonError('Another user has signed in.', { code: 'FORBIDDEN' });
+    user ??= subject;
+    if (user && subject !== user) {
+      if (subject) throw new AntiphonError('Another user has signed in.', { code: 'FORBIDDEN' });
+      if (!call.token) throw new AntiphonError('The user has signed out.', { code: 'UNAUTHENTICATED' });
+    }
     return call;
   };
 }
+
+/** Columns that the API names in another way. */
+const COLUMNS: Record<string, string> = { path: 'file_path', type: 'file_type', after: 'timestamp_after', before: 'timestamp_before' };
+
+/** Throws an error of the API with its `field` as the caller names it: a column, as in rows. */
+export function inColumns(error: unknown, columns = COLUMNS): never {
+  const { extensions } = Object(error) as AntiphonError;
+  if (typeof extensions?.field === 'string') {
+    const column = extensions.field.replace('filter.', '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    extensions.field = columns[column] ?? column;
+  }
+  throw error;
+}
+
+const tokenOf = ({ token }: Connection) => (typeof token === 'function' ? token() : token);
 
 /** The requests of one call. */
 export class Call {
@@ -137,25 +160,36 @@ export class Call {
   readonly #token: string | null;
   readonly #fetch: typeof fetch;
 
-  private constructor(url: string, token: string | null, fetch: Connection['fetch']) {
+  constructor({ url, fetch }: Connection, token: string | null | undefined) {
     this.url = url;
-    this.#token = token;
+    this.#token = token || null;
     this.#fetch = fetch;
   }
 
-  static async begin({ url, token, fetch }: Connection): Promise<Call> {
+  /** Begins a call if the token is known at once. */
+  static atOnce(connection: Connection): Call | undefined {
     try {
-      const bearer = typeof token === 'function' ? await token() : token;
-      return new Call(url, bearer || null, fetch);
+      const token = tokenOf(connection);
+      if (typeof token !== 'object' || !token) return new Call(connection, token);
+      token.catch(() => {});
+    } catch {
+      // The next call reports it.
+    }
+    return undefined;
+  }
+
+  static async begin(connection: Connection): Promise<Call> {
+    try {
+      return new Call(connection, await tokenOf(connection));
     } catch (cause) {
       if (cause instanceof AntiphonError) throw cause;
       throw failed(`The token function failed: ${cause}`, cause);
     }
   }
 
-  /** Names the server and the user: equal for all tokens of one user. */
+  /** Names the server and the user: equal for all tokens of one user. A token that is no JWT names itself. */
   get user(): string {
-    return userOf(this.url, this.#token);
+    return JSON.stringify([this.url, subjectOf(this.#token) ?? this.#token]);
   }
 
   get token(): string | null {
@@ -208,7 +242,7 @@ export class Call {
 
   /** One of the package's own operations. `more` has the texts of those that are loaded later. */
   ask<Name extends keyof Operations>(name: Name, variables: Variables, more?: Texts, signal?: AbortSignal): Promise<Operations[Name][0]> {
-    return this.run(textOf(name, more), variables, signal) as Promise<Operations[Name][0]>;
+    return this.run(textOf(name, more), variables, signal).catch((error) => inColumns(error)) as Promise<Operations[Name][0]>;
   }
 
   /** Runs an operation. A read is repeated if a proxy has no answer of the server. */

@@ -108,7 +108,8 @@ export async function addContents(call: Call, files: types.ProjectFile[]): Promi
     for (const each of nodes) {
       const node = ofKind(each);
       const states = node && 'versions' in node ? node.versions.nodes : [];
-      files[at]!.content = states.find(({ isDeletion }) => !isDeletion)?.content ?? null;
+      const last = states.find(({ isDeletion }) => !isDeletion);
+      Object.assign(files[at]!, { content: last?.content ?? null, size_bytes: last?.sizeBytes ?? 0 });
       at += 1;
     }
   }
@@ -128,7 +129,7 @@ export async function recentActivity(call: Call, limit: number): Promise<types.R
   return own.slice(0, limit);
 }
 
-/** Whether what is passed agrees with what is recorded. Null and undefined say nothing; an empty content is one, an empty id none. */
+/** Whether a passed value agrees with the recorded one. Null and undefined always do. An empty content is a value, an empty id is not. */
 function agrees(field: string, passed: unknown, recorded: unknown): boolean {
   if (field === 'message_id') passed = messageId(passed as string | null);
   if (passed === undefined || passed === null || (passed === '' && !field.endsWith('content'))) return true;

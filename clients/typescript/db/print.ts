@@ -1,4 +1,5 @@
 // The text of a parsed document, for the tools that keep no text.
+import { refuse } from './connection.js';
 
 /** A node of a document as every parser makes it. */
 interface Node {
@@ -38,6 +39,16 @@ const PRINTERS: Record<string, (node: Node) => string> = {
   ListType: ({ type }) => `[${print(type)}]`,
   NonNullType: ({ type }) => `${print(type)}!`,
 };
+
+/** The text of a document, which may be anything. */
+export function textOfDocument(document: unknown): string {
+  try {
+    if ((document as Node).kind === 'Document') return print(document as Node);
+  } catch {
+    // Refused like anything else that is no document.
+  }
+  throw refuse('document', 'The document is neither a text nor a parsed document.');
+}
 
 export function print(node: Node): string {
   // Numbers and enum values are as they were written.

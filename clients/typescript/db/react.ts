@@ -88,7 +88,7 @@ const feed = (projectId: string): Source<ProjectEvent | null> => async ({ store,
   await each(service, service.onProjectEvent(projectId, { afterRevision, signal }), deliver);
 };
 
-/** Delivers what is received. A stream has the user of its start: for each item it is asked whether that is still who asks. */
+/** Delivers items. A stream has the user of its start, so the present user is checked before each item. */
 async function each<Item>(service: DatabaseService, items: AsyncIterable<Item>, deliver: (item: Item) => void): Promise<void> {
   for await (const item of items) {
     await service.getCaller().catch(() => {});
@@ -270,7 +270,7 @@ export function useStreamingMessage(messageId: string | null | undefined): Live<
   });
 }
 
-/** The people who listen to a project. */
+/** The subscribers of a project. */
 export function usePresence(projectId: string | null | undefined): Live<Presence[]> {
   return useLive<Presence[]>(projectId ? `presence ${projectId}` : null, ({ store, signal, deliver }) =>
     each(store.service, store.service.onPresence(projectId!, { signal }), deliver),

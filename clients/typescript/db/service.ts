@@ -1,14 +1,8 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
-import { id, inputOf, messageId, mustBe, mustBeWhole, mustFitPath, paging } from './arguments.js';
-import { Additions, apiOf, transfer } from './additions.js';
+import { id, inputOf, messageId, mustBeWhole, paging } from './arguments.js';
+import { Additions, transfer } from './additions.js';
 import { load } from './client.js';
-import {
-  AntiphonError,
-  type List,
-  type Part,
-  pageOf,
-  type Variables,
-} from './connection.js';
+import { AntiphonError, inColumns, type List, type Part, pageOf } from './connection.js';
 import type {
   FileRowFragment,
   MessageRowFragment,
@@ -44,25 +38,14 @@ async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
     return await call;
   } catch (error) {
     const { code, extensions } = Object(error) as AntiphonError;
-    if (code === 'NOT_FOUND' || (code === 'BAD_USER_INPUT' && extensions.field === 'path')) return undefined;
+    if (code === 'NOT_FOUND' || (code === 'BAD_USER_INPUT' && extensions.field === 'file_path')) return undefined;
     throw error;
   }
 }
 
-const PROFILE_COLUMNS = 'email full_name avatar_url created_at updated_at';
-const PROJECT_COLUMNS = 'id user_id name! description initial_prompt! config! status! created_at updated_at last_accessed_at!';
-
-/** Refuses values of columns that cannot be set, unless they are those of the row. */
-async function mustBeThere<Row>(values: object, columns: (keyof Row & string)[], row: () => Promise<Row>): Promise<void> {
-  let there: Row | undefined;
-  for (const column of columns) {
-    const value = (values as Partial<Row>)[column];
-    if (value !== undefined) mustBe(column, value, (there ??= await row())[column], `${column} cannot be set here.`);
-  }
-}
-
-/** Most pages do not show the past of files. */
+/** Most pages neither show the past of files, nor change projects and profiles or create files. */
 const history = () => load(import('./history.js'));
+const edits = () => load(import('./edits.js'));
 
 /** The sessions that are being started, by their users and arguments. */
 const starting = new Map<string, Promise<types.ChatSession>>();
@@ -91,28 +74,20 @@ export class DatabaseService extends Additions {
 
   /** The first sign-in creates the profile, and this fills it in: null leaves a name or a picture that is there. */
   async createUserProfile(values: Omit<types.UserProfile, 'created_at' | 'updated_at'>): Promise<types.UserProfile> {
-    const { fullName, avatarUrl } = inputOf(values, `id! ${PROFILE_COLUMNS}`);
-    return this.#setProfile(values, { fullName: fullName ?? undefined, avatarUrl: avatarUrl ?? undefined });
+    const call = await this.begin();
+    return (await edits()).fillProfile(call, values);
   }
 
-  /** The caller's profile, or that of a user who shares a project with the caller. */
+  /** The caller's profile. Profiles of other users cannot be seen: null. */
   async getUserProfile(userId?: string): Promise<types.UserProfile | null> {
     const call = await this.begin();
-    if (!userId) return rows.profile((await call.ask('Profile', {})).viewer);
-    const row = ofKind((await call.ask('ProfileOf', { id: userId })).node);
-    return row && 'id' in row ? rows.profile(row) : null;
+    return userId ? (await edits()).profileOf(call, userId) : rows.profile((await call.ask('Profile', {})).viewer);
   }
 
   /** `updated_at` is the server's. */
   async updateUserProfile(values: Partial<Omit<types.UserProfile, 'id' | 'created_at'>>): Promise<types.UserProfile> {
-    const { fullName, avatarUrl } = inputOf(values, `id ${PROFILE_COLUMNS}`, true);
-    return this.#setProfile(values, { fullName, avatarUrl });
-  }
-
-  async #setProfile(values: object, input: Variables): Promise<types.UserProfile> {
     const call = await this.begin();
-    await mustBeThere(values, ['id', 'email', 'created_at'], async () => rows.profile((await call.ask('Profile', {})).viewer));
-    return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
+    return (await edits()).updateProfile(call, values);
   }
 
   // ── projects ──
@@ -133,23 +108,13 @@ export class DatabaseService extends Additions {
     return row ? rows.project(row) : null;
   }
 
-  /** If `updated_at` or `last_accessed_at` is given, it becomes the server's time. */
+  /** `updated_at` is the server's, and a later `last_accessed_at` becomes the server's time. */
   async updateProject(
     projectId: string,
     values: Partial<Omit<types.Project, 'id' | 'created_at'>>,
   ): Promise<types.Project> {
-    const { name, description, initialPrompt, config, status, updatedAt, lastAccessedAt } = inputOf(values, PROJECT_COLUMNS, true);
     const call = await this.begin();
-    await mustBeThere(values, ['id', 'user_id', 'created_at'], async () => {
-      return rows.project(found((await call.ask('Project', { id: projectId })).project, 'project'));
-    });
-    const input = { id: projectId, name, description, initialPrompt, config, status };
-    let { project } = found((await call.ask('UpdateProject', { input })).updateProject, 'project');
-    // After an update, only a deleted project refuses this.
-    if ((lastAccessedAt !== undefined || updatedAt !== undefined) && project.status !== 'DELETED') {
-      project = found((await call.ask('TouchProject', { id: projectId })).touchProject, 'project').project;
-    }
-    return rows.project(project);
+    return (await edits()).updateProject(call, projectId, values);
   }
 
   /** Notes that the project has been opened. */
@@ -303,12 +268,8 @@ export class DatabaseService extends Additions {
       parent_path?: string;
     },
   ): Promise<types.ProjectFile> {
-    const columns = 'file_path! file_name! file_type! content language parent_path';
-    const { filePath: path, fileType: type, content, language } = inputOf(values, columns);
-    mustFitPath(values.file_path, values.file_name, values.parent_path);
-    const input = { projectId, path, type, content, language };
-    const made = (await this.ask('CreateFile', { input })).createFile;
-    return rows.file(found(made, 'project').file);
+    const call = await this.begin();
+    return (await edits()).createFile(call, projectId, values);
   }
 
   async getProjectFiles(projectId: string, includeDeleted = false): Promise<types.ProjectFile[]> {
@@ -327,9 +288,10 @@ export class DatabaseService extends Additions {
     return files;
   }
 
+  /** Null for a folder that was never created, which has no row. */
   async getProjectFile(projectId: string, filePath: string): Promise<types.ProjectFile | null> {
     const row = (await ifThere(this.ask('file', { projectId, path: filePath })))?.project?.file;
-    return row ? rows.file(row) : null;
+    return row?.version ? rows.file(row) : null;
   }
 
   async updateProjectFile(
@@ -376,9 +338,9 @@ export class DatabaseService extends Additions {
     files: types.VirtualFile[],
     description?: string,
   ): Promise<void> {
-    const api = apiOf(this.pinned());
+    const begin = this.pinned();
     const context = { session_id: sessionId, message_id: ofMessage, change_description: description };
-    await (await transfer()).sync(api, projectId, files, context);
+    await (await transfer()).sync(begin, projectId, files, context);
   }
 
   // ── snapshots and changes ──
@@ -404,7 +366,7 @@ export class DatabaseService extends Additions {
 
   /** The state before becomes a snapshot named "Pre-restore backup". */
   async restoreProjectSnapshot(snapshotId: string): Promise<void> {
-    await this.api.restoreSnapshot({ snapshotId });
+    await this.api.restoreSnapshot({ snapshotId }).catch((error) => inColumns(error));
   }
 
   /**

@@ -27,7 +27,7 @@ export interface Project {
   config: JsonObject;
   status: ProjectStatus;
   created_at: string;
-  /** When its fields last changed or somebody last opened it. */
+  /** When its fields last changed or it was last opened. */
   updated_at: string;
   last_accessed_at: string;
 }
@@ -214,9 +214,9 @@ export interface VirtualFile {
   type: FileType;
 }
 
-/** A message as it is heard live. */
+/** A message of a subscription. */
 export interface LiveMessage extends ChatMessage {
-  /** The revision that added it: the `afterRevision` to go on with. */
+  /** The revision that added it: the `afterRevision` to continue with. */
   revision: number;
 }
 
@@ -272,14 +272,14 @@ export interface MessageText {
   text: string;
   /** Where the text begins, in bytes of UTF-8. */
   offset: number;
-  /** The `afterOffset` to go on with. */
+  /** The `afterOffset` to continue with. */
   next_offset: number;
   state: 'streaming' | 'stalled' | 'finished' | 'discarded';
   /** The whole message once it is finished. */
   message: ChatMessage | null;
 }
 
-/** Somebody who listens to a project. */
+/** A subscriber of a project. */
 export interface Presence {
   user_id: string;
   full_name: string | null;
@@ -290,11 +290,25 @@ export interface Presence {
 /** Bytes in any form that a request's body can have; by this name, `BodyInit`, only browsers' types know it. */
 export type Bytes = NonNullable<ConstructorParameters<typeof Response>[0]>;
 
+/** The bytes of a file. `Uint8Array` is generic since TypeScript 5.7 only, so this does not name its buffer. */
+export type FileBytes = ReturnType<typeof Uint8Array.of>;
+
 /** What a write to files belongs to. */
 export interface WriteContext {
   session_id?: string | undefined;
   message_id?: string | undefined;
   change_description?: string | undefined;
+}
+
+/** The text of a message: its pieces as they come. A stream that is not iterable, as in Safari, is read as well. */
+export type TextSource =
+  | AsyncIterable<string>
+  | Iterable<string>
+  | { getReader(): { read(): Promise<{ done: boolean; value?: string | undefined }>; cancel(reason?: unknown): Promise<void> } };
+
+export interface WriteOptions {
+  /** Discards the message. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A message that is written piece by piece. */

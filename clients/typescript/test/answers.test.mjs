@@ -56,8 +56,9 @@ test('null where a value must be, and what is no column, are refused by their na
   ];
   for (const [call, values, required, isPartial] of calls) {
     for (const column of required) {
-      assert.deepEqual(await refusal(call({ ...values, [column]: null })), ['BAD_USER_INPUT', column], `${call}`);
-      if (!isPartial) assert.deepEqual(await refusal(call({ ...values, [column]: undefined })), ['BAD_USER_INPUT', column], `${call}`);
+      const field = values.path ? `files[1].${column}` : column;
+      assert.deepEqual(await refusal(call({ ...values, [column]: null })), ['BAD_USER_INPUT', field], `${call}`);
+      if (!isPartial) assert.deepEqual(await refusal(call({ ...values, [column]: undefined })), ['BAD_USER_INPUT', field], `${call}`);
     }
     // The files of an IDE have more than a sync writes.
     if (!values.path) {
@@ -66,9 +67,9 @@ test('null where a value must be, and what is no column, are refused by their na
     for (const none of [null, undefined, 'text', 7]) assert.equal((await refusal(call(none)))[0], 'BAD_USER_INPUT', `${call}`);
   }
   const of = { path: 'b', name: 'b', content: 'b', type: 'file' };
-  for (const [field, value] of [['content', 7], ['content', {}], ['type', 'symlink'], ['file_name', undefined]]) {
-    const bad = field === 'file_name' ? { ...of, name: 'c' } : { ...of, [field]: value };
-    assert.deepEqual(await refusal(reader.syncVirtualFileSystemToDatabase(id, '', '', [bad])), ['BAD_USER_INPUT', field]);
+  for (const [field, value] of [['content', 7], ['content', {}], ['type', 'symlink'], ['name', 'c']]) {
+    const bad = { ...of, [field]: value };
+    assert.deepEqual(await refusal(reader.syncVirtualFileSystemToDatabase(id, '', '', [bad])), ['BAD_USER_INPUT', `files[0].${field}`]);
   }
   // The names are those of the original's checks, in lower case.
   for (const role of ['USER', 'User', 'tool', '', 7]) assert.deepEqual(await refusal(db.createChatMessage({ session_id: session.id, role, content: 'x' })), ['BAD_USER_INPUT', 'role']);
@@ -179,7 +180,7 @@ test('what differs from the original is what the README lists', async () => {
   for (const file_path of ['src/lib/a.py', '/src/lib/a.py', './src//lib/a.py', 'src/lib/a.py/']) {
     assert.equal((await db.getProjectFile(id, file_path)).id, file.id);
   }
-  for (const [values, field] of [[{ file_path: '../b' }, 'path'], [{ file_path: '' }, 'path'], [{ file_name: 'c' }, 'file_name'], [{ file_name: '' }, 'file_name'], [{ parent_path: 'lib' }, 'parent_path'], [{ file_path: 'src/b', parent_path: '/' }, 'parent_path']]) {
+  for (const [values, field] of [[{ file_path: '../b' }, 'file_path'], [{ file_path: '' }, 'file_path'], [{ file_name: 'c' }, 'file_name'], [{ file_name: '' }, 'file_name'], [{ parent_path: 'lib' }, 'parent_path'], [{ file_path: 'src/b', parent_path: '/' }, 'parent_path']]) {
     const given = { file_path: 'b', file_name: 'b', file_type: 'file', ...values };
     assert.deepEqual(await refusal(db.createProjectFile(id, given)), ['BAD_USER_INPUT', field], JSON.stringify(values));
   }
@@ -238,4 +239,142 @@ test('what another user has is answered like what is not there', async () => {
   for (const call of calls) assert.deepEqual(await answer(call(there)), await answer(call(nothing)), `${call}`);
   assert.deepEqual([(await hers.getUserProjects()).data, await hers.getRecentActivity()], [[], []]);
   assert.equal(await db.getRevision(id), revision);
+});
+
+test('an error names the column that the caller has passed, whoever refuses it', async () => {
+  const { id, session } = await project();
+  const none = crypto.randomUUID();
+  const lone = '\ud800';
+  const file = { file_path: 'a', file_name: 'a', file_type: 'file' };
+  await db.createProjectFile(id, file);
+  const sync = (...files) => db.syncVirtualFileSystemToDatabase(id, '', '', files);
+  const folder = { path: 'd', name: 'd', type: 'folder' };
+  const of = (path, content) => ({ path, name: path.split('/').at(-1), content, type: 'file' });
+  for (const [call, field] of [
+    [() => db.createProject({ name: 'n', initial_prompt: lone, config: {} }), 'initial_prompt'],
+    [() => db.updateProject(id, { initial_prompt: lone }), 'initial_prompt'],
+    [() => db.updateProject(id, { initial_prompt: null }), 'initial_prompt'],
+    [() => db.updateProject('no id', { name: 'n' }), 'id'],
+    [() => db.updateProject(id, { last_accessed_at: 'yesterday' }), 'last_accessed_at'],
+    [() => db.updateProject(id, { updated_at: 'yesterday' }), 'updated_at'],
+    [() => db.updateUserProfile({ full_name: lone }), 'full_name'],
+    [() => db.updateUserProfile({ avatar_url: 5 }), 'avatar_url'],
+    [() => db.getUserProjects({ created_after: 'yesterday' }), 'created_after'],
+    [() => db.getUserProjects({ search: 'x'.repeat(5_000) }), 'search'],
+    [() => db.getUserProjects({ createdAfter: '2020-01-01' }), 'createdAfter'],
+    [() => db.createChatSession({ project_id: none }), 'project_id'],
+    [() => db.createChatSession({ project_id: id, title: lone }), 'title'],
+    [() => db.getProjectChatSessions(id, { started_before: 'yesterday' }), 'started_before'],
+    [() => db.getProjectChatSessions(id, { is_active: null }), 'is_active'],
+    [() => db.createChatMessage({ session_id: none, role: 'user', content: 'x' }), 'session_id'],
+    [() => db.createChatMessage({ session_id: session.id, role: 'user', content: 'x', is_checkpoint: 5 }), 'is_checkpoint'],
+    [() => db.createChatMessage({ session_id: session.id, role: 'user', content: 'x', context_data: { a: lone } }), 'context_data'],
+    [() => db.getSessionMessages(session.id, { timestamp_after: 'yesterday' }), 'timestamp_after'],
+    [() => db.getSessionMessages(session.id, { timestamp_before: 'yesterday' }), 'timestamp_before'],
+    [() => db.createProjectFile(id, { ...file, file_path: '../a' }), 'file_path'],
+    [() => db.createProjectFile(id, file), 'file_path'],
+    [() => db.createProjectFile(id, { ...file, file_path: 'b', file_name: 'b', file_type: 'link' }), 'file_type'],
+    [() => db.createProjectFile(none, file), 'project_id'],
+    [() => db.updateProjectFile(id, { file_path: 'none', content: '' }), 'file_path'],
+    [() => db.updateProjectFile(id, { file_path: 'a', content: 'x', change_description: lone }), 'change_description'],
+    [() => db.updateProjectFile(id, { file_path: 'a', content: 'x' }, none), 'session_id'],
+    [() => db.updateProjectFile(id, { file_path: 'a', content: 'x' }, session.id, none), 'message_id'],
+    [() => db.revertFileToSnapshot(none, none), 'file_id'],
+    [() => db.restoreProjectSnapshot(none), 'snapshot_id'],
+    [() => db.createProjectSnapshot(id, none), 'session_id'],
+    [() => sync(of('b', 'x'), of('../b', 'x')), 'files[1].path'],
+    [() => sync(folder, of('b', lone)), 'files[1].content'],
+    [() => sync(folder, of('a'), of('../c')), 'files[2].path'],
+    [() => sync(of('b', 'x'), { ...of('c', 'x'), name: 'd' }), 'files[1].name'],
+    [() => sync(of('b', 'x'), { ...of('c', 'x'), type: 'link' }), 'files[1].type'],
+    [() => db.syncVirtualFileSystemToDatabase(id, none, '', [of('b', 'x')]), 'session_id'],
+    [() => db.syncVirtualFileSystemToDatabase(id, '', '', [of('b', 'x')], lone), 'change_description'],
+    [() => db.uploadFile(id, '../b', 'x'), 'path'],
+    [() => db.uploadFile(id, 'b', 'x', { session_id: none }), 'session_id'],
+    [() => db.uploadFile(id, 'b', 'x', { sessionId: none }), 'sessionId'],
+    [() => db.writeMessage({ session_id: none, role: 'user' }, ['x']), 'session_id'],
+    [() => db.writeMessage({ session_id: session.id, role: 'user', metadata: { a: lone } }, ['x']), 'metadata'],
+    // What takes the API's names has them in its errors.
+    [() => db.query('mutation ($input: UpdateProjectInput!) { updateProject(input: $input) { revision } }', { input: { id, initialPrompt: lone } }), 'initialPrompt'],
+    [() => db.api.renameFile({ projectId: id, path: 'a', newPath: '../b' }), 'newPath'],
+  ]) {
+    assert.equal((await refusal(call()))[1], field, `${call}`);
+  }
+  assert.equal((await db.getProjectFiles(id)).length, 1);
+});
+
+test('a folder that only its files imply has no row', async () => {
+  const { id } = await project();
+  await db.createProjectFile(id, { file_path: 'src/lib/a.py', file_name: 'a.py', file_type: 'file' });
+  for (const path of ['src', '/src/', 'src/lib', './src//lib/']) assert.equal(await db.getProjectFile(id, path), null, path);
+  // Once it is created it has one, and keeps it without files.
+  const made = await db.createProjectFile(id, { file_path: 'src', file_name: 'src', file_type: 'folder' });
+  assert.deepEqual(await db.getProjectFile(id, 'src'), made);
+  await db.deleteProjectFile(id, 'src/lib/a.py');
+  assert.deepEqual([await db.getProjectFile(id, 'src'), await db.getProjectFile(id, 'src/lib')], [made, null]);
+  assert.deepEqual((await db.getProjectFiles(id)).map((each) => each.id), [made.id]);
+  assert.match(made.id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+});
+
+test('a deleted file keeps its content and its size', async () => {
+  const { id } = await project();
+  const text = await db.createProjectFile(id, { file_path: 'a.md', file_name: 'a.md', file_type: 'file', content: 'gr\u00fc\u00df' });
+  const bytes = await db.uploadFile(id, 'b.bin', Uint8Array.of(0, 255, 254));
+  const empty = await db.createProjectFile(id, { file_path: 'c', file_name: 'c', file_type: 'file' });
+  for (const { file_path } of [text, bytes, empty]) await db.deleteProjectFile(id, file_path);
+  const deleted = await db.getProjectFiles(id, true);
+  for (const [at, file] of [text, bytes, empty].entries()) {
+    const { version, updated_at } = deleted[at];
+    assert.deepEqual(deleted[at], { ...file, is_deleted: true, version, updated_at });
+  }
+});
+
+test('a user sees only their own profile', async () => {
+  const { id } = await project();
+  const hers = await stranger();
+  const [me, her] = [await db.getUserProfile(), await hers.getUserProfile()];
+  await db.api.inviteCollaborator({ projectId: id, userId: her.id, role: 'EDITOR' });
+  await hers.api.acceptInvitation({ projectId: id });
+  assert.deepEqual([await db.getUserProfile(her.id), await hers.getUserProfile(me.id), await db.getUserProfile(crypto.randomUUID())], [null, null, null]);
+  for (const own of [me.id, me.id.toUpperCase(), undefined, '']) assert.deepEqual(await db.getUserProfile(own), me);
+  assert.match(her.email, /@/);
+  assert.equal((await refusal(db.getUserProfile('no id')))[0], 'BAD_USER_INPUT');
+  // The names of the members are in the list of members.
+  assert.ok((await db.api.collaborators({ projectId: id })).some(({ user }) => user.id === her.id));
+});
+
+test('an update of a project moves only its own time', async () => {
+  const { id, made } = await project();
+  const times = async () => {
+    const { updated_at, last_accessed_at } = await db.getProject(id);
+    return [updated_at, last_accessed_at];
+  };
+  // A change moves `updated_at` alone, also if the whole row is passed back.
+  const [first, opened] = await times();
+  await db.updateProject(id, { ...made, name: 'Renamed' });
+  const [second, still] = await times();
+  assert.ok(second > first);
+  assert.equal(still, opened);
+  // It is the server's: no value of it is stored, and without a change nothing is.
+  for (const updated_at of [second, made.updated_at, new Date(Date.now() + 60_000).toISOString(), null]) {
+    await db.updateProject(id, { updated_at });
+    assert.deepEqual(await times(), [second, opened], updated_at);
+  }
+  // A time before the last access is one that the caller has read.
+  for (const last_accessed_at of [opened, '2020-01-01T00:00:00Z', '2020-01-01', opened.slice(0, 19).replace('T', ' '), new Date(Date.parse(opened))]) {
+    await db.updateProject(id, { last_accessed_at });
+    assert.deepEqual(await times(), [second, opened], last_accessed_at);
+  }
+  // Opening it moves both, as there.
+  let [third, later] = [second, opened];
+  const soon = new Date(Date.now() + 60_000);
+  for (const last_accessed_at of [soon, soon.toISOString(), soon.toUTCString(), soon.toISOString().slice(0, 23).replace('T', ' ')]) {
+    await db.updateProject(id, { last_accessed_at });
+    const now = await times();
+    assert.ok(now[0] > third && now[1] > later, `${last_accessed_at}`);
+    [third, later] = now;
+  }
+  await db.updateProjectAccess(id);
+  const [fourth, last] = await times();
+  assert.ok(fourth > third && last > later);
 });

@@ -1,13 +1,13 @@
 // What the db package has besides the original's calls: the API's others, bytes, messages piece by piece, any operation.
 import assert from 'node:assert/strict';
-import { cp, readFile } from 'node:fs/promises';
+import { cp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { buildSchema, Kind, parse, TypeInfo, visit, visitWithTypeInfo } from 'graphql';
 
 import { compile, install, own, proxy, tokenFor } from './package.mjs';
-import { schemaFile, url } from './server.mjs';
+import { eventually, schemaFile, url } from './server.mjs';
 
 const app = await install();
 const { AntiphonError, DatabaseService } = await app.entry('index');
@@ -33,6 +33,14 @@ test('each field of the roots is in a document of the package, and what uses the
   assert.deepEqual(fields.filter((field) => !used.has(field)), []);
   await cp(own('api.ts'), join(app.folder, 'api.ts'));
   await compile(app, 'api.ts');
+});
+
+test('the types have no generic arrays of bytes, which TypeScript has since 5.7', async () => {
+  const names = (await readdir(join(app.installed, 'dist'))).filter((name) => name.endsWith('.d.ts'));
+  for (const name of names) {
+    const text = await readFile(join(app.installed, 'dist', name), 'utf8');
+    assert.doesNotMatch(text, /\b(?:Uint8|Uint32)Array</, name);
+  }
 });
 
 test('agent configurations', async () => {
@@ -76,6 +84,18 @@ test('collaborators', async () => {
   await db.api.transferOwnership({ projectId, userId: her });
   await db.api.leaveProject({ projectId });
   assert.equal(await db.getProject(projectId), null);
+});
+
+test('a machine acts in its project with an access token', async () => {
+  const { id: projectId } = await project();
+  const { token, accessToken } = await db.api.createAccessToken({ projectId, name: 'Phone line', role: 'EDITOR' });
+  const machine = new DatabaseService({ url, token });
+  await machine.createProjectFile(projectId, { file_path: 'a', file_name: 'a', file_type: 'file' });
+  assert.equal(await code(machine.createProject({ name: 'More', initial_prompt: 'p', config: {} })), 'FORBIDDEN');
+  assert.deepEqual((await db.api.accessTokens({ projectId })).map(({ name, role }) => [name, role]), [['Phone line', 'EDITOR']]);
+  assert.deepEqual(await machine.api.accessTokens({ projectId }), []);
+  await db.api.revokeAccessToken({ accessTokenId: accessToken.id });
+  assert.equal(await code(machine.getProject(projectId)), 'UNAUTHENTICATED');
 });
 
 test('all requests of one call are for one user, also if another signs in meanwhile', async () => {
@@ -215,7 +235,8 @@ test('a message has exactly its text, whatever answers are lost on the way', asy
     const message = await service.writeMessage({ session_id: session.id, role: 'assistant', is_checkpoint: true }, text);
     assert.equal(message.content, text.join(''));
     assert.deepEqual([...new Set(tries.values())], [3]);
-    assert.equal(tries.size, 2 + 3 + 3);
+    // The start, the first piece, two full parts and the rest, and the end.
+    assert.equal(tries.size, 1 + 1 + 2 + 1 + 1);
     const { data } = await db.getSessionMessages(session.id, {}, { sort_order: 'desc' });
     assert.deepEqual(data[0], message);
   }
@@ -246,6 +267,204 @@ test('a message has exactly its text, whatever answers are lost on the way', asy
   const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: (to, init) => ((requests += 1), fetch(to, init)) });
   assert.equal(await code(service.writeMessage({ session_id: crypto.randomUUID(), role: 'assistant' }, ['x'])), 'NOT_FOUND');
   assert.equal(requests, 1);
+});
+
+/** Sources that have no end of their own, in each form, and whether they are cancelled. */
+const sources = (...pieces) => {
+  const iterator = (name) => {
+    const source = { isCancelled: false, [name]: () => source };
+    const rest = [...pieces];
+    const result = () => (rest.length > 0 ? { done: false, value: rest.shift() } : { done: false, value: '.' });
+    source.next = name === Symbol.iterator ? result : async () => (rest.length > 0 ? result() : new Promise(() => {}));
+    source.return = () => ((source.isCancelled = true), { done: true, value: undefined });
+    return [source, source];
+  };
+  const stream = (isIterable) => {
+    const source = { isCancelled: false };
+    const body = new ReadableStream({
+      start: (to) => pieces.forEach((piece) => to.enqueue(piece)),
+      cancel: () => void (source.isCancelled = true),
+    });
+    // As in Safari.
+    if (!isIterable) body[Symbol.asyncIterator] = undefined;
+    return [body, source];
+  };
+  return [iterator(Symbol.asyncIterator), iterator(Symbol.iterator), stream(true), stream(false)];
+};
+
+test('a source is cancelled if its message fails, also before its first piece', async () => {
+  const { session } = await project();
+  const known = { session_id: session.id, role: 'assistant' };
+  const fails = async (values, expected, pieces, onStart) => {
+    for (const [text, source] of sources(...pieces)) {
+      assert.equal(await db.writeMessage(values, text, onStart).catch((error) => error.code ?? error.message), expected);
+      assert.equal(source.isCancelled, true, expected);
+    }
+  };
+  await fails({ ...known, session_id: crypto.randomUUID() }, 'NOT_FOUND', []);
+  await fails({ ...known, role: 'tool' }, 'BAD_USER_INPUT', ['x']);
+  await fails({ ...known, nonsense: 1 }, 'BAD_USER_INPUT', []);
+  await fails(null, 'BAD_USER_INPUT', []);
+  await fails(known, 'NOT_FOUND', ['x', 'y', 'z'], (messageId) => db.api.discardMessage({ messageId }));
+  await fails(known, 'mine', [], () => { throw new Error('mine'); });
+  for (const piece of [undefined, null, 5, {}, new Uint8Array(1)]) await fails(known, 'BAD_USER_INPUT', ['text', piece]);
+  const locked = new ReadableStream();
+  locked.getReader();
+  for (const none of [undefined, null, 5, {}, locked]) assert.equal(await code(db.writeMessage(known, none)), 'BAD_USER_INPUT');
+  // A generator runs to its end.
+  let isOver = false;
+  const generated = (async function* () {
+    try {
+      for (;;) yield await Promise.resolve('x');
+    } finally {
+      isOver = true;
+    }
+  })();
+  await code(db.writeMessage(known, generated, (messageId) => db.api.discardMessage({ messageId })));
+  await eventually(() => isOver, 'the end of the generator');
+  assert.equal((await db.getSessionMessages(session.id)).pagination.total, 0);
+  // What is whole is not cancelled.
+  const text = new ReadableStream({ start: (to) => (to.enqueue('a'), to.enqueue('b'), to.close()), cancel: () => assert.fail() });
+  text[Symbol.asyncIterator] = undefined;
+  assert.equal((await db.writeMessage(known, text)).content, 'ab');
+  assert.equal((await db.writeMessage(known, 'Good \u{1f600}')).content, 'Good \u{1f600}');
+  assert.equal((await db.writeMessage(known, [])).content, '');
+});
+
+/** Whether nothing is left of a message that was being written. */
+const isGone = async (messageId) => (await code(db.api.appendToMessage({ messageId, offset: 0, text: 'x' }))) === 'NOT_FOUND';
+
+test('a message whose token becomes that of another user is discarded by its own user', async () => {
+  const { session } = await project();
+  const known = { session_id: session.id, role: 'assistant' };
+  const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
+  const writing = async (tokens, others, makesFetch = () => fetch) => {
+    let id;
+    let token = tokens[0];
+    const service = new DatabaseService({ url, token: () => token, fetch: (...request) => makesFetch(token)(...request) });
+    const text = (async function* () {
+      yield 'one';
+      await eventually(() => id, 'the start');
+      token = tokens[1];
+      yield* others;
+    })();
+    const error = await service.writeMessage(known, text, (messageId) => (id = messageId)).catch((problem) => problem);
+    assert.ok(error instanceof AntiphonError, String(error));
+    return { id, error };
+  };
+  // A part after the change, and the end after it.
+  for (const others of [['two'], []]) {
+    const { id, error } = await writing([process.env.TOKEN, grace], others);
+    assert.deepEqual([error.code, error.message, error.extensions.messageId], ['FORBIDDEN', 'Another user has signed in.', undefined]);
+    assert.ok(await isGone(id));
+  }
+  const out = await writing([process.env.TOKEN, null], ['two']);
+  assert.equal(out.error.code, 'UNAUTHENTICATED');
+  assert.ok(await isGone(out.id));
+  // Tokens that do not name their users: the server refuses the other user's.
+  const gateway = (token) => (to, init) =>
+    fetch(to, { ...init, headers: { ...init.headers, Authorization: `Bearer ${token === 'ada' ? process.env.TOKEN : grace}` } });
+  const opaque = await writing(['ada', 'grace'], ['two'], () => (to, init) => gateway(init.headers.Authorization.split(' ')[1])(to, init));
+  assert.equal(opaque.error.code, 'NOT_FOUND');
+  assert.ok(await isGone(opaque.id));
+  // Also what a request without an answer has started.
+  let lost;
+  let isLost = false;
+  const forgotten = new DatabaseService({ url, token: () => (isLost ? grace : process.env.TOKEN), fetch: async (to, init) => {
+    const response = await fetch(to, init);
+    if (isLost) return response;
+    isLost = true;
+    lost = (await response.json()).data.startMessage.messageId;
+    throw new TypeError('cut');
+  } });
+  assert.equal(await code(forgotten.writeMessage(known, ['x'])), 'FORBIDDEN');
+  assert.ok(await isGone(lost));
+  // A token that has expired meanwhile cannot discard it: the error names the message.
+  const expired = (token) => (to, init) =>
+    /discardMessage/.test(init.body) && token === grace ? new Response('', { status: 401 }) : fetch(to, init);
+  const left = await writing([process.env.TOKEN, grace], ['two'], expired);
+  assert.equal(left.error.code, 'FORBIDDEN');
+  assert.equal(left.error.extensions.messageId, left.id);
+  assert.match(left.error.message, /^Another user has signed in\. Message .* is still streaming/);
+  assert.equal(left.error.cause.message, 'Another user has signed in.');
+  await db.api.discardMessage({ messageId: left.id });
+  assert.equal((await db.getSessionMessages(session.id)).pagination.total, 0);
+});
+
+test('a signal discards a message that is being written', async () => {
+  const { session } = await project();
+  const known = { session_id: session.id, role: 'assistant' };
+  const reason = new Error('Stop.');
+  for (const [text, source] of sources('Hello')) {
+    const stop = new AbortController();
+    let id;
+    const written = db.writeMessage(known, text, (messageId) => (id = messageId), { signal: stop.signal });
+    await eventually(() => id, 'the start');
+    stop.abort(reason);
+    await assert.rejects(written, reason);
+    assert.equal(source.isCancelled, true);
+    assert.ok(await isGone(id));
+  }
+  for (const [text, source] of sources('Hello')) {
+    const end = { signal: AbortSignal.abort(reason) };
+    await assert.rejects(source === text ? db.writeMessage(known, text, end) : db.writeMessage(known, text, assert.fail, end), reason);
+    assert.equal(source.isCancelled, true);
+  }
+  // While the answer to the start is on its way: what it started is discarded as well.
+  const stop = new AbortController();
+  let started;
+  const slow = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const response = await fetch(to, init);
+    if (!/startMessage/.test(init.body)) return response;
+    const body = await response.text();
+    started = JSON.parse(body).data.startMessage.messageId;
+    stop.abort(reason);
+    return new Response(body, { headers: response.headers });
+  } });
+  await assert.rejects(slow.writeMessage(known, ['x'], assert.fail, { signal: stop.signal }), reason);
+  assert.ok(await isGone(started));
+  // While its end is on its way: it is finished, and nothing is left to discard.
+  const ending = new AbortController();
+  const finishing = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const response = await fetch(to, { ...init, signal: null });
+    if (/finishMessage/.test(init.body)) ending.abort(reason);
+    return response;
+  } });
+  await assert.rejects(finishing.writeMessage(known, ['whole'], undefined, { signal: ending.signal }), (error) => error === reason);
+  assert.deepEqual((await db.getSessionMessages(session.id)).data.map(({ content }) => content), ['whole']);
+  // One that is aborted later has no effect.
+  const late = new AbortController();
+  assert.equal((await db.writeMessage(known, ['x'], undefined, { signal: late.signal })).content, 'x');
+  late.abort();
+});
+
+test('a text that comes faster than the connection is not held up by it', async () => {
+  const { session } = await project();
+  let requests = 0;
+  let isSlow = true;
+  let proceed;
+  const gate = new Promise((resolve) => (proceed = resolve));
+  const slow = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    if (!/appendToMessage/.test(init.body)) return fetch(to, init);
+    requests += 1;
+    if (isSlow) await gate;
+    return fetch(to, init);
+  } });
+  let count = 0;
+  const text = (async function* () {
+    for (; count < 100_000; count += 1) yield `${count % 10} token `;
+  })();
+  const written = slow.writeMessage({ session_id: session.id, role: 'assistant' }, text);
+  // It is read ahead while the first request is on its way, but not to its end.
+  let before;
+  await eventually(() => count > 1_000 && count === before || ((before = count), false), 'a full buffer');
+  assert.ok(count < 20_000, `${count} pieces`);
+  assert.equal(requests, 1);
+  isSlow = false;
+  proceed();
+  const { content } = await written;
+  assert.equal(content, Array.from({ length: 100_000 }, (_, n) => `${n % 10} token `).join(''));
+  assert.ok(requests < 100, `${requests} requests`);
 });
 
 test('a connection that is cut between a commit and its answer loses and repeats no text', async () => {
@@ -293,6 +512,20 @@ test('a parsed document is printed as it was', async () => {
     mutation { m } subscription S { s } { anonymous }`;
   const tree = (each) => JSON.stringify(parse(each, { noLocation: true }), (key, value) => (key === 'block' ? undefined : value));
   for (const each of [text, ...Object.values(documents)]) assert.equal(tree(short(parse(each))), tree(each));
+});
+
+test('what is no document is refused, and sends nothing', async () => {
+  const silent = new DatabaseService({ url, token: process.env.TOKEN, fetch: () => assert.fail('a request') });
+  for (const document of [undefined, null, 5, true, {}, [], () => {}, Symbol('x'), { kind: 'Field' }, { definitions: [] }, { kind: 'Document', definitions: [null] }, { kind: 'Document', definitions: [{ kind: 'Field' }] }]) {
+    const answer = silent.query(document);
+    assert.ok(answer instanceof Promise);
+    const error = await answer.catch((problem) => problem);
+    assert.ok(error instanceof AntiphonError, String(error));
+    assert.deepEqual([error.code, error.extensions.field], ['BAD_USER_INPUT', 'document'], String(document));
+  }
+  for (const text of ['', ' ', 'nonsense', new String('{ viewer {')]) assert.equal(await code(db.query(text)), 'GRAPHQL_PARSE_FAILED');
+  // A signal that is none leaves no rejection behind.
+  await assert.rejects(db.query('{ viewer { id } }', {}, { signal: 5 }));
 });
 
 test('any operation runs, and what fails keeps the rest', async () => {

@@ -515,6 +515,59 @@ test('a server that cannot be reached, and one that is none, are named', async (
   }
 });
 
+test("a proxy's refusal of a large request is one of its own, and is not repeated", async () => {
+  const { id } = await db.createProject({ name: 'Proxy', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  for (const body of ['<html><center><h1>413 Request Entity Too Large</h1></center></html>', '', '{"message":"Request size limit exceeded"}', '{"errors":[{"message":"too large"}]}']) {
+    let requests = 0;
+    let isStarted = false;
+    const behind = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+      if (/startMessage|discardMessage/.test(init.body)) return fetch(to, init);
+      requests += 1;
+      return new Response(body, { status: 413 });
+    } });
+    for (const call of [
+      () => behind.createChatMessage({ session_id: session.id, role: 'user', content: 'x' }),
+      () => behind.getProject(id),
+      () => behind.syncVirtualFileSystemToDatabase(id, '', '', [{ path: 'a', name: 'a', content: 'x', type: 'file' }]),
+      () => behind.uploadFile(id, 'a', 'x'),
+      () => behind.query('{ viewer { id } }'),
+      () => behind.writeMessage({ session_id: session.id, role: 'user' }, ['x'], () => (isStarted = true)),
+      () => behind.onProjectEvent(id, { afterRevision: 0 }).next(),
+    ]) {
+      requests = 0;
+      const error = await call().catch((problem) => problem);
+      assert.ok(error instanceof AntiphonError, String(error));
+      assert.deepEqual([error.code, error.status, requests], ['PAYLOAD_TOO_LARGE', 413, 1], `${call} ${body}`);
+      assert.match(error.message, /refuses a request of this size: HTTP status 413(, too large)?\.$/);
+    }
+    assert.ok(isStarted);
+  }
+  // The server's own refusal keeps its words.
+  const own = { errors: [{ message: 'own words', extensions: { code: 'PAYLOAD_TOO_LARGE', field: 'content' } }] };
+  const error = await new DatabaseService({ url, fetch: async () => Response.json(own, { status: 413 }) }).getProject(id).catch((problem) => problem);
+  assert.deepEqual([error.message, error.extensions.field], ['own words', 'content']);
+});
+
+test("a proxy's refusal of too many requests is one of the API's codes", async () => {
+  const { id } = await db.createProject({ name: 'Proxy', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  let refusals = 0;
+  const busy = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) =>
+    (refusals -= 1) < 0 ? fetch(to, init) : new Response('<html>Too Many Requests</html>', { status: 429 }) });
+  refusals = 1;
+  const error = await busy.getProject(id).catch((problem) => problem);
+  assert.deepEqual([error.code, error.status, error.message], ['RATE_LIMITED', 429, `${url} refuses more requests at present: HTTP status 429.`]);
+  assert.equal((await busy.getProject(id)).id, id);
+  // What is repeated anyway is repeated.
+  refusals = 2;
+  assert.equal((await busy.writeMessage({ session_id: session.id, role: 'user' }, ['x'])).content, 'x');
+  refusals = 2;
+  const items = busy.onProjectEvent(id, { afterRevision: 0 });
+  assert.equal((await items.next()).value.revision, 1);
+  await items.return();
+});
+
 test('settings that are undefined count as absent, and no token is nobody', async () => {
   const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: undefined });
   const me = await service.getCurrentUserId();

@@ -9,7 +9,7 @@ import { install, proxy, silentProxy, tokenFor } from './package.mjs';
 import { eventually, url } from './server.mjs';
 
 const { folder, entry } = await install();
-const { AntiphonError, DatabaseService } = await entry('index');
+const { AntiphonError, connect, DatabaseService } = await entry('index');
 const db = new DatabaseService({ url, token: process.env.TOKEN });
 
 async function project() {
@@ -132,6 +132,69 @@ test('a subscription ends if its token becomes that of another user', async () =
   );
 });
 
+test('a subscription ends as soon as another user signs in, or its user out', async () => {
+  const { id, session, say } = await project();
+  const { messageId } = await db.api.startMessage({ sessionId: session.id, role: 'ASSISTANT' });
+  const own = process.env.TOKEN;
+  const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
+  const forbidden = { code: 'FORBIDDEN', message: 'Another user has signed in.' };
+  const signedOut = { code: 'UNAUTHENTICATED', message: 'The user has signed out.' };
+  const shared = new DatabaseService();
+  let token;
+  const present = () => token;
+  for (const [signIn, expected] of [
+    [() => connect({ token: grace }), forbidden],
+    [() => connect({ token: async () => grace }), forbidden],
+    [() => connect({ token: null }), signedOut],
+    [() => connect({ token: '' }), signedOut],
+    // The same function, which returns another token by now.
+    [() => ((token = grace), connect({})), forbidden],
+    [() => ((token = undefined), connect({})), signedOut],
+    // Another call notices it.
+    [() => ((token = grace), shared.getCurrentUser()), forbidden],
+  ]) {
+    token = own;
+    connect({ url, token: present });
+    const opened = [];
+    connect({ fetch: async (to, init) => {
+      const response = await fetch(to, init);
+      if (init.headers.Accept === 'text/event-stream') opened.push(init.signal);
+      return response;
+    } });
+    const all = [
+      shared.onProjectEvent(id), shared.onMessage(session.id), shared.onCodeChange(id), shared.onMessageText(messageId), shared.onPresence(id),
+    ];
+    const problems = [];
+    const heard = all.map((items) => take(items, 99));
+    shared.onProjectEvent(id, () => {}, { onError: (error) => problems.push(error) });
+    await eventually(() => opened.length === 6, 'six streams');
+    // A new token of the same user changes nothing.
+    token = await tokenFor(300);
+    connect({});
+    await shared.getCurrentUser();
+    assert.ok(opened.every(({ aborted }) => !aborted));
+    signIn();
+    for (const each of heard) await assert.rejects(each, expected, `${signIn}`);
+    await eventually(() => problems.length === 1, 'the callback');
+    assert.deepEqual([problems[0].code, problems[0].message], [expected.code, expected.message]);
+    assert.ok(opened.every(({ aborted }) => aborted));
+  }
+  // What has arrived already is not delivered to the next user.
+  connect({ url, token: own, fetch });
+  await say('one');
+  const items = shared.onProjectEvent(id, { afterRevision: 0 });
+  assert.equal((await items.next()).value.revision, 1);
+  connect({ token: grace });
+  await assert.rejects(items.next(), forbidden);
+  assert.deepEqual(await items.next(), { done: true, value: undefined });
+  // A service of its own is not concerned.
+  const one = db.onProjectEvent(id, { afterRevision: 0 });
+  connect({ token: grace });
+  assert.equal((await one.next()).value.revision, 1);
+  assert.equal((await one.next()).value.revision, 2);
+  await one.return();
+});
+
 test('a text that is being written arrives whole across cuts', async () => {
   const { session } = await project();
   const { url: cuttable, cut } = await proxy(url);
@@ -221,7 +284,14 @@ test('what cannot succeed ends with an error, a signal without one', async () =>
     assert.equal(await fails(db.onProjectEvent(none, options)), 'NOT_FOUND');
   }
   assert.deepEqual([await fails(db.onPresence(none)), await fails(db.onMessageText(none))], ['NOT_FOUND', 'NOT_FOUND']);
-  assert.equal(await fails(db.onMessage('no id')), 'BAD_USER_INPUT');
+  for (const options of [{}, { afterRevision: 0, afterOffset: 0 }]) {
+    for (const name of ['onMessage', 'onCodeChange', 'onProjectEvent', 'onMessageText', 'onPresence']) {
+      await assert.rejects(take(db[name]('no id', options), 1), ({ code, extensions }) => {
+        assert.deepEqual([code, extensions.field], ['BAD_USER_INPUT', 'id'], name);
+        return true;
+      });
+    }
+  }
   assert.equal(await fails(db.onProjectEvent(id, { afterRevision: 99 })), 'POSITION_LOST');
   const nowhere = new DatabaseService({ url: new URL('/nowhere', url).href, token: process.env.TOKEN });
   assert.equal(await fails(nowhere.onProjectEvent(id)), 'NETWORK');
@@ -295,6 +365,56 @@ test('an interruption says what has happened', async () => {
     await assert.rejects(take(service.onProjectEvent('p', { afterRevision: 0, onInterruption: ({ message }) => messages.push(message) }), 1), { code: 'NOT_FOUND' });
     assert.deepEqual(messages, [expected]);
   }
+});
+
+test('a `fetch` without streams is refused, and not asked again', async () => {
+  for (const body of [null, undefined, { pipe: () => {}, on: () => {} }]) {
+    let requests = 0;
+    const service = new DatabaseService({ url, fetch: async () => {
+      requests += 1;
+      return { status: 200, body, headers: new Headers({ 'Content-Type': 'text/event-stream' }), text: async () => '' };
+    } });
+    await assert.rejects(take(service.onProjectEvent('p', { afterRevision: 0 }), 1), ({ code, extensions }) => code === 'BAD_USER_INPUT' && extensions.field === 'fetch');
+    assert.equal(requests, 1);
+  }
+});
+
+test('a server that is silent counts as away, at the start of a subscription and later', async (t) => {
+  const stream = (text) => new Response(new ReadableStream({ start: (to) => to.enqueue(new TextEncoder().encode(text)) }), { headers: { 'Content-Type': 'text/event-stream' } });
+  const event = (revision) => `event: next\ndata: ${JSON.stringify({ data: { projectEvents: { revision, kind: 'FILES_CHANGED' } } })}\n\n`;
+  const answers = [
+    // The request for the revision, and a stream without headers, with a part of an event, and after an event.
+    () => new Promise(() => {}),
+    () => Response.json({ data: { project: { revision: 6 } } }),
+    () => new Promise(() => {}),
+    () => stream('event: next\nda'),
+    () => stream(event(7)),
+    () => stream(event(8)),
+  ];
+  const sent = [];
+  const service = new DatabaseService({ url, fetch: async (_, { body, signal }) => {
+    sent.push({ signal, name: /(?:query|subscription) (\w+)/.exec(body)[1], after: JSON.parse(body).variables.after });
+    return answers[sent.length - 1]();
+  } });
+  const interruptions = [];
+  const items = service.onProjectEvent('p', { onInterruption: ({ message }) => interruptions.push(message) });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const next = async () => {
+    let result;
+    items.next().then(({ value }) => (result = value), (error) => (result = error));
+    for (let turns = 0; !result && turns < 10_000; turns += 1) {
+      await new Promise(setImmediate);
+      // Silence, and the waits between attempts.
+      if (turns % 50 === 49) t.mock.timers.tick(65_000);
+    }
+    return result;
+  };
+  assert.equal((await next()).revision, 7);
+  assert.deepEqual([interruptions.length, new Set(interruptions)], [3, new Set(['The server has been silent for too long.'])]);
+  assert.equal((await next()).revision, 8);
+  assert.deepEqual(sent.map(({ name, after }) => [name, after]), [['Revision', undefined], ['Revision', undefined], ...[6, 6, 6, 7].map((after) => ['OnProjectEvent', after])]);
+  await items.return();
+  assert.ok(sent.every(({ signal }) => signal.aborted));
 });
 
 test('the start of a subscription ends with its signal, and leaves no socket', async () => {

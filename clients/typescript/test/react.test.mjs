@@ -379,6 +379,9 @@ test('a refused token is recovered from once there is another, and a refreshed o
   act(() => connect({ token: process.env.TOKEN }));
   const refreshed = await tokenFor(300);
   await act(async () => connect({ token: refreshed }));
+  // A function of each render, as in an effect of a provider.
+  await act(async () => connect({ token: () => refreshed }));
+  await act(async () => connect({ token: () => process.env.TOKEN }));
   assert.ok(shown.slice(length).every(({ data }) => data));
   await write({ b: 'two' });
   await waitFor(() => assert.equal(result.current.data.content, 'two'), { timeout: 10_000 });

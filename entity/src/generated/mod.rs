@@ -2,6 +2,7 @@
 
 pub mod prelude;
 
+pub mod access_tokens;
 pub mod agent_configuration_versions;
 pub mod agent_configurations;
 pub mod blobs;

@@ -15,6 +15,8 @@ pub struct Model {
     pub invited_by: Option<Uuid>,
     pub invited_at: DateTimeWithTimeZone,
     pub accepted_at: Option<DateTimeWithTimeZone>,
+    #[sea_orm(has_many)]
+    pub access_tokens: HasMany<super::access_tokens::Entity>,
     #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub projects: BelongsTo<super::projects::Entity>,
     #[sea_orm(

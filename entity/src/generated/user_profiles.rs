@@ -19,6 +19,9 @@ pub struct Model {
     pub own_full_name: bool,
     pub own_avatar_url: bool,
     pub claims_at: Option<DateTimeWithTimeZone>,
+    pub is_machine: bool,
+    #[sea_orm(has_many)]
+    pub access_tokens: HasMany<super::access_tokens::Entity>,
     #[sea_orm(has_many)]
     pub agent_configurations: HasMany<super::agent_configurations::Entity>,
     #[sea_orm(has_many)]

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use tokio::time::timeout;
 
 use super::finding::{CHECK_TIMEOUT, Findings};
-use crate::{config::Settings, database_url::DatabaseUrl, migrations::missing};
+use crate::{config::Settings, database_url::DatabaseUrl, migrations::missing, storage::db::Login};
 
 pub(super) async fn check(settings: &Settings, target: &DatabaseUrl, findings: &mut Findings) {
     let found = async {
@@ -15,11 +15,18 @@ pub(super) async fn check(settings: &Settings, target: &DatabaseUrl, findings: &
         db.close().await;
         // A login that can migrate gets the missing right with the migrations.
         let is_whole = found.as_ref().is_ok_and(Vec::is_empty);
-        let mute = login.filter(|login| !login.may_serve && (is_whole || !login.may_migrate));
-        Ok((found, is_sqlite, mute))
+        let is_mute = |login: &Login| !login.may_serve && (is_whole || !login.may_migrate);
+        let (mute, login) = match login {
+            Some(login) if is_mute(&login) => (Some(login), None),
+            login => (None, login),
+        };
+        Ok((found, is_sqlite, mute, login))
     };
     let found = timeout(2 * CHECK_TIMEOUT, found).await.unwrap_or_else(|_| Err(anyhow!("no answer in time")));
-    let found = found.and_then(|(found, is_sqlite, mute)| {
+    let found = found.and_then(|(found, is_sqlite, mute, login)| {
+        if let Some(login) = login {
+            check_login(&login, findings);
+        }
         let Some(login) = mute else { return Ok(Some((found?, is_sqlite))) };
         findings.broken(
             "role",
@@ -49,5 +56,22 @@ pub(super) async fn check(settings: &Settings, target: &DatabaseUrl, findings: &
             "the server does not start on tables of another version",
             "run `antiphon migrate`, or start once with --migrate (MIGRATE=true)",
         ),
+    }
+}
+
+fn check_login(login: &Login, findings: &mut Findings) {
+    if let Err(error) = login.check_encoding() {
+        let advice = "then move the data with pg_dump and pg_restore";
+        findings.broken("encoding", error.to_string(), "the server does not start", advice);
+    }
+    if login.reads_all {
+        findings.warn(
+            "role",
+            format!("the login {:?} could read all projects: it owns the tables", login.name),
+            "each transaction gives up those rights, but anyone who obtains the login's password can read every project",
+            "use a separate login for the server, which owns nothing (docs/postgres.md, \"Two logins\")",
+        );
+    } else {
+        findings.fine("role", format!("the login {:?} reads and writes only as the callers", login.name));
     }
 }

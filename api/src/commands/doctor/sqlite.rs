@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tokio::{process::Command, time::timeout};
 
 use super::finding::{CHECK_TIMEOUT, Findings};
-use crate::{database_url::refusal, model::clock, storage::writable::refuses_writes};
+use crate::{commands::backup::is_ours, database_url::refusal, model::clock, storage::writable::refuses_writes};
 
 /// Free space below which writes will soon fail, and below which they can fail at once, in KiB.
 const LOW_SPACE: u64 = 1024 * 1024;
@@ -39,20 +39,11 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
     check_file_system(&folder, findings);
     check_space(&folder, findings).await;
     if !file.exists() {
-        // Try to create a file, as the server will do, and delete it.
-        let probe = folder.join(format!(".antiphon-doctor-{}", clock::new_id()));
-        match File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)) {
-            Ok(()) => findings.fine("database", format!("{} will be created at the first start", file.display())),
-            Err(error) => findings.broken(
-                "database",
-                format!("{} is not writable: {error}", folder.display()),
-                "SQLite creates the database there, and two more files at each start",
-                "make this user its owner (chown), or choose another folder with --database-url (DATABASE_URL)",
-            ),
-        }
+        check_creation(file, &folder, findings);
         return false;
     }
     check_mode(file, findings);
+    let file_size = file.metadata().map_or(0, |metadata| metadata.len());
     let options = options.clone().create_if_missing(false);
     let refused = match refusal(options.connect()).await {
         None => unreadable(&options).await,
@@ -68,6 +59,17 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
         );
         return false;
     }
+    if file_size > 0
+        && let Err(error) = is_ours(file).await
+    {
+        findings.broken(
+            "database",
+            format!("{error:#}"),
+            "the server does not start on it",
+            "choose another file with --database-url (DATABASE_URL)",
+        );
+        return false;
+    }
     if refuses_writes(file) {
         findings.broken(
             "database",
@@ -79,6 +81,21 @@ pub(super) async fn check(options: &SqliteConnectOptions, findings: &mut Finding
         findings.fine("database", format!("{} can be opened", file.display()));
     }
     true
+}
+
+/// Whether the file can be created.
+fn check_creation(file: &Path, folder: &Path, findings: &mut Findings) {
+    // Try to create a file, as the server will do, and delete it.
+    let probe = folder.join(format!(".antiphon-doctor-{}", clock::new_id()));
+    match File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)) {
+        Ok(()) => findings.fine("database", format!("{} will be created at the first start", file.display())),
+        Err(error) => findings.broken(
+            "database",
+            format!("{} is not writable: {error}", folder.display()),
+            "SQLite creates the database there, and two more files at each start",
+            "make this user its owner (chown), or choose another folder with --database-url (DATABASE_URL)",
+        ),
+    }
 }
 
 /// Why the content is unreadable. SQLite does not read it when it opens the file.

@@ -40,7 +40,13 @@ pub async fn owner(db: &Db, project: ProjectId) -> Result<(Actor, i32)> {
     let found = operator::projects(&operator, Some(project)).await?.into_iter().next();
     let found = found.ok_or_else(|| Error::not_found("project", "PROJECT"))?;
     Ok((
-        Actor { user_id: found.owner, expires_at: i64::MAX, verified_email: None, claims: Arc::default() },
+        Actor {
+            user_id: found.owner,
+            expires_at: None,
+            verified_email: None,
+            claims: Arc::default(),
+            is_machine: false,
+        },
         found.revision,
     ))
 }

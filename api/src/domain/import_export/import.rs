@@ -295,7 +295,9 @@ async fn place(
             return Err(Error::conflict(
                 "git",
                 format!(
-                    "The last commit imported was {commit:?}, which is not an ancestor of HEAD in this repository."
+                    "The owner's project {:?} has another history: the last commit imported was {commit:?}, which is not \
+                     an ancestor of HEAD in this repository. Choose another --name.",
+                    project.name
                 ),
             ));
         };

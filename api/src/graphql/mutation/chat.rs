@@ -42,7 +42,7 @@ struct AddMessageInput {
     session_id: ID,
     /// The sender's role.
     role: MessageRole,
-    /// The text. The setting `MAX_TEXT_BYTES` limits its size (10 MiB by default).
+    /// The text, which can be empty. The setting `MAX_TEXT_BYTES` limits its size (10 MiB by default).
     content: String,
     /// Whether it marks the present state of the files. A checkpoint of the assistant creates a snapshot.
     #[graphql(default_with = "Some(false)")]

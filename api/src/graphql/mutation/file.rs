@@ -113,7 +113,7 @@ struct DeleteFileInput {
 struct RevertFileInput {
     /// The file to revert, deleted or not.
     file_id: ID,
-    /// The id of the version to restore.
+    /// The id of the version to restore: of a `FileSnapshot`, not of a `ProjectSnapshot`.
     snapshot_id: Option<ID>,
     /// The number of the version to restore.
     version: Option<i32>,

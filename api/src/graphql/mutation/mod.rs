@@ -3,6 +3,7 @@
 
 use async_graphql::MergedObject;
 
+mod access_token;
 mod agent_configuration;
 mod chat;
 mod collaborator;
@@ -25,4 +26,5 @@ pub struct Mutation(
     snapshot::SnapshotMutation,
     collaborator::CollaboratorMutation,
     agent_configuration::AgentConfigurationMutation,
+    access_token::AccessTokenMutation,
 );

@@ -78,16 +78,16 @@ struct RestoreSnapshotInput {
     /// The snapshot whose state is restored.
     snapshot_id: ID,
     /// Precondition: the revision that the caller has read. If files have changed since then, the error is CONFLICT and
-    /// nothing is written. If a conversation is restored too, its new messages also count. Other changes do not.
+    /// nothing is written. If a session is restored, its new messages also count. Other changes do not.
     expected_revision: Option<i32>,
-    /// What to restore: the files, a conversation, or both.
+    /// What to restore: the files, a session, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
     /// Restores only these paths and everything below them; by default all paths. Other files are unchanged. Not for the
     /// scope CONVERSATION.
     paths: Option<Vec<String>>,
-    /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
-    /// the writes of this session, and keeps later writes of others.
+    /// The session to restore, one of the caller's; by default the checkpoint's own. With the scope FILES: restores
+    /// only the writes of this session, and keeps later writes of others.
     session_id: Option<ID>,
 }
 
@@ -99,16 +99,16 @@ struct RestoreRevisionInput {
     /// The number of the revision to restore.
     revision: i32,
     /// Precondition: the revision that the caller has read. If files have changed since then, the error is CONFLICT and
-    /// nothing is written. If a conversation is restored too, its new messages also count. Other changes do not.
+    /// nothing is written. If a session is restored, its new messages also count. Other changes do not.
     expected_revision: Option<i32>,
-    /// What to restore: the files, a conversation, or both.
+    /// What to restore: the files, a session, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
     /// Restores only these paths and everything below them; by default all paths. Other files are unchanged. Not for the
     /// scope CONVERSATION.
     paths: Option<Vec<String>>,
-    /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
-    /// the writes of this session, and keeps later writes of others.
+    /// The session to restore, one of the caller's; by default the checkpoint's own. With the scope FILES: restores
+    /// only the writes of this session, and keeps later writes of others.
     session_id: Option<ID>,
 }
 
@@ -128,7 +128,7 @@ enum RestoreScope {
 struct UndoInput {
     /// The project to change.
     project_id: ID,
-    /// The revision to undo. By default (and without `messageId`) the newest change that is not undone.
+    /// The revision to undo. Without it and without `messageId`: the newest change of any member that is not undone.
     revision: Option<i32>,
     /// Undoes everything that was written for this message, in one revision; instead of `revision`.
     message_id: Option<ID>,
@@ -277,11 +277,12 @@ impl SnapshotMutation {
 
     /// Undoes a revision that changed files or the project's own fields (`updateProject`), including restores and other
     /// undos: removes what it created, restores what it deleted, resets fields, shows messages that it hid, and the
-    /// reverse. Without arguments it goes back step by step: each call undoes the newest change that is not undone.
-    /// Later changes elsewhere are kept, including those in other lines of the same files. If later changes are in the
-    /// way, nothing is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion,
-    /// currentHash, merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is
-    /// already undone. Only the author of a session can undo a revision that hid its messages.
+    /// reverse. Without `revision` and `messageId` it goes back step by step: each call undoes the newest change of any
+    /// member that is not undone. A step never deletes a project that was restored: it skips that change. Later changes
+    /// elsewhere are kept, including those in other lines of the same files. If later changes are in the way, nothing
+    /// is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash,
+    /// merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is already
+    /// undone. Only the author of a session can undo a revision that hid its messages.
     async fn undo(
         &self,
         ctx: &Context<'_>,
@@ -298,7 +299,8 @@ impl SnapshotMutation {
         .await
     }
 
-    /// The reverse of `undo`: undoes the newest undo that is not undone, so that its change is effective again.
+    /// The reverse of `undo`: undoes the newest undo of any member that is not undone, so that its change is effective
+    /// again.
     async fn redo(
         &self,
         ctx: &Context<'_>,

@@ -15,6 +15,7 @@ use crate::graphql::loader::{
 };
 use crate::graphql::page::rows;
 use crate::graphql::types::Node;
+use crate::graphql::types::access_token::AccessToken;
 use crate::graphql::types::agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use crate::graphql::types::chat::{ChatActivity, ChatMessage, ChatSession};
 use crate::graphql::types::code_change::CodeChange;
@@ -30,8 +31,8 @@ use crate::model::error::Result;
 use crate::model::event::Moment;
 use crate::model::file::Entry;
 use crate::model::ids::{
-    AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId, ProjectSnapshotId,
-    ReadId, SessionId, UserId,
+    AccessTokenId, AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId,
+    ProjectSnapshotId, ReadId, SessionId, UserId,
 };
 use crate::model::node_id::NodeId;
 
@@ -102,6 +103,7 @@ fn expected(ctx: &Context<'_>) -> Option<Kind> {
         "FileSnapshot" => Kind::FileSnapshot,
         "ProjectSnapshot" => Kind::ProjectSnapshot,
         "AgentConfiguration" => Kind::AgentConfiguration,
+        "AccessToken" => Kind::AccessToken,
         _ => return None,
     })
 }
@@ -202,6 +204,7 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
                 let row = caller.load(AgentConfigurationId(id)).await?;
                 row.map(|row| AgentConfiguration { row: Box::new(row), until: None }.into())
             }
+            Kind::AccessToken => caller.load(AccessTokenId(id)).await?.map(|row| AccessToken(row).into()),
         });
     };
     Ok(match kind {
@@ -216,6 +219,6 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
             let row = caller.load(Past(AgentConfigurationId(id), at)).await?;
             row.map(|row| AgentConfiguration { row: Box::new(row), until: Some(at) }.into())
         }
-        Kind::User | Kind::FileSnapshot | Kind::ProjectSnapshot => None,
+        Kind::User | Kind::FileSnapshot | Kind::ProjectSnapshot | Kind::AccessToken => None,
     })
 }

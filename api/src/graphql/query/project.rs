@@ -65,8 +65,8 @@ impl ProjectQuery {
         .await
     }
 
-    /// The caller's own projects and those shared with the caller (the view `project_overview`). Deleted projects are
-    /// listed only if `filter.status` includes them.
+    /// The caller's own projects and those shared with the caller. Deleted projects are listed only if `filter.status`
+    /// includes them.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn projects(
@@ -97,8 +97,7 @@ impl ProjectQuery {
         Ok(connection(slice, Total::Projects(keep), Project))
     }
 
-    /// The newest messages of the caller's active projects, newest first (the view `recent_chat_activity`). Hidden
-    /// messages are left out.
+    /// The newest messages of the caller's active projects, newest first. Hidden messages are left out.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn recent_activity(
         &self,
@@ -130,7 +129,7 @@ impl ProjectQuery {
         .await
     }
 
-    /// The totals of the caller's own projects that are not deleted (the view `user_activity_summary`).
+    /// The totals of the caller's own projects that are not deleted.
     async fn activity_summary(&self, ctx: &Context<'_>) -> Attempt<ActivitySummary> {
         attempt(async {
             let summary = project::activity_summary(&*caller(ctx)?.reader.tx().await?).await?;

@@ -32,7 +32,7 @@ impl Plain for ChatSession {
     }
 }
 
-/// One conversation in a project. Every member can read it; only its author can write in it.
+/// A part of a project's conversation, by one author. Every member can read it; only the author can write in it.
 #[Object]
 impl ChatSession {
     /// The id: a UUID, or `<uuid>@<revision>` for a session as of a revision.
@@ -286,7 +286,7 @@ impl ChatMessage {
         Json(self.0.metadata.clone())
     }
 
-    /// Whether a restore of the conversation has hidden it. Lists leave it out unless `includeHidden` is true.
+    /// Whether a restore of its session has hidden it. Lists leave it out unless `includeHidden` is true.
     async fn is_hidden(&self) -> bool {
         self.0.hidden_revision.is_some()
     }
@@ -333,7 +333,7 @@ impl Plain for ChatActivity {
     }
 }
 
-/// A row of the list of recent messages (`recentActivity`, the view `recent_chat_activity`).
+/// A row of the list of recent messages (`recentActivity`).
 #[Object]
 impl ChatActivity {
     /// The globally unique id, for `node`.

@@ -40,7 +40,7 @@ impl Plain for CodeChange {
     }
 }
 
-/// One change of one file: the step that made a version (the view `file_change_history`). It never changes.
+/// One change of one file: the step that made a version. It never changes.
 #[Object]
 impl CodeChange {
     /// Identifies the change: a UUID, which differs from that of the version.

@@ -358,7 +358,7 @@ impl Plain for FileSnapshot {
     }
 }
 
-/// One version of one file (the view `file_version_history`). It never changes.
+/// One version of one file. It never changes.
 #[Object]
 impl FileSnapshot {
     /// Identifies the version: a UUID.

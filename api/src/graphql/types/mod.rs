@@ -7,6 +7,7 @@ use super::loader::{Past, UndosOf};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
+pub mod access_token;
 pub mod agent_configuration;
 pub mod chat;
 pub mod code_change;
@@ -22,6 +23,7 @@ pub mod project_stats;
 pub mod snapshot;
 pub mod streaming_message;
 
+use access_token::AccessToken;
 use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use chat::{ChatActivity, ChatMessage, ChatSession};
 use code_change::CodeChange;
@@ -78,6 +80,8 @@ pub enum Node {
     Presence(Presence),
     /// A streaming message.
     StreamingMessage(StreamingMessage),
+    /// An access token of a machine.
+    AccessToken(AccessToken),
 }
 
 /// Loads an object that a row refers to. It is missing only if the caller has left the project or was removed since the

@@ -49,6 +49,11 @@ impl User {
         Time(self.0.updated_at)
     }
 
+    /// Whether this is a machine with an access token, not a person. Its name is that of the token.
+    async fn is_machine(&self) -> bool {
+        self.0.is_machine
+    }
+
     /// What the user did in a range of time, in the projects that the caller is a member of and that are not deleted.
     async fn insights(
         &self,

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use async_graphql::{Context, ID, Lookahead, Object};
+use async_graphql::{Context, ID, Object};
 
+use super::access_token::AccessToken;
 use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
 use super::code_change::{CodeChange, CodeChangeFilter};
@@ -19,24 +20,25 @@ use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter, RestorePreview};
 use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
-use crate::graphql::context::{Caller, caller};
+use crate::graphql::context::caller;
 use crate::graphql::enums::{InsightBucket, ProjectRole, ProjectStatus};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{
-    ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    InsightsOf, Part, With,
+    AccessTokensOf, ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf,
+    EventsAfter, FileAt, InsightsOf, Part,
 };
 use crate::graphql::page::{
-    COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
+    COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
+use crate::model::access_token;
 use crate::model::agent_configuration::{self, AgentConfigurationFilter};
 use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
 use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, Entry, FilesOf};
-use crate::model::ids::{ProjectId, ReadId};
+use crate::model::ids::ReadId;
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
@@ -64,7 +66,7 @@ impl Plain for Project {
     }
 }
 
-/// A voice agent in development: its configuration, its conversations and its files, with one history.
+/// A voice agent in development: its configuration, its sessions and its files, with one history.
 #[Object]
 impl Project {
     /// The id: a UUID, or `<uuid>@<revision>` for a project as of a revision.
@@ -151,6 +153,7 @@ impl Project {
             },
         };
         Ok(Row(ProjectStats {
+            project_id: self.0.id,
             total_sessions: stats.sessions,
             total_messages: stats.messages,
             total_files: stats.files,
@@ -294,8 +297,8 @@ impl Project {
         Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
-    /// All changes of files, newest first (the view `file_change_history`). The server can show consecutive autosaves
-    /// as one entry: see `CodeChange.coalescedCount`.
+    /// All changes of files, newest first. The server can show consecutive autosaves as one entry: see
+    /// `CodeChange.coalescedCount`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
@@ -506,6 +509,36 @@ impl Project {
         .await
     }
 
+    /// The access tokens of machines, oldest first, also expired ones. Only the owner sees them; for other members the
+    /// list is empty.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn access_tokens(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Maximum number; by default all, which the setting `MAX_ACCESS_TOKENS` limits.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after the access token with this `cursor` or id.")] after: Option<ID>,
+    ) -> Result<Vec<AccessToken>> {
+        or_empty(ctx, async {
+            let caller = caller(ctx)?;
+            let rows = caller.load(AccessTokensOf(self.0.id)).await?.unwrap_or_default();
+            let id = |row: &access_token::AccessToken| row.id.0.to_string();
+            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, access_token::AccessToken::place))?;
+            Ok(rows.into_iter().map(AccessToken).collect())
+        })
+        .await
+    }
+
+    /// The configuration that its voice agent uses; null if none is active.
+    async fn active_agent_configuration(&self, ctx: &Context<'_>) -> Option<Result<AgentConfiguration>> {
+        or_null(async {
+            let keep = AgentConfigurationFilter { active_only: true, include_deleted: false, at: self.until() };
+            let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+            Ok(rows.into_iter().next().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }))
+        })
+        .await
+    }
+
     /// The configurations of its voice agent, oldest first. The setting `MAX_AGENT_CONFIGURATIONS` limits their number
     /// (100 by default), without deleted ones.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
@@ -545,55 +578,5 @@ impl Project {
             Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
         })
         .await
-    }
-}
-
-impl Project {
-    /// A project by its id, together with the first of these lists that the operation selects.
-    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
-        // If the row were read together with a list, these large fields would be read with each row of the list.
-        if ["config", "initialPrompt"].iter().any(|field| selected.field(field).exists()) {
-            return caller.load(id).await;
-        }
-        let files = arguments::<Files>(selected, "files").filter(|files| files.at.is_none());
-        if let Some(Ok((keep, page))) = files.map(Files::read) {
-            return caller.load_with(With { id, keep, page }, |row| FilesOf { project: row.id, at: None }).await;
-        }
-        if let Some(Ok((keep, page))) =
-            arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
-            && keep.autosave_coalesce_seconds == 0
-            && keep.until.is_none()
-        {
-            return caller.load_with(With { id, keep, page }, |row| row.id).await;
-        }
-        if let Some(Ok((keep, page))) = arguments(selected, "sessions").map(|sessions: Sessions| sessions.read(None)) {
-            return caller.load_with(With { id, keep, page }, |row| row.id).await;
-        }
-        if let Some(Ok((keep, page))) =
-            arguments(selected, "snapshots").map(|snapshots: Snapshots| snapshots.read(None))
-            && keep.until.is_none()
-        {
-            return caller.load_with(With { id, keep, page }, |row| row.id).await;
-        }
-        caller.load(id).await
-    }
-
-    /// Checks a revision to read at. The default is the revision as of which the project is read, or now.
-    fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
-        match at {
-            Some(at) if !(0..=self.newest()).contains(&at) => {
-                Err(Error::bad_input(field, format!("Give a revision from 0, before the first, to {}.", self.newest())))
-            }
-            None => Ok(self.until()),
-            at => Ok(at),
-        }
-    }
-
-    fn until(&self) -> Option<i32> {
-        self.0.as_of.map(|as_of| as_of.revision)
-    }
-
-    fn newest(&self) -> i32 {
-        self.until().unwrap_or(self.0.revision)
     }
 }

@@ -1,19 +1,20 @@
 //! Arguments of projects' fields, and of lists of projects.
 
-use async_graphql::{ID, InputObject, OneofObject};
+use async_graphql::{ID, InputObject, Lookahead, OneofObject};
 
 use super::chat::ChatSessionFilter;
 use super::code_change::CodeChangeFilter;
+use super::project::Project;
 use super::snapshot::ProjectSnapshotFilter;
 use crate::graphql::context::Caller;
 use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectStatus};
-use crate::graphql::loader::{MomentOf, Past};
-use crate::graphql::page::Paging;
+use crate::graphql::loader::{MomentOf, Past, With};
+use crate::graphql::page::{Paging, arguments};
 use crate::graphql::scalar::Time;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
-use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
@@ -200,5 +201,55 @@ impl TryFrom<ProjectFilter> for model::ProjectFilter {
             created_before: filter.created_before.map(|time| time.0),
             is_owned: filter.is_owned,
         })
+    }
+}
+
+impl Project {
+    /// A project by its id, together with the first of these lists that the operation selects.
+    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
+        // If the row were read together with a list, these large fields would be read with each row of the list.
+        if ["config", "initialPrompt"].iter().any(|field| selected.field(field).exists()) {
+            return caller.load(id).await;
+        }
+        let files = arguments::<Files>(selected, "files").filter(|files| files.at.is_none());
+        if let Some(Ok((keep, page))) = files.map(Files::read) {
+            return caller.load_with(With { id, keep, page }, |row| FilesOf { project: row.id, at: None }).await;
+        }
+        if let Some(Ok((keep, page))) =
+            arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
+            && keep.autosave_coalesce_seconds == 0
+            && keep.until.is_none()
+        {
+            return caller.load_with(With { id, keep, page }, |row| row.id).await;
+        }
+        if let Some(Ok((keep, page))) = arguments(selected, "sessions").map(|sessions: Sessions| sessions.read(None)) {
+            return caller.load_with(With { id, keep, page }, |row| row.id).await;
+        }
+        if let Some(Ok((keep, page))) =
+            arguments(selected, "snapshots").map(|snapshots: Snapshots| snapshots.read(None))
+            && keep.until.is_none()
+        {
+            return caller.load_with(With { id, keep, page }, |row| row.id).await;
+        }
+        caller.load(id).await
+    }
+
+    /// Checks a revision to read at. The default is the revision as of which the project is read, or now.
+    pub(super) fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
+        match at {
+            Some(at) if !(0..=self.newest()).contains(&at) => {
+                Err(Error::bad_input(field, format!("Give a revision from 0, before the first, to {}.", self.newest())))
+            }
+            None => Ok(self.until()),
+            at => Ok(at),
+        }
+    }
+
+    pub(super) fn until(&self) -> Option<i32> {
+        self.0.as_of.map(|as_of| as_of.revision)
+    }
+
+    pub(super) fn newest(&self) -> i32 {
+        self.until().unwrap_or(self.0.revision)
     }
 }

@@ -1,13 +1,21 @@
 //! Totals of projects.
 
-use async_graphql::SimpleObject;
+use async_graphql::{ComplexObject, Context, SimpleObject};
 
+use crate::graphql::context::caller;
+use crate::graphql::loader::CollaboratorsOf;
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
+use crate::model::error::Result;
+use crate::model::ids::ProjectId;
 
-/// A project's totals; the present ones are stored, not counted.
+/// A project's totals (with `Project.owner` the view `project_collaboration_overview`). The present ones are stored, not
+/// counted.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub struct ProjectStats {
+    #[graphql(skip)]
+    pub(super) project_id: ProjectId,
     /// The number of sessions ever started.
     pub(super) total_sessions: i32,
     /// The number of messages in all sessions, including hidden ones.
@@ -22,13 +30,22 @@ pub struct ProjectStats {
     pub(super) last_activity_at: Time,
 }
 
-impl Plain for ProjectStats {
-    fn is_plain(_: &str) -> bool {
-        true
+#[ComplexObject]
+impl ProjectStats {
+    /// The number of users who have accepted an invitation to the project and are in it now. The owner is not counted.
+    async fn total_collaborators(&self, ctx: &Context<'_>) -> Result<usize> {
+        let all = caller(ctx)?.load(CollaboratorsOf(self.project_id)).await?.unwrap_or_default();
+        Ok(all.iter().filter(|collaborator| collaborator.accepted_at.is_some()).count())
     }
 }
 
-/// The totals of the caller's own projects that are not deleted (`user_activity_summary`).
+impl Plain for ProjectStats {
+    fn is_plain(field: &str) -> bool {
+        field != "totalCollaborators"
+    }
+}
+
+/// The totals of the caller's own projects that are not deleted.
 #[derive(SimpleObject)]
 pub struct ActivitySummary {
     /// The number of the caller's own projects that are not deleted.

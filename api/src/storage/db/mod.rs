@@ -110,6 +110,23 @@ pub struct Login {
     pub may_migrate: bool,
     /// Whether row-level security does not apply to it, as for the tables' owner and superusers.
     pub reads_all: bool,
+    /// Whether the database stores Unicode.
+    pub is_unicode: bool,
+}
+
+impl Login {
+    /// Checks that the database stores Unicode.
+    ///
+    /// # Errors
+    /// For the operator: it has another encoding, in which a search finds wrong texts, or texts cannot be stored.
+    pub fn check_encoding(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.is_unicode,
+            "the database does not have the encoding UTF8: create another one with \
+             CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        );
+        Ok(())
+    }
 }
 
 impl Db {
@@ -301,7 +318,8 @@ impl Db {
              EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, \
              CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)) AS may_serve, \
              coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_migrate, \
-             coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all";
+             coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all, \
+             current_setting('server_encoding') = 'UTF8' AS is_unicode";
         let rows = self.operator().await?.rows(Sql::new(ASKED)).await?;
         let row = rows.first().ok_or_else(|| Error::internal("the database does not say who is logged in"))?;
         Ok(Login {
@@ -309,6 +327,7 @@ impl Db {
             may_serve: row.try_get("", "may_serve").map_err(fail)?,
             may_migrate: row.try_get("", "may_migrate").map_err(fail)?,
             reads_all: row.try_get("", "reads_all").map_err(fail)?,
+            is_unicode: row.try_get("", "is_unicode").map_err(fail)?,
         })
     }
 
@@ -433,6 +452,16 @@ impl Db {
     fn read_as(&self, actor: Option<&Actor>) -> String {
         let caller = actor.map_or(String::new(), |actor| speak_for(actor, self.locks));
         format!("{READ}{}{caller}", self.settings.on_begin)
+    }
+
+    /// Reads data of the server itself, without a caller: on PostgreSQL with the role of callers, by one round trip.
+    pub(super) async fn read_as_nobody(&self, sql: Sql) -> Result<Vec<QueryResult>> {
+        if self.is_sqlite() {
+            return self.operator().await?.rows(sql).await;
+        }
+        let statement = literal::render(&sql.build(DbBackend::Postgres))?;
+        let text = format!("{READ}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
+        Ok(Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?.1)
     }
 
     fn tx(&self, session: Session, actor: &Actor) -> Tx {

@@ -177,11 +177,11 @@ impl Tx {
         Ok(self.session.execute(self.statement(sql)).await.map_err(fail)?.rows_affected())
     }
 
-    /// Executes a statement that can refer to a missing row. Returns whether the row exists. If not, the transaction
-    /// cannot be committed any more on PostgreSQL.
+    /// Executes a statement that writes a row that can refer to a missing one. Returns whether the row was written. If the
+    /// other one is missing, the transaction cannot be committed any more on PostgreSQL.
     pub(in crate::storage) async fn execute_referring(&self, sql: Sql) -> Result<bool> {
         match self.session.execute(self.statement(sql)).await {
-            Ok(_) => Ok(true),
+            Ok(done) => Ok(done.rows_affected() > 0),
             Err(error) => match error.sql_err() {
                 Some(SqlErr::ForeignKeyConstraintViolation(_)) => Ok(false),
                 _ => Err(fail(error)),

@@ -26,7 +26,7 @@ pub(super) async fn caller(
     address: Option<Address>,
 ) -> Result<Option<Actor>, Box<Refusal>> {
     let verified = match auth::bearer(headers) {
-        Ok(Some(token)) => state.verifier.verify(token).await,
+        Ok(Some(token)) => state.sign_in(token).await,
         Ok(None) => return Ok(None),
         Err(error) => Err(error),
     };

@@ -77,7 +77,7 @@ pub(super) enum ToClient<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Refreshed {
-    /// In seconds since the epoch, like the token's `exp`; null if the socket has no user.
+    /// In seconds since the epoch, like the token's `exp`; null if the socket has no user, or the token does not expire.
     pub(super) token_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<ServerError>,

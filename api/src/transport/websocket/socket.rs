@@ -23,7 +23,7 @@ use super::protocol::{
     cut, parse,
 };
 use crate::{
-    domain::profile,
+    domain::{access_token, profile},
     model::{actor::Actor, clock, error::Error, memory::Taken},
     transport::{
         auth, listening, operation,
@@ -207,7 +207,7 @@ impl Socket {
                     }
                 }
                 Some((id, step)) = self.operations.next(), if self.is_flushed => {
-                    if let Err(close) = self.stepped(&id, step) {
+                    if let Err(close) = self.stepped(&id, step).await {
                         return close.into();
                     }
                     // Send further messages that are ready together with this one, up to the size of the buffer.
@@ -215,7 +215,7 @@ impl Socket {
                         && self.waiting.len() < MAX_WAITING
                         && let Some(Some((id, step))) = self.operations.next().now_or_never()
                     {
-                        if let Err(close) = self.stepped(&id, step) {
+                        if let Err(close) = self.stepped(&id, step).await {
                             return close.into();
                         }
                     }
@@ -306,7 +306,7 @@ impl Socket {
             (stated, _) => stated,
         };
         let actor = match token {
-            Ok(Some(token)) => state.verifier.verify(token).await.map(Some),
+            Ok(Some(token)) => state.sign_in(token).await.map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -348,7 +348,7 @@ impl Socket {
             Err(error) => Some(operation::refusal(&error, &self.id)),
         };
         let token_expires_at = match &self.phase {
-            Phase::Acknowledged(Some(actor)) => Some(actor.expires_at),
+            Phase::Acknowledged(Some(actor)) => actor.expires_at,
             Phase::Acknowledged(None) | Phase::Opened => None,
         };
         self.send_message(&ToClient::Refreshed { payload: Refreshed { token_expires_at, error } });
@@ -362,7 +362,7 @@ impl Socket {
         let throttle = &self.state.throttle;
         throttle.admit(Some(present), self.address, 1).map_err(|often| often.error)?;
         let verified = match token {
-            Ok(token) => self.state.verifier.verify(token).await,
+            Ok(token) => self.state.sign_in(token).await,
             Err(error) => Err(error),
         };
         match verified {
@@ -432,8 +432,8 @@ impl Socket {
     }
 
     /// # Errors
-    /// How the socket ends if the client should reconnect.
-    fn stepped(&mut self, id: &str, step: Step) -> Result<(), Close> {
+    /// How the socket ends if the client should reconnect, or if its access token was revoked.
+    async fn stepped(&mut self, id: &str, step: Step) -> Result<(), Close> {
         match step {
             Step::Result(result) => self.deliver(id, result.payload()),
             // Clients treat an `error` as the end of an operation; after this close they reconnect.
@@ -446,6 +446,9 @@ impl Socket {
                     operation.abort();
                 }
                 self.send_message(&ToClient::Error { id, payload: &errors });
+                if self.has_lost_token(&errors).await {
+                    return Err(Close::new(FORBIDDEN, "The access token was revoked"));
+                }
             }
             Step::Done => {
                 self.running.remove(id);
@@ -453,6 +456,14 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Whether an operation has failed because the access token was revoked. The machine has nothing but its project.
+    async fn has_lost_token(&mut self, errors: &[ServerError]) -> bool {
+        let Phase::Acknowledged(Some(actor)) = &self.phase else { return false };
+        actor.is_machine
+            && errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND"))
+            && access_token::is_revoked(&self.state.services, actor).await.unwrap_or(false)
     }
 
     fn send(&mut self, message: Message) {
