@@ -1,4 +1,4 @@
-//! `antiphon import`: imports a git history into a project.
+//! `antiphon import`: imports a git history into a project, or a project from one file.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     database::open,
+    project_file::import_file,
     terminal::{note, print},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
         import_export::import::{self, Imported, Progress},
     },
     model::actor::{Actor, Claims},
+    storage::project_copy::Copied,
     transport::auth::user_of,
 };
 
@@ -32,7 +34,8 @@ pub async fn import(
     let (user_id, email) = user_of(&import.email).map_err(for_operator)?;
     let claims = Arc::new(Claims { email: Some(email), ..Claims::default() });
     let actor = Actor { user_id, expires_at: None, verified_email: None, claims, is_machine: false };
-    let repository = import.git.canonicalize().with_context(|| format!("cannot open {}", import.git.display()))?;
+    let git = import.git.as_ref().context("give --git or a file")?;
+    let repository = git.canonicalize().with_context(|| format!("cannot open {}", git.display()))?;
     let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;
     // These limits bound requests. The operator can spend more.
     let mut limits = settings.limits.clone();
@@ -56,6 +59,11 @@ const CONFLICTS: u8 = 3;
 
 /// Imports, and shows the progress.
 pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &wanted.file {
+        let Copied { project, rows } = import_file(settings, file, &wanted.email).await?;
+        print(&format!("project {}: {rows} rows imported\n", project.0))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let bar =
         ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} commits, {eta} left")?);
     let mut report = |progress| match progress {
