@@ -152,7 +152,7 @@ pub struct Restore {
     pub scope: Scope,
     /// Restricts writes to these paths and below them; `None` for all paths.
     pub paths: Option<Vec<FilePath>>,
-    /// The session whose conversation is restored; by default the checkpoint's own. If only files are restored,
+    /// The session that is restored; by default the checkpoint's own. If only files are restored,
     /// restricts them to the session's writes.
     pub session_id: Option<SessionId>,
     /// The revision that the caller has seen, as a precondition.
@@ -265,7 +265,7 @@ async fn check_seen(write: &Write, restore: &Restore, goal: Option<&ProjectSnaps
 }
 
 impl Restore {
-    /// The session whose conversation is restored.
+    /// The session that is restored.
     fn session_of(&self, goal: Option<&ProjectSnapshot>) -> Option<SessionId> {
         self.session_id.or_else(|| goal.and_then(|snapshot| snapshot.session_id))
     }
@@ -342,7 +342,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
 async fn hide(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
     let Write { tx, locked, writer, .. } = &write.write;
     let session = restore.session_of(snapshot);
-    let missing = || Error::bad_input("sessionId", "Give `sessionId`: the session whose conversation is restored.");
+    let missing = || Error::bad_input("sessionId", "Give `sessionId`: the session to restore.");
     let session = session.ok_or_else(missing)?;
     let found = chat::conversation(tx, locked.id, Some(session), None).await?;
     let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;

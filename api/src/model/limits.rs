@@ -177,7 +177,7 @@ pub struct Limits {
     /// Size of the cache of parsed documents, in bytes; 0 disables it. From 0 to 1000000000
     #[arg(long, env = "MAX_PARSED_DOCUMENT_BYTES", default_value_t = 16 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(0_usize..=1_000_000_000))]
     pub max_parsed_document_bytes: usize,
-    /// Whether clients can query the schema; false also keeps it out of error messages about misspelled names
+    /// Whether clients can query the schema
     #[arg(long, env = "INTROSPECTION", default_value_t = true, global = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false", value_parser = boolean)]
     pub introspection: bool,
     /// Maximum number of subscriptions and other operations running on one WebSocket. From 1 to 1000000
