@@ -410,7 +410,7 @@ pub struct Import {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Export {
-    /// Id of the project
+    /// Id of the project; `ID@REVISION` is the same as --at REVISION
     pub project: String,
     /// Archive to write; identical files give an identical archive
     #[arg(long, value_name = "FILE.zip", required_unless_present = "git", conflicts_with = "git")]

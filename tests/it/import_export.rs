@@ -509,6 +509,16 @@ tests::on_both! {
         }
         let bytes = fs::read(zip("one.zip")).unwrap();
         assert_eq!(bytes, fs::read(zip("two.zip")).unwrap());
+        // The id of the project as of a revision has the same effect.
+        let (of_then, three) = (format!("{id}@{at}"), zip("three.zip"));
+        for more in [&["--to", three.to_str().unwrap()][..], &["--to", three.to_str().unwrap(), "--at", &at]] {
+            export(server.database(), &of_then, more).await.unwrap();
+            assert_eq!(bytes, fs::read(&three).unwrap());
+        }
+        let other = export(server.database(), &of_then, &["--to", three.to_str().unwrap(), "--at", "1"]).await;
+        assert!(other.unwrap_err().to_string().contains("and --at to 1"));
+        let history = export(server.database(), &of_then, &["--git", zip("history").to_str().unwrap()]).await;
+        assert!(history.unwrap_err().to_string().contains("the whole history"));
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
         let mut entries = Vec::new();
         for at in 0..archive.len() {
