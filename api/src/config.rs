@@ -398,12 +398,16 @@ pub struct Import {
     /// Maximum number of commits to import in this run
     #[arg(long, value_name = "N", value_parser = number(1..=1_000_000_000_usize))]
     pub max: Option<usize>,
-    /// E-mail address of the project's owner; the same user as a token's
+    /// E-mail address of the user; the same user as a token's
     #[arg(long, default_value = DEV_EMAIL)]
     pub email: String,
-    /// Name of the project (default: the name of the folder)
+    /// Name of the user's project, which is created if there is none (default: the name of the folder; a project that
+    /// has the repository's history and another name is continued)
     #[arg(long)]
     pub name: Option<String>,
+    /// Id of the project to continue, in which the user can write
+    #[arg(long, value_name = "ID", conflicts_with = "name")]
+    pub project: Option<String>,
 }
 
 /// Options of `export`.
