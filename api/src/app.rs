@@ -93,8 +93,7 @@ impl App {
         let documents =
             Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
-        let webhooks = webhooks(&settings)?;
-        let bound = Bound::bind(&settings).await?;
+        let (webhooks, bound) = (webhooks(&settings)?, Bound::bind(&settings).await?);
 
         let db = target.connect(&settings).await?.behind(serve.locks);
         check_login(&db, serve.locks).await?;

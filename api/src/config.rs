@@ -75,9 +75,9 @@ pub enum Command {
         /// The command that the page is about; the program as a whole if there is none.
         command: Option<String>,
     },
-    /// Import a git history as a project.
+    /// Import a git history, or a project from a file.
     Import(Import),
-    /// Export a project's files or history.
+    /// Export a project's files or history, or all of it.
     Export(Export),
     /// Show what a server does.
     Top {
@@ -172,7 +172,7 @@ enum Named {
         /// The command that the page is about; the program as a whole if there is none
         command: Option<String>,
     },
-    /// Import a git repository's history as a project: each commit becomes a checkpoint with its files
+    /// Import a git repository's history as a project (each commit becomes a checkpoint with its files), or a project from a file
     ///
     /// Follows first parents from HEAD, oldest first. The message's metadata records the commit's id, author,
     /// committer, times, other parents and file modes.
@@ -187,7 +187,7 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
-    /// Export a project's files as a zip archive, or its history as a git repository
+    /// Export a project's files as a zip archive, its history as a git repository, or the whole project as one file
     Export {
         #[command(flatten)]
         export: Export,
@@ -389,9 +389,13 @@ fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Import {
+    /// File of a project, which `export --to FILE.antiphon` wrote. The project keeps its id unless the database has a project with
+    /// that id, and its history keeps its authors. Nobody but the owner becomes a member
+    #[arg(value_name = "FILE.antiphon", required_unless_present = "git", conflicts_with_all = ["git", "branch", "max", "name", "project"])]
+    pub file: Option<PathBuf>,
     /// The repository, or a folder in it
     #[arg(long, value_name = "DIR")]
-    pub git: PathBuf,
+    pub git: Option<PathBuf>,
     /// Branch to import (default: HEAD)
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
@@ -399,7 +403,7 @@ pub struct Import {
     #[arg(long, value_name = "N", value_parser = number(1..=1_000_000_000_usize))]
     pub max: Option<usize>,
     /// E-mail address of the user; the same user as a token's
-    #[arg(long, default_value = DEV_EMAIL)]
+    #[arg(long, visible_alias = "owner", default_value = DEV_EMAIL)]
     pub email: String,
     /// Name of the user's project, which is created if there is none (default: the name of the folder; a project that
     /// has the repository's history and another name is continued)
@@ -416,8 +420,9 @@ pub struct Import {
 pub struct Export {
     /// Id of the project; `ID@REVISION` is the same as --at REVISION
     pub project: String,
-    /// Archive to write; identical files give an identical archive
-    #[arg(long, value_name = "FILE.zip", required_unless_present = "git", conflicts_with = "git")]
+    /// File to write: an archive of the files (FILE.zip; identical files give an identical archive), or the whole project with its
+    /// conversation and history, for `import` (FILE.antiphon)
+    #[arg(long, value_name = "FILE", required_unless_present = "git", conflicts_with = "git")]
     pub to: Option<PathBuf>,
     /// Revision of the files in the archive (default: the newest)
     #[arg(long, value_name = "REVISION", conflicts_with = "git", value_parser = number(1..=i32::MAX))]

@@ -60,6 +60,7 @@ mod pasts;
 mod payloads;
 mod poolers;
 mod presence;
+mod project_files;
 mod protocol;
 mod providers;
 mod read_only;

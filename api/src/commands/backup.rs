@@ -127,7 +127,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Copies one state of the database into an empty file. Writers continue meanwhile.
-async fn copy_database(source: SqliteConnectOptions, to: &Path) -> anyhow::Result<()> {
+pub(super) async fn copy_database(source: SqliteConnectOptions, to: &Path) -> anyhow::Result<()> {
     let from = source.get_filename().display().to_string();
     let to = to.to_str().context("the path is not UTF-8, which SQLite needs")?;
     let mut connection = source.create_if_missing(false).disable_statement_logging().connect().await?;
@@ -160,13 +160,17 @@ pub(super) async fn is_ours(file: &Path) -> anyhow::Result<()> {
 /// What is wrong with it.
 pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<Option<Verified>> {
     is_ours(file).await?;
-    let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
-    let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
-    let url = format!("sqlite://{}", segments.collect::<Vec<_>>().join("/"));
-    let db = Db::connect(&url, &settings.database).await.map_err(for_operator)?;
+    let db = Db::connect(&url_of(file)?, &settings.database).await.map_err(for_operator)?;
     let examined = examine_open(&db).await;
     db.close().await;
     examined
+}
+
+/// The URL of a SQLite file.
+pub(super) fn url_of(file: &Path) -> anyhow::Result<String> {
+    let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
+    let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
+    Ok(format!("sqlite://{}", segments.collect::<Vec<_>>().join("/")))
 }
 
 async fn examine_open(db: &Db) -> anyhow::Result<Option<Verified>> {

@@ -1,11 +1,15 @@
-//! `antiphon export`: writes a project's files, or its history as a git repository.
+//! `antiphon export`: writes a project's files, its history as a git repository, or the whole project as one file.
 
 use std::io::{Write, stderr};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{database::open, terminal::print};
+use super::{
+    database::open,
+    project_file::{self, SUFFIX},
+    terminal::print,
+};
 use crate::{
     config::{Export, Settings},
     database_url::for_operator,
@@ -32,6 +36,12 @@ pub async fn export(
         (one, other) => one.or(other),
     };
     let db = open(settings, true).await?;
+    if let Some(to) = wanted.to.as_ref().filter(|to| to.extension().is_some_and(|suffix| suffix == SUFFIX)) {
+        ensure!(at.is_none(), "a revision is for archives: an .antiphon file has the whole history");
+        let rows = project_file::export(settings, &db, project, to).await;
+        db.close().await;
+        return Ok(vec![format!("{} rows written to {}", rows?, to.display())]);
+    }
     let (owner, newest) = export::owner(&db, project).await.map_err(for_operator)?;
     let services = Services::new(db, settings.limits.clone(), &settings.database);
     let summary = match (&wanted.to, &wanted.git) {

@@ -1,4 +1,4 @@
-//! `antiphon import`: imports a git history into a project.
+//! `antiphon import`: imports a git history into a project, or a project from one file.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     database::open,
+    project_file::import_file,
     terminal::{note, print},
 };
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
         actor::{Actor, Claims},
         ids::ProjectId,
     },
+    storage::project_copy::Copied,
     transport::auth::user_of,
 };
 
@@ -38,7 +40,8 @@ pub async fn import(
     let (user_id, email) = user_of(&import.email).map_err(for_operator)?;
     let claims = Arc::new(Claims { email: Some(email), ..Claims::default() });
     let actor = Actor { user_id, expires_at: None, verified_email: None, claims, is_machine: false };
-    let repository = import.git.canonicalize().with_context(|| format!("cannot open {}", import.git.display()))?;
+    let git = import.git.as_ref().context("give --git or a file")?;
+    let repository = git.canonicalize().with_context(|| format!("cannot open {}", git.display()))?;
     let destination = match (&import.project, &import.name) {
         (Some(id), _) => Destination::Id(ProjectId::parse(id, "--project").map_err(for_operator)?),
         (None, Some(name)) => Destination::Name(name.clone()),
@@ -73,6 +76,11 @@ const CONFLICTS: u8 = 3;
 
 /// Imports, and shows the progress.
 pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &wanted.file {
+        let Copied { project, rows } = import_file(settings, file, &wanted.email).await?;
+        print(&format!("project {}: {rows} rows imported\n", project.0))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let bar =
         ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} commits, {eta} left")?);
     let mut report = |progress| match progress {

@@ -16,6 +16,7 @@ mod doctor;
 mod export;
 mod import;
 mod migrate;
+mod project_file;
 mod purge;
 mod restore;
 mod serve;
@@ -30,6 +31,7 @@ pub use self::{
     export::export,
     import::import,
     migrate::{migrate, take_back},
+    project_file::{Refusal, import_file},
     purge::{Deleted, purge},
     restore::{Restored, restore},
     token::token,

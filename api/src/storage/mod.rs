@@ -26,6 +26,7 @@ pub mod operator;
 pub mod presence;
 pub mod profile;
 pub mod project;
+pub mod project_copy;
 pub mod revision;
 mod save;
 pub mod snapshot;

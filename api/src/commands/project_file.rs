@@ -1,0 +1,324 @@
+//! A project as one file: a SQLite database of this service with that project alone.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use entity::{
+    agent_configuration_versions, agent_configurations, blobs, chat_messages, chat_sessions, file_snapshots,
+    project_events, project_files, project_snapshots, project_versions, projects, user_profiles,
+};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    AccessMode, ColumnTrait, ColumnType, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IsolationLevel, Iterable,
+    RuntimeErr, TransactionTrait,
+};
+use sea_orm::{ConnectionTrait, IdenStatic};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection, error::ErrorKind, sqlite::SqliteConnectOptions,
+};
+
+use super::{
+    backup::{Unfinished, copy_database, url_of},
+    database::open,
+};
+use crate::{
+    config::Settings,
+    database_url::for_operator,
+    domain::import_export::verify,
+    migrations::{apply, begin, failure},
+    model::ids::ProjectId,
+    storage::{
+        db::Db,
+        project_copy::{self, Copied, CopyError, Owner},
+    },
+    transport::auth::user_of,
+};
+
+/// How the names of such files end.
+pub(super) const SUFFIX: &str = "antiphon";
+
+/// Why a file is not imported. Nothing of it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is no SQLite database, or not a whole one.
+    Unreadable(String),
+    /// It is a SQLite database of something else.
+    Foreign(String),
+    /// Another version of this service made it, which this one does not know.
+    Version(String),
+    /// A value is larger than the settings allow.
+    TooLarge(String),
+    /// It breaks the rules of a history, or has a value that cannot be read; the first problem.
+    Damaged(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => write!(f, "the file cannot be read: {why}"),
+            Self::Foreign(why) => write!(f, "the file is not an exported project: {why}"),
+            Self::Version(why) => write!(f, "the file is of another version of antiphon: {why}"),
+            Self::TooLarge(why) => write!(f, "the file is too large: {why}"),
+            Self::Damaged(why) => write!(f, "the project is damaged: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Writes a project to the new file `to`, and reads it back. Returns the number of rows.
+///
+/// # Errors
+/// Why there is no file.
+pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to: &Path) -> anyhow::Result<u64> {
+    let cannot = || format!("cannot write {}", to.display());
+    ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
+    let scratch = Unfinished::next_to(to).with_context(cannot)?;
+    let file = Db::connect(&url_of(&scratch.path())?, &settings.database).await.map_err(for_operator)?;
+    let made = async {
+        apply(&file).await?;
+        let copied = copy(db, &file, project, None).await?;
+        check(&file).await?;
+        anyhow::Ok(copied.rows)
+    };
+    let made = made.await;
+    file.close().await;
+    let rows = made?;
+    // Without the log and the free pages of the first one.
+    let whole = Unfinished::next_to(to).with_context(cannot)?;
+    copy_database(SqliteConnectOptions::new().filename(scratch.path()), &whole.path()).await?;
+    whole.publish(to).with_context(cannot)?;
+    Ok(rows)
+}
+
+/// Imports a project from a file. It gets its old id if that is free. Returns what was imported.
+///
+/// # Errors
+/// A [`Refusal`], or why the database cannot be written; then nothing is imported.
+pub async fn import_file(settings: &Settings, file: &Path, email: &str) -> anyhow::Result<Copied> {
+    let (id, email) = user_of(email).map_err(for_operator)?;
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    // What is checked cannot change afterwards, and SQLite reads no log that lies next to the file.
+    let own = folder.path().join("import.db");
+    take(file, &own).await?;
+    check_engine(&own, folder.path(), settings).await?;
+    let source = Db::connect(&url_of(&own)?, &settings.database).await.map_err(for_operator)?;
+    let imported = async {
+        apply(&source).await?;
+        let project = check(&source).await?;
+        let db = open(settings, false).await?;
+        let copied = copy(&source, &db, project, Some(&Owner { id, email })).await;
+        db.close().await;
+        copied
+    };
+    let imported = imported.await;
+    source.close().await;
+    imported
+}
+
+/// Copies a file whose header states its length.
+async fn take(file: &Path, own: &Path) -> anyhow::Result<()> {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let cannot = || format!("cannot read {}", file.display());
+    let mut source = File::open(file).with_context(cannot)?;
+    let found = source.metadata().with_context(cannot)?;
+    ensure!(found.is_file(), "{} is not a file", file.display());
+    let mut header = [0; 100];
+    let is_whole = source.read_exact(&mut header).is_ok() && header.starts_with(MAGIC);
+    let number = |at: usize, count: usize| {
+        header.get(at..at + count).unwrap_or_default().iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let page = if number(16, 2) == 1 { 65_536 } else { number(16, 2) };
+    let length = page * number(28, 4);
+    if !is_whole {
+        bail!(Refusal::Unreadable("it is no SQLite database".to_owned()));
+    }
+    if length != found.len() {
+        let why = format!("it has {} bytes, and its header says {length}", found.len());
+        bail!(Refusal::Unreadable(why));
+    }
+    let (from, to) = (file.to_owned(), own.to_owned());
+    let copied = tokio::task::spawn_blocking(move || fs::copy(from, to)).await?.with_context(cannot)?;
+    if copied != length {
+        bail!(Refusal::Unreadable("it changes while it is read".to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks the file's schema, that SQLite can read it, and the sizes of its values, before anything else reads it.
+async fn check_engine(own: &Path, folder: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let mut connection = read(own).await.map_err(unreadable)?;
+    let applied = applied(&mut connection).await?;
+    let expected = schema_of(applied, folder, settings).await?;
+    if schema(&mut connection).await.map_err(unreadable)? != expected {
+        bail!(Refusal::Foreign("its tables are not those of antiphon".to_owned()));
+    }
+    for check in ["PRAGMA integrity_check(1)", "PRAGMA foreign_key_check"] {
+        let rows = sqlx::raw_sql(check).fetch_all(&mut connection).await.map_err(unreadable)?;
+        let problem = rows.iter().find_map(|row| {
+            let text: String = row.try_get(0).unwrap_or_default();
+            (text != "ok").then_some(text)
+        });
+        if let Some(problem) = problem {
+            bail!(Refusal::Unreadable(format!("{check} finds {problem}")));
+        }
+    }
+    check_sizes(&mut connection, settings).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+async fn read(file: &Path) -> sqlx::Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true).immutable(true);
+    let options = options.pragma("trusted_schema", "OFF").pragma("cell_size_check", "ON");
+    options.disable_statement_logging().connect().await
+}
+
+fn unreadable(error: sqlx::Error) -> Refusal {
+    let text = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    Refusal::Unreadable(text)
+}
+
+/// How many of this version's migrations made the file.
+async fn applied(connection: &mut SqliteConnection) -> anyhow::Result<usize> {
+    let known: Vec<String> = Migrator::get_migration_files().iter().map(crate::migrations::name).collect();
+    let rows = sqlx::raw_sql("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'");
+    let tables: i64 = rows.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(unreadable)?;
+    if tables == 0 {
+        bail!(Refusal::Foreign("it has no table of antiphon".to_owned()));
+    }
+    let rows = sqlx::raw_sql("SELECT version FROM seaql_migrations ORDER BY version").fetch_all(connection);
+    let rows = rows.await.map_err(unreadable)?;
+    let applied: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(unreadable)?;
+    if applied.is_empty() || !known.starts_with(&applied) {
+        let last = applied.last().map_or("none", String::as_str);
+        bail!(Refusal::Version(format!("its newest migration is {last:?}")));
+    }
+    Ok(applied.len())
+}
+
+/// Everything that the schema consists of.
+async fn schema(connection: &mut SqliteConnection) -> sqlx::Result<BTreeSet<[String; 4]>> {
+    let read = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let rows = sqlx::raw_sql(read).fetch_all(connection).await?;
+    let text = |row: &sqlx::sqlite::SqliteRow, at: usize| row.try_get::<String, _>(at);
+    rows.iter().map(|row| Ok([text(row, 0)?, text(row, 1)?, text(row, 2)?, text(row, 3)?])).collect()
+}
+
+/// The schema after this many migrations.
+async fn schema_of(applied: usize, folder: &Path, settings: &Settings) -> anyhow::Result<BTreeSet<[String; 4]>> {
+    let path = folder.join("schema.db");
+    let db = Db::connect(&url_of(&path)?, &settings.database).await.map_err(for_operator)?;
+    let made = Migrator::up(db.migrations(), Some(u32::try_from(applied)?)).await.map_err(failure);
+    db.close().await;
+    made?;
+    let mut connection = read(&path).await?;
+    let schema = schema(&mut connection).await?;
+    connection.close().await?;
+    Ok(schema)
+}
+
+/// Checks that no value is larger than a request could have written, and that no text contains NUL.
+async fn check_sizes(connection: &mut SqliteConnection, settings: &Settings) -> anyhow::Result<()> {
+    let limits = &settings.limits;
+    let most = limits.max_file_bytes.max(limits.max_text_bytes);
+    let contents = "SELECT coalesce(max(size), 0), 0 FROM blobs".to_owned();
+    let all =
+        [vec![("blobs".to_owned(), contents)], columns::<projects::Entity>(), columns::<project_versions::Entity>()];
+    let more = [columns::<chat_sessions::Entity>(), columns::<chat_messages::Entity>()];
+    let configurations = [columns::<agent_configurations::Entity>(), columns::<agent_configuration_versions::Entity>()];
+    let files = [columns::<project_files::Entity>(), columns::<file_snapshots::Entity>(), columns::<blobs::Entity>()];
+    let log = [columns::<project_snapshots::Entity>(), columns::<project_events::Entity>()];
+    let all = all.into_iter().chain(more).chain(configurations).chain(files).chain(log);
+    for (table, longest) in all.chain([columns::<user_profiles::Entity>()]).flatten() {
+        let row = sqlx::raw_sql(AssertSqlSafe(longest)).fetch_one(&mut *connection).await.map_err(unreadable)?;
+        let (longest, nul): (i64, i64) = (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
+        if !usize::try_from(longest).is_ok_and(|longest| longest <= most) {
+            let why = format!(
+                "a value of the table {table} has {longest} bytes; MAX_FILE_BYTES and MAX_TEXT_BYTES are lower"
+            );
+            bail!(Refusal::TooLarge(why));
+        }
+        if nul > 0 {
+            bail!(Refusal::Damaged(format!("a text of the table {table} contains NUL")));
+        }
+    }
+    Ok(())
+}
+
+/// For each column with texts or bytes, a query for the length of its longest value, and for the position of a NUL.
+fn columns<E: EntityTrait>() -> Vec<(String, String)> {
+    let of = E::default();
+    let table = of.table_name();
+    let column = |column: E::Column| {
+        let name = column.as_str();
+        let nul = match column.def().get_column_type() {
+            ColumnType::Text | ColumnType::String(_) => format!("max(instr(CAST({name} AS blob), x'00'))"),
+            ColumnType::VarBinary(_) | ColumnType::Blob => "0".to_owned(),
+            _ => return None,
+        };
+        let longest = format!("max(length(CAST({name} AS blob)))");
+        Some((table.to_owned(), format!("SELECT coalesce({longest}, 0), coalesce({nul}, 0) FROM {table}")))
+    };
+    E::Column::iter().filter_map(column).collect()
+}
+
+/// Checks that a database has one project without problems, and returns it.
+async fn check(db: &Db) -> anyhow::Result<ProjectId> {
+    let mut problems = Vec::new();
+    let report = &mut |_, problem| problems.push(problem);
+    let verified = verify::verify(db, None, report).await;
+    let verified = verified.map_err(|error| Refusal::Damaged(format!("{:#}", for_operator(error))))?;
+    if let Some(problem) = problems.first() {
+        bail!(Refusal::Damaged(problem.clone()));
+    }
+    if verified.projects != 1 {
+        bail!(Refusal::Foreign(format!("it has {} projects instead of one", verified.projects)));
+    }
+    let row = projects::Entity::find().one(db.migrations()).await.map_err(failure)?;
+    row.map(|row| ProjectId(row.id)).context("the project is gone")
+}
+
+async fn copy(from: &Db, to: &Db, project: ProjectId, owner: Option<&Owner>) -> anyhow::Result<Copied> {
+    let source = snapshot(from).await.map_err(failure)?;
+    let target = begin(to).await.map_err(failure)?;
+    let copied = project_copy::copy(&source, &target, project, owner).await;
+    let copied = copied.map_err(|error| match error {
+        CopyError::Source(why) => anyhow!(Refusal::Damaged(why)),
+        CopyError::Target(error) => match constraint(&error) {
+            Some(why) => anyhow!(Refusal::Damaged(why)),
+            None => anyhow!("the project cannot be written: {error}"),
+        },
+    })?;
+    let copied = copied.with_context(|| format!("there is no project {}", project.0))?;
+    target.commit().await.map_err(failure)?;
+    source.rollback().await.map_err(failure)?;
+    Ok(copied)
+}
+
+/// What a row violates, if that is why it was refused.
+fn constraint(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error else {
+        return None;
+    };
+    let database = cause.as_database_error().filter(|database| !matches!(database.kind(), ErrorKind::Other))?;
+    Some(database.message().to_owned())
+}
+
+/// A transaction that sees one state of the database.
+async fn snapshot(db: &Db) -> Result<DatabaseTransaction, DbErr> {
+    let connection = db.migrations();
+    if connection.get_database_backend() == DbBackend::Sqlite {
+        return connection.begin().await;
+    }
+    let level = Some(IsolationLevel::RepeatableRead);
+    let tx = connection.begin_with_config(level, Some(AccessMode::ReadOnly)).await?;
+    tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+    Ok(tx)
+}

@@ -1,0 +1,411 @@
+//! Copies all rows of a project from one database to another, of either kind, without what belongs to its team or to a server:
+//! memberships, invitations, addresses, unfinished streaming messages, and sums that can be computed again.
+
+use std::collections::{HashMap, HashSet};
+
+use entity::{
+    agent_configuration_versions, agent_configurations, blobs, chat_messages, chat_sessions, file_snapshots,
+    hidden_messages, project_events, project_files, project_former_collaborators, project_snapshot_changes,
+    project_snapshots, project_undone_files, project_undos, project_versions, projects, user_profiles,
+};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    FromQueryResult, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
+    Value,
+};
+use uuid::Uuid;
+
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::path::FilePath;
+
+/// Rows that are read and written at once.
+const PAGE: u64 = 100;
+
+/// The same for rows that can be large.
+const LARGE_PAGE: u64 = 16;
+
+/// The owner of the copy.
+pub struct Owner {
+    /// The user.
+    pub id: UserId,
+    /// Their address, if they have no profile yet.
+    pub email: String,
+}
+
+/// What was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The project's id in the copy.
+    pub project: ProjectId,
+    /// Number of rows.
+    pub rows: u64,
+}
+
+/// Why there is no copy.
+#[derive(Debug)]
+pub enum CopyError {
+    /// The source cannot be read, or has what no request could have written.
+    Source(String),
+    /// The target cannot be read or written.
+    Target(DbErr),
+}
+
+impl From<DbErr> for CopyError {
+    fn from(error: DbErr) -> Self {
+        Self::Target(error)
+    }
+}
+
+/// An error of the source.
+fn unread(error: DbErr) -> CopyError {
+    CopyError::Source(error.to_string())
+}
+
+/// A copy in progress.
+struct Copy<'a> {
+    from: &'a DatabaseTransaction,
+    to: &'a DatabaseTransaction,
+    /// The project's id in the source.
+    project: Uuid,
+    /// By how much ids move back in time, in milliseconds.
+    shift: u64,
+    rows: u64,
+}
+
+/// Copies a project, and keeps its ids if they are free. Otherwise all ids of its objects, but not those of users, move back in
+/// time by the same number of milliseconds, so that they keep their order. Without an owner, the project keeps its own.
+///
+/// # Errors
+/// As [`CopyError`]. The caller must roll back.
+pub async fn copy(
+    from: &DatabaseTransaction,
+    to: &DatabaseTransaction,
+    project: ProjectId,
+    owner: Option<&Owner>,
+) -> Result<Option<Copied>, CopyError> {
+    let Some(source) = projects::Entity::find_by_id(project.0).one(from).await.map_err(unread)? else {
+        return Ok(None);
+    };
+    let is_taken = projects::Entity::find_by_id(project.0).one(to).await?.is_some();
+    let shift = if is_taken { rand::random_range(1..MAX_SHIFT) } else { 0 };
+    let mut copy = Copy { from, to, project: project.0, shift, rows: 0 };
+    let owner_id = owner.map_or(source.user_id, |owner| owner.id.0);
+    let people = copy.people(&source, owner_id, owner).await?;
+    copy.project_row(source.clone(), owner_id).await?;
+    copy.former(&source, people, owner_id).await?;
+    copy.conversation().await?;
+    copy.configurations().await?;
+    copy.files().await?;
+    copy.log().await?;
+    Ok(Some(Copied { project: ProjectId(copy.id(project.0)), rows: copy.rows }))
+}
+
+/// The largest shift: about 35 years.
+const MAX_SHIFT: u64 = 1 << 40;
+
+/// The bits of a UUID of version 7 that follow the time.
+const TIME_AT: u32 = 80;
+
+impl Copy<'_> {
+    fn id(&self, id: Uuid) -> Uuid {
+        Uuid::from_u128(id.as_u128().wrapping_sub(u128::from(self.shift) << TIME_AT))
+    }
+
+    fn id_of(&self, id: Option<Uuid>) -> Option<Uuid> {
+        id.map(|id| self.id(id))
+    }
+
+    /// Copies the rows of a table that belong to the project, in the order of their keys.
+    async fn table<E>(
+        &mut self,
+        project: E::Column,
+        page: u64,
+        change: impl Fn(&Self, &mut E::Model) -> Result<(), CopyError>,
+    ) -> Result<(), CopyError>
+    where
+        E: EntityTrait,
+        E::Model: IntoActiveModel<E::ActiveModel> + FromQueryResult + Send + Sync,
+        E::ActiveModel: Send,
+    {
+        let keys: Vec<E::Column> = E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).collect();
+        let mut after: Option<Vec<Value>> = None;
+        loop {
+            let mut select = E::find().filter(project.eq(self.project)).limit(page);
+            if let Some(after) = &after {
+                select = select.filter(beyond(&keys, after));
+            }
+            for key in &keys {
+                select = select.order_by_asc(*key);
+            }
+            let mut models = select.all(self.from).await.map_err(unread)?;
+            let Some(last) = models.last() else { return Ok(()) };
+            after = Some(keys.iter().map(|key| last.get(*key)).collect());
+            for model in &mut models {
+                change(self, model)?;
+            }
+            self.insert::<E>(models).await?;
+        }
+    }
+
+    async fn insert<E>(&mut self, models: Vec<E::Model>) -> Result<(), CopyError>
+    where
+        E: EntityTrait,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        self.rows += u64::try_from(models.len()).unwrap_or_default();
+        E::insert_many(models.into_iter().map(set::<E>)).exec_without_returning(self.to).await?;
+        Ok(())
+    }
+
+    /// Copies the people of the history as names, and returns their ids.
+    async fn people(
+        &mut self,
+        source: &projects::Model,
+        owner_id: Uuid,
+        owner: Option<&Owner>,
+    ) -> Result<HashSet<Uuid>, CopyError> {
+        let mut people = HashSet::from([source.user_id]);
+        people.extend(
+            self.users::<chat_sessions::Entity>(chat_sessions::Column::UserId, chat_sessions::Column::ProjectId)
+                .await?,
+        );
+        people.extend(
+            self.users::<chat_messages::Entity>(chat_messages::Column::UserId, chat_messages::Column::ProjectId)
+                .await?,
+        );
+        people.extend(
+            self.users::<agent_configurations::Entity>(
+                agent_configurations::Column::UserId,
+                agent_configurations::Column::ProjectId,
+            )
+            .await?,
+        );
+        people.extend(
+            self.users::<project_events::Entity>(project_events::Column::ActorId, project_events::Column::ProjectId)
+                .await?,
+        );
+        let mut profiles = user_profiles::Entity::find()
+            .filter(user_profiles::Column::Id.is_in(people.iter().copied()))
+            .all(self.from)
+            .await
+            .map_err(unread)?;
+        for profile in &mut profiles {
+            (profile.email, profile.own_full_name, profile.own_avatar_url, profile.claims_at) =
+                (None, false, false, None);
+        }
+        if let Some(owner) = owner {
+            match profiles.iter_mut().find(|profile| profile.id == owner_id) {
+                Some(profile) => profile.email = Some(owner.email.clone()),
+                None => profiles.push(user_profiles::Model {
+                    id: owner_id,
+                    email: Some(owner.email.clone()),
+                    full_name: None,
+                    avatar_url: None,
+                    created_at: source.last_activity_at,
+                    updated_at: source.last_activity_at,
+                    own_full_name: false,
+                    own_avatar_url: false,
+                    claims_at: None,
+                    is_machine: false,
+                }),
+            }
+        }
+        // An account that exists stays as it is.
+        let known = OnConflict::column(user_profiles::Column::Id).do_nothing().to_owned();
+        for page in profiles.chunks(100) {
+            let insert = user_profiles::Entity::insert_many(page.iter().cloned().map(set::<user_profiles::Entity>))
+                .on_conflict(known.clone());
+            insert.exec_without_returning(self.to).await?;
+        }
+        Ok(people)
+    }
+
+    /// The users in a column of the project's rows.
+    async fn users<E: EntityTrait>(&self, user: E::Column, project: E::Column) -> Result<Vec<Uuid>, CopyError> {
+        let users = E::find().select_only().column(user).distinct().filter(project.eq(self.project));
+        let users: Vec<Option<Uuid>> = users.into_tuple().all(self.from).await.map_err(unread)?;
+        Ok(users.into_iter().flatten().collect())
+    }
+
+    async fn project_row(&mut self, source: projects::Model, owner: Uuid) -> Result<(), CopyError> {
+        let copied = projects::Model { id: self.id(source.id), user_id: owner, ..source };
+        self.insert::<projects::Entity>(vec![copied]).await?;
+        self.table::<project_versions::Entity>(project_versions::Column::ProjectId, LARGE_PAGE, |copy, row| {
+            row.project_id = copy.id(row.project_id);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Everyone but the owner is a former member, whose name the history shows.
+    async fn former(&mut self, source: &projects::Model, people: HashSet<Uuid>, owner: Uuid) -> Result<(), CopyError> {
+        let (project_id, left_at) = (self.id(source.id), source.last_activity_at);
+        let others = people.into_iter().filter(|person| *person != owner);
+        let former: Vec<_> =
+            others.map(|user_id| project_former_collaborators::Model { project_id, user_id, left_at }).collect();
+        for page in former.chunks(100) {
+            self.insert::<project_former_collaborators::Entity>(page.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn conversation(&mut self) -> Result<(), CopyError> {
+        // A trigger counts the messages on SQLite.
+        let is_counted = self.to.get_database_backend() == DbBackend::Sqlite;
+        self.table::<chat_sessions::Entity>(chat_sessions::Column::ProjectId, PAGE, move |copy, row| {
+            (row.id, row.project_id) = (copy.id(row.id), copy.id(row.project_id));
+            if is_counted {
+                row.message_count = 0;
+            }
+            Ok(())
+        })
+        .await?;
+        self.table::<chat_messages::Entity>(chat_messages::Column::ProjectId, LARGE_PAGE, |copy, row| {
+            (row.id, row.project_id, row.session_id) =
+                (copy.id(row.id), copy.id(row.project_id), copy.id(row.session_id));
+            Ok(())
+        })
+        .await?;
+        self.table::<hidden_messages::Entity>(hidden_messages::Column::ProjectId, PAGE, |copy, row| {
+            (row.message_id, row.project_id) = (copy.id(row.message_id), copy.id(row.project_id));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn configurations(&mut self) -> Result<(), CopyError> {
+        self.table::<agent_configurations::Entity>(agent_configurations::Column::ProjectId, LARGE_PAGE, |copy, row| {
+            (row.id, row.project_id) = (copy.id(row.id), copy.id(row.project_id));
+            Ok(())
+        })
+        .await?;
+        let project = agent_configuration_versions::Column::ProjectId;
+        self.table::<agent_configuration_versions::Entity>(project, LARGE_PAGE, |copy, row| {
+            (row.configuration_id, row.project_id) = (copy.id(row.configuration_id), copy.id(row.project_id));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn files(&mut self) -> Result<(), CopyError> {
+        self.table::<project_files::Entity>(project_files::Column::ProjectId, PAGE, |copy, row| {
+            (row.id, row.project_id) = (copy.id(row.id), copy.id(row.project_id));
+            is_path(&row.file_path)
+        })
+        .await?;
+        let blobs = self.blobs().await?;
+        self.table::<file_snapshots::Entity>(file_snapshots::Column::ProjectId, PAGE, |copy, row| {
+            (row.id, row.project_id, row.file_id) = (copy.id(row.id), copy.id(row.project_id), copy.id(row.file_id));
+            row.blob_id = row.blob_id.map(|id| copied(&blobs, id)).transpose()?;
+            is_path(&row.path)
+        })
+        .await?;
+        self.table::<project_snapshots::Entity>(project_snapshots::Column::ProjectId, PAGE, |copy, row| {
+            (row.id, row.project_id) = (copy.id(row.id), copy.id(row.project_id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Copies the contents, which get new ids: those of one depth after those that they build on.
+    async fn blobs(&mut self) -> Result<HashMap<i64, i64>, CopyError> {
+        use blobs::{Column, Entity};
+        let of = Column::ProjectId;
+        let sources = Entity::find().select_only().columns([Column::Depth, Column::Id, Column::Sha256]);
+        let sources: Vec<(i16, i64, Vec<u8>)> = sources
+            .filter(of.eq(self.project))
+            .order_by_asc(Column::Depth)
+            .order_by_asc(Column::Id)
+            .into_tuple()
+            .all(self.from)
+            .await
+            .map_err(unread)?;
+        let mut ids: HashMap<i64, i64> = HashMap::with_capacity(sources.len());
+        let new_project = self.id(self.project);
+        for depth in sources.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let mut hashes: HashMap<&[u8], i64> = HashMap::with_capacity(depth.len());
+            for page in depth.chunks(usize::try_from(LARGE_PAGE).unwrap_or(1)) {
+                hashes.extend(page.iter().map(|(_, id, sha256)| (sha256.as_slice(), *id)));
+                let wanted = Column::Id.is_in(page.iter().map(|(_, id, _)| *id));
+                let rows =
+                    Entity::find().filter(wanted).order_by_asc(Column::Id).all(self.from).await.map_err(unread)?;
+                self.rows += u64::try_from(rows.len()).unwrap_or_default();
+                let rows = rows.into_iter().map(|row| {
+                    let base_id = row.base_id.map(|base| copied(&ids, base)).transpose()?;
+                    let mut new = set::<Entity>(blobs::Model { project_id: new_project, base_id, ..row });
+                    new.id = sea_orm::ActiveValue::NotSet;
+                    Ok(new)
+                });
+                let rows = rows.collect::<Result<Vec<_>, CopyError>>()?;
+                Entity::insert_many(rows).exec_without_returning(self.to).await?;
+            }
+            let depth = depth.first().map_or(0, |(depth, ..)| *depth);
+            let made = Entity::find().select_only().columns([Column::Id, Column::Sha256]);
+            let made = made.filter(of.eq(new_project)).filter(Column::Depth.eq(depth));
+            let made: Vec<(i64, Vec<u8>)> = made.into_tuple().all(self.to).await?;
+            ids.extend(made.iter().filter_map(|(new, sha256)| Some((*hashes.get(sha256.as_slice())?, *new))));
+        }
+        Ok(ids)
+    }
+
+    async fn log(&mut self) -> Result<(), CopyError> {
+        self.table::<project_events::Entity>(project_events::Column::ProjectId, PAGE, |copy, row| {
+            row.project_id = copy.id(row.project_id);
+            (row.session_id, row.message_id) = (copy.id_of(row.session_id), copy.id_of(row.message_id));
+            Ok(())
+        })
+        .await?;
+        self.table::<project_snapshot_changes::Entity>(
+            project_snapshot_changes::Column::ProjectId,
+            PAGE,
+            |copy, row| {
+                (row.project_id, row.snapshot_id) = (copy.id(row.project_id), copy.id(row.snapshot_id));
+                Ok(())
+            },
+        )
+        .await?;
+        self.table::<project_undos::Entity>(project_undos::Column::ProjectId, PAGE, |copy, row| {
+            row.project_id = copy.id(row.project_id);
+            Ok(())
+        })
+        .await?;
+        self.table::<project_undone_files::Entity>(project_undone_files::Column::ProjectId, PAGE, |copy, row| {
+            (row.project_id, row.file_id) = (copy.id(row.project_id), copy.id(row.file_id));
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The rows after the one with these keys.
+fn beyond<C: ColumnTrait>(keys: &[C], after: &[Value]) -> Condition {
+    let mut beyond = Condition::any();
+    for (index, (key, value)) in keys.iter().zip(after).enumerate() {
+        let equal = keys.iter().zip(after).take(index);
+        let equal = equal.fold(Condition::all(), |all, (key, value)| all.add(key.eq(value.clone())));
+        beyond = beyond.add(equal.add(key.gt(value.clone())));
+    }
+    beyond
+}
+
+/// A row to insert, with all its values.
+fn set<E: EntityTrait>(model: E::Model) -> E::ActiveModel
+where
+    E::Model: IntoActiveModel<E::ActiveModel>,
+{
+    model.into_active_model().reset_all()
+}
+
+fn copied(ids: &HashMap<i64, i64>, id: i64) -> Result<i64, CopyError> {
+    ids.get(&id).copied().ok_or_else(|| CopyError::Source(format!("content {id} is missing")))
+}
+
+/// Checks that a path is one that a request could have written.
+fn is_path(path: &str) -> Result<(), CopyError> {
+    match FilePath::parse(path, "path") {
+        Ok(parsed) if parsed.as_str() == path => Ok(()),
+        _ => Err(CopyError::Source(format!("{path:?} is not the path of a file"))),
+    }
+}

@@ -1,0 +1,392 @@
+//! Given a project with everything that there is, when it is exported to one file and imported on either database, then the API
+//! returns the same, `verify` finds no problems, and a file that is not whole and unchanged is refused without a trace.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use antiphon::{
+    commands::{self, Refusal},
+    transport::auth::user_of,
+};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tests::{
+    client::Client,
+    database::{self, Database, Kind},
+    project::{Project, settings as configuration, text},
+    server::{Server, settings, token_with},
+};
+
+use super::import_export::{Folder, export};
+
+const ADA: &str = "ada@example.com";
+const EVE: &str = "eve@example.com";
+
+/// The user whom `--owner` names: signed in with a token of the service itself.
+fn ada(server: &Server) -> Client {
+    let id = user_of(ADA).unwrap_or_else(|error| panic!("{error:?}")).0;
+    server.anonymous().with_token(Some(token_with(ADA, json!({ "sub": id.0 }))))
+}
+
+/// A project with an object of every kind, by two authors.
+async fn fill(server: &Server) -> Project {
+    let ada = ada(server);
+    server.user(EVE).gql("{ viewer { id } }", json!({})).await.ok();
+    let project = Project::create(&ada, "Whole ✓").await;
+    let session = project.start_session().await;
+    let message = project.add_message(&session, "First 'quoted' \\ text\r\n", true).await;
+    project.add_message(&session, "Hidden later", false).await;
+    let back = json!({ "revision": 3, "scope": "CONVERSATION", "sessionId": session });
+    project.write("restoreRevision", back, "revision").await;
+    project.create_file("src/main.py", "one\r\ntwo\n").await;
+    for n in 0..5 {
+        let content = format!("one\r\n{n}\n{}", "the same line\n".repeat(50));
+        let input = json!({ "path": "src/main.py", "content": content, "messageId": message });
+        project.write("updateFile", input, "revision").await;
+    }
+    let entries = json!([
+        { "path": "binary", "content": "\u{1}\u{7f}\u{fffd}" }, { "path": "empty", "content": "" },
+        { "path": "copy.py", "content": "one\r\ntwo\n" },
+    ]);
+    project.write("syncFiles", json!({ "mode": "MERGE", "files": entries }), "revision").await;
+    project.write("renameFile", json!({ "path": "copy.py", "newPath": "lib/näme.py" }), "revision").await;
+    project.write("deleteFile", json!({ "path": "empty" }), "revision").await;
+    project.create_file("empty", "again").await;
+    let named = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
+    let gone = project.write("createSnapshot", json!({ "name": "Gone" }), "snapshot { id }").await;
+    let renamed = json!({ "snapshotId": named["snapshot"]["id"], "description": "Renamed" });
+    ada.mutate("updateSnapshot", renamed, "revision").await.ok();
+    ada.mutate("deleteSnapshot", json!({ "snapshotId": gone["snapshot"]["id"] }), "revision").await.ok();
+    for step in ["undo", "undo", "redo"] {
+        project.write(step, json!({}), "revision").await;
+    }
+    let agent = project.write("saveAgentConfiguration", configuration("Agent"), "agentConfiguration { id }").await;
+    project.write("saveAgentConfiguration", configuration("Other"), "revision").await;
+    let deleted = json!({ "id": agent["agentConfiguration"]["id"] });
+    ada.mutate("deleteAgentConfiguration", deleted, "revision").await.ok();
+    let named = json!({ "id": project.id, "name": "Whole, renamed", "config": { "n": 12345678901234567890_u64 } });
+    ada.mutate("updateProject", named, "revision").await.ok();
+    // Another author, who leaves.
+    server.database().add_collaborator(&project.id, EVE, "editor", true).await;
+    let hers = project.of(&server.user(EVE));
+    let session = hers.start_session().await;
+    hers.add_message(&session, "From Eve", false).await;
+    hers.create_file("eve.py", "eve\n").await;
+    hers.client.mutate_with("leaveProject", json!({ "projectId": project.id }), "revision").await.ok();
+    project
+}
+
+/// Types by their names, from introspection.
+type Types = HashMap<String, Value>;
+
+async fn types(server: &Server) -> Types {
+    let query = "{ __schema { types { name kind fields { name args { name type { kind } defaultValue }
+        type { kind name ofType { kind name ofType { kind name ofType { name kind } } } } } } } }";
+    let schema = ada(server).gql(query, json!({})).await.ok();
+    let types = schema["__schema"]["types"].as_array().unwrap().iter();
+    types.map(|of| (text(&of["name"]), of.clone())).collect()
+}
+
+/// What belongs to the team, to the reader or to a server, changes with each read, or links back to the project.
+const NOT_IN_THE_FILE: [&str; 11] = [
+    "collaborators",
+    "emailInvitations",
+    "presence",
+    "lastAccessedAt",
+    "project",
+    "cursor",
+    "edges",
+    "streamingMessages",
+    "present",
+    "pageInfo",
+    "email",
+];
+
+/// The fields of a type that need no arguments, with what is below them to this depth.
+fn fields(types: &Types, name: &str, depth: usize) -> Vec<String> {
+    let mut selected = Vec::new();
+    for field in types[name]["fields"].as_array().into_iter().flatten() {
+        let field_name = text(&field["name"]);
+        let arguments = field["args"].as_array().unwrap();
+        let is_required =
+            |argument: &Value| argument["type"]["kind"] == "NON_NULL" && argument["defaultValue"].is_null();
+        // The settings of a user, and when a token last changed the profile, belong to the database.
+        let is_of_server = name == "User" && ["preferences", "updatedAt"].contains(&field_name.as_str());
+        if is_of_server || NOT_IN_THE_FILE.contains(&field_name.as_str()) || arguments.iter().any(is_required) {
+            continue;
+        }
+        let mut of = &field["type"];
+        while !of["ofType"].is_null() {
+            of = &of["ofType"];
+        }
+        match of["kind"].as_str().unwrap() {
+            "SCALAR" | "ENUM" => selected.push(field_name),
+            "OBJECT" if depth > 0 => {
+                let below = fields(types, of["name"].as_str().unwrap(), depth - 1).join(" ");
+                let rows = if depth == 4 { 60 } else { 5 };
+                let is_list = arguments.iter().any(|argument| argument["name"] == "first");
+                let first = if is_list { format!("(first: {rows})") } else { String::new() };
+                if !below.is_empty() {
+                    selected.push(format!("{field_name}{first} {{ {below} }}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    selected
+}
+
+/// Everything that the API returns of a project, with all ids numbered in the order in which they occur.
+async fn everything(server: &Server, project: &str) -> Value {
+    let types = types(server).await;
+    let mut read = json!({});
+    // One query for each field, so that none is too complex.
+    for field in fields(&types, "Project", 4) {
+        let query = format!("query($id: ID!) {{ project(id: $id) {{ {field} }} }}");
+        let answer = ada(server).gql(&query, json!({ "id": project })).await;
+        assert!(answer.errors.is_empty(), "{field}: {:?}", answer.errors);
+        read.as_object_mut().unwrap().extend(answer.data["project"].as_object().unwrap().clone());
+    }
+    assert!(read["snapshots"]["nodes"].as_array().unwrap().len() > 1, "{read:#}");
+    assert!(read["changes"]["nodes"].as_array().unwrap().len() > 8, "{read:#}");
+    number_ids(&mut read, &mut HashMap::new());
+    read
+}
+
+fn number_ids(value: &mut Value, seen: &mut HashMap<String, usize>) {
+    match value {
+        Value::String(text) => {
+            for at in 0..text.len() {
+                let is_id = text.get(at..at + 36).is_some_and(|id| {
+                    id.chars().enumerate().all(|(index, character)| match index {
+                        8 | 13 | 18 | 23 => character == '-',
+                        _ => character.is_ascii_hexdigit(),
+                    })
+                });
+                if is_id {
+                    let next = seen.len();
+                    // The id of a change has another version than that of its version.
+                    let mut id = text[at..at + 36].to_owned();
+                    id.replace_range(14..15, "_");
+                    let number = *seen.entry(id).or_insert(next);
+                    text.replace_range(at..at + 36, &format!("{number:036}"));
+                }
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(|value| number_ids(value, seen)),
+        Value::Object(all) => all.values_mut().for_each(|value| number_ids(value, seen)),
+        _ => {}
+    }
+}
+
+async fn import(database: &Database, file: &Path) -> anyhow::Result<String> {
+    let settings = settings(&database.url(), &[]);
+    commands::import_file(&settings, file, ADA).await.map(|copied| copied.project.0.to_string())
+}
+
+async fn problems(database: &Database) -> Vec<String> {
+    let mut wrong = Vec::new();
+    commands::verify(&settings(&database.url(), &[]), None, &mut |_, text| wrong.push(text)).await.unwrap();
+    wrong
+}
+
+fn kinds() -> impl Iterator<Item = Kind> {
+    [Kind::Sqlite, Kind::Postgres].into_iter().filter(|kind| *kind == Kind::Sqlite || database::postgres_is_here())
+}
+
+/// What the API returns on a server with this database.
+async fn returned(database: &Database, project: &str) -> Value {
+    let flags = ["--max-query-complexity=10000000", "--max-query-fields=100000", "--max-operation-bytes=1073741824"];
+    let server = Server::start_with(database, &flags).await;
+    let read = everything(&server, project).await;
+    server.stop().await;
+    read
+}
+
+async fn edit(file: &Path, sql: &str) {
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    sqlx::raw_sql("PRAGMA foreign_keys = OFF").execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    connection.close().await.unwrap();
+}
+
+tests::on_both! {
+    async fn a_project_is_the_same_after_an_export_and_an_import(server: Server) {
+        let folder = Folder::new();
+        let project = fill(&server).await;
+        let database = server.database();
+        // Other projects stay out of the file.
+        Project::create(&server.user(EVE), "Other").await.create_file("secret.py", "secret").await;
+        let file = folder.path("whole.antiphon");
+        export(database, &project.id, &["--to", file.to_str().unwrap()]).await.unwrap();
+        let bytes = fs::read(&file).unwrap();
+        for secret in ["secret", ADA, EVE] {
+            let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!is_there, "the file contains {secret:?}");
+        }
+        let expected = returned(database, &project.id).await;
+        assert!(expected.to_string().contains("eve"), "{expected:#}");
+
+        for kind in kinds() {
+            // Given a database in which the id is free, then the project has it …
+            let other = Database::create(kind).await;
+            let id = import(&other, &file).await.unwrap();
+            assert_eq!(id, project.id);
+            assert_eq!(problems(&other).await, [""; 0]);
+            assert_eq!(returned(&other, &id).await, expected, "{kind:?}");
+            // … the second time it has new ids …
+            let again = import(&other, &file).await.unwrap();
+            assert_ne!(again, project.id);
+            assert_eq!(problems(&other).await, [""; 0]);
+            assert_eq!(returned(&other, &again).await, expected, "{kind:?}");
+            // … it can be written to …
+            let served = Server::start(&other).await;
+            for id in [&id, &again] {
+                let project = Project { client: ada(&served), id: id.clone() };
+                let session = project.start_session().await;
+                project.add_message(&session, "After the import", true).await;
+                project.update_file("src/main.py", "after").await;
+                project.write("undo", json!({}), "revision").await;
+            }
+            // … those who wrote are no members …
+            let seen = served.user(EVE).gql("{ projects { totalCount } }", json!({})).await.ok();
+            assert_eq!(seen["projects"]["totalCount"], 0);
+            served.stop().await;
+            assert_eq!(problems(&other).await, [""; 0]);
+            // … and an export of it is the same project again.
+            let back = folder.path(&format!("{kind:?}.antiphon"));
+            export(&other, &again, &["--to", back.to_str().unwrap()]).await.unwrap();
+            let last = Database::create(Kind::Sqlite).await;
+            assert_eq!(import(&last, &back).await.unwrap(), again);
+            assert_eq!(returned(&last, &again).await, returned(&other, &again).await);
+            last.remove().await;
+            other.remove().await;
+        }
+        assert_eq!(problems(database).await, [""; 0]);
+        // A file is not overwritten, and has its name's suffix.
+        assert!(export(database, &project.id, &["--to", file.to_str().unwrap()]).await.is_err());
+        assert_eq!(fs::read(&file).unwrap(), bytes);
+    }
+}
+
+/// Files that are refused, each made from a whole one by SQL or bytes, and the kind of the refusal.
+fn hostile(whole: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut flipped = whole.to_vec();
+    let middle = flipped.len() / 4096 * 2048;
+    flipped[middle..middle + 3 * 2048].fill(0xa5);
+    let mut longer = whole.to_vec();
+    longer.extend([0; 4096]);
+    vec![
+        ("empty", Vec::new()),
+        ("short", whole[..50].to_vec()),
+        ("half", whole[..whole.len() / 2].to_vec()),
+        ("without its last page", whole[..whole.len() - 2048].to_vec()),
+        ("longer", longer),
+        ("zip", b"PK\x03\x04".repeat(100)),
+        ("overwritten", flipped),
+    ]
+}
+
+/// Changes of the schema or of the number of projects.
+const SCHEMAS: &[(&str, &str)] = &[
+            ("a trigger", "CREATE TRIGGER t AFTER INSERT ON projects BEGIN DELETE FROM projects; END"),
+            ("a view", "CREATE VIEW more AS SELECT * FROM projects"),
+            ("a table", "CREATE TABLE more (id)"),
+            ("no table", "DROP TABLE project_undone_files"),
+            ("no index", "DROP INDEX blobs_sha256"),
+            ("no project", "DELETE FROM projects"),
+            ("two projects", "INSERT INTO projects SELECT randomblob(16), user_id, name, description, initial_prompt, config, status,
+                0, 0, 0, 0, 0, created_at, updated_at, last_accessed_at, last_session_at, last_activity_at FROM projects"),
+        ];
+
+/// Contents, hashes, values and histories that do not match.
+const HISTORIES: &[(&str, &str)] = &[
+    ("another content", "UPDATE blobs SET data = x'00'"),
+    ("another hash", "UPDATE blobs SET sha256 = randomblob(32) WHERE id = (SELECT max(id) FROM blobs)"),
+    ("another manifest", "UPDATE project_snapshots SET manifest_sha256 = randomblob(32)"),
+    ("no event", "DELETE FROM project_events WHERE revision = 2"),
+    ("no version", "DELETE FROM file_snapshots WHERE version = 2"),
+    ("a revision", "UPDATE projects SET revision = revision + 1"),
+    ("no message", "DELETE FROM chat_messages WHERE content LIKE 'From%'"),
+    ("text for a number", "UPDATE chat_sessions SET revision = 'x'"),
+    ("a time", "UPDATE project_events SET created_at = 'yesterday' WHERE revision = 3"),
+    ("invalid UTF-8", "UPDATE chat_messages SET content = CAST(x'ff' AS text)"),
+    ("NUL", "UPDATE chat_messages SET content = 'a' || char(0)"),
+    (
+        "a path",
+        "UPDATE project_files SET file_path = '../b', parent_path = '..', file_name = 'b' WHERE file_path = 'eve.py';
+                UPDATE file_snapshots SET path = '../b' WHERE path = 'eve.py'",
+    ),
+    ("JSON", "UPDATE chat_messages SET metadata = '{'"),
+    ("another user", "UPDATE chat_sessions SET user_id = randomblob(16)"),
+    ("a role", "PRAGMA ignore_check_constraints = 1; UPDATE chat_messages SET role = 'root'"),
+];
+
+fn refusal(imported: anyhow::Result<String>, what: &str) -> Refusal {
+    let error = imported.err().unwrap_or_else(|| panic!("{what} is imported"));
+    error.downcast::<Refusal>().unwrap_or_else(|error| panic!("{what}: {error:#}"))
+}
+
+tests::on_both! {
+    async fn a_hostile_file_is_refused_and_leaves_nothing(server: Server) {
+        let folder = Folder::new();
+        let project = fill(&server).await;
+        let file = folder.path("whole.antiphon");
+        export(server.database(), &project.id, &["--to", file.to_str().unwrap()]).await.unwrap();
+        let whole = fs::read(&file).unwrap();
+        let target = Database::create(if server.database().file().is_some() { Kind::Sqlite } else { Kind::Postgres }).await;
+        let copy = |name: &str| -> PathBuf {
+            let path = folder.path(name);
+            fs::write(&path, &whole).unwrap();
+            path
+        };
+        for (what, bytes) in hostile(&whole) {
+            let path = folder.path(what);
+            fs::File::create(&path).unwrap().write_all(&bytes).unwrap();
+            let refused = refusal(import(&target, &path).await, what);
+            assert!(matches!(refused, Refusal::Unreadable(_) | Refusal::Damaged(_)), "{what}: {refused:?}");
+        }
+        // Other databases, other versions, and other schemas.
+        let foreign = folder.path("foreign.antiphon");
+        let mut connection = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", foreign.display())).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE projects (id)").execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        assert!(matches!(refusal(import(&target, &foreign).await, "foreign"), Refusal::Foreign(_)));
+        let newer = copy("newer");
+        edit(&newer, "INSERT INTO seaql_migrations VALUES ('m29991231_000000_future', 0)").await;
+        assert!(matches!(refusal(import(&target, &newer).await, "newer"), Refusal::Version(_)));
+        for (what, sql) in SCHEMAS {
+            let path = copy(what);
+            edit(&path, sql).await;
+            let refused = refusal(import(&target, &path).await, what);
+            let is_expected = matches!(refused, Refusal::Foreign(_) | Refusal::Unreadable(_));
+            assert!(is_expected, "{what}: {refused:?}");
+        }
+        for (what, sql) in HISTORIES {
+            let path = copy(what);
+            edit(&path, sql).await;
+            let refused = refusal(import(&target, &path).await, what);
+            assert!(matches!(refused, Refusal::Damaged(_) | Refusal::Unreadable(_)), "{what}: {refused:?}");
+        }
+        for (what, sql) in [
+            ("a large text", "UPDATE chat_messages SET content = hex(zeroblob(20000000)) WHERE content LIKE 'From%'"),
+            ("a large content", "UPDATE blobs SET size = 2000000000 WHERE id = 1"),
+        ] {
+            let path = copy(what);
+            edit(&path, sql).await;
+            assert!(matches!(refusal(import(&target, &path).await, what), Refusal::TooLarge(_)), "{what}");
+        }
+        // Then nothing of them is there, and the whole file still is imported.
+        assert_eq!(problems(&target).await, [""; 0]);
+        let served = Server::start(&target).await;
+        let seen = ada(&served).gql("{ projects { totalCount } }", json!({})).await.ok();
+        assert_eq!(seen["projects"]["totalCount"], 0);
+        served.stop().await;
+        assert_eq!(import(&target, &file).await.unwrap(), project.id);
+        target.remove().await;
+    }
+}
