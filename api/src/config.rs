@@ -391,7 +391,7 @@ fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
 pub struct Import {
     /// File of a project, which `export --to FILE.antiphon` wrote. The project keeps its id unless the database has a project with
     /// that id, and its history keeps its authors. Nobody but the owner becomes a member
-    #[arg(value_name = "FILE.antiphon", required_unless_present = "git", conflicts_with_all = ["git", "branch", "max", "name"])]
+    #[arg(value_name = "FILE.antiphon", required_unless_present = "git", conflicts_with_all = ["git", "branch", "max", "name", "project"])]
     pub file: Option<PathBuf>,
     /// The repository, or a folder in it
     #[arg(long, value_name = "DIR")]
@@ -402,19 +402,23 @@ pub struct Import {
     /// Maximum number of commits to import in this run
     #[arg(long, value_name = "N", value_parser = number(1..=1_000_000_000_usize))]
     pub max: Option<usize>,
-    /// E-mail address of the project's owner; the same user as a token's
+    /// E-mail address of the user; the same user as a token's
     #[arg(long, visible_alias = "owner", default_value = DEV_EMAIL)]
     pub email: String,
-    /// Name of the project (default: the name of the folder)
+    /// Name of the user's project, which is created if there is none (default: the name of the folder; a project that
+    /// has the repository's history and another name is continued)
     #[arg(long)]
     pub name: Option<String>,
+    /// Id of the project to continue, in which the user can write
+    #[arg(long, value_name = "ID", conflicts_with = "name")]
+    pub project: Option<String>,
 }
 
 /// Options of `export`.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Export {
-    /// Id of the project
+    /// Id of the project; `ID@REVISION` is the same as --at REVISION
     pub project: String,
     /// File to write: an archive of the files (FILE.zip; identical files give an identical archive), or the whole project with its
     /// conversation and history, for `import` (FILE.antiphon)

@@ -187,22 +187,40 @@ pub(super) async fn try_import(
     name: &str,
     more: &[&str],
 ) -> anyhow::Result<(Imported, Vec<String>)> {
-    let base = ["import", "--git", git.to_str().unwrap(), "--name", name, "--email", "Ada@example.com"];
-    let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
-    let import: Import = import;
+    import_with(database, git, &[&["--name", name, "--email", "Ada@example.com"], more].concat()).await
+}
+
+/// Imports with these options; returns also what was reported.
+pub(super) async fn import_with(
+    database: &Database,
+    git: &Path,
+    more: &[&str],
+) -> anyhow::Result<(Imported, Vec<String>)> {
     let (mut skipped, mut replaced, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut report = |progress| match progress {
         Progress::Skipped { path, why, .. } => skipped.push(format!("{path}: {why}")),
         Progress::Replaced { what, .. } => replaced.push(what),
         Progress::Kept { path, why, .. } => kept.push(format!("{path}: {why}")),
-        Progress::Begins { .. } | Progress::Commit => {}
+        Progress::Begins { .. } | Progress::Commit | Progress::Created(_) | Progress::Overtaken { .. } => {}
     };
-    let imported = commands::import(&settings, &import, &mut report).await?;
+    let imported = import_reporting(database, git, more, &mut report).await?;
     let counts = (imported.skipped, imported.replaced, imported.kept);
     assert_eq!(counts, (skipped.len(), replaced.len(), kept.len()));
     skipped.extend(replaced);
     skipped.extend(kept);
     Ok((imported, skipped))
+}
+
+pub(super) async fn import_reporting(
+    database: &Database,
+    git: &Path,
+    more: &[&str],
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<Imported> {
+    let base = ["import", "--git", git.to_str().unwrap()];
+    let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
+    let import: Import = import;
+    commands::import(&settings, &import, report).await
 }
 
 pub(super) async fn import(database: &Database, git: &Path, name: &str, more: &[&str]) -> Imported {
@@ -232,8 +250,13 @@ pub(super) async fn assert_sound(database: &Database) {
 
 /// The client of the owner that `import` sets: the default user of `antiphon token`, not the tests' own.
 pub(super) async fn owner(server: &Server) -> Client {
+    operator_user(server, "ada@example.com").await
+}
+
+/// The client of the user that `import --email` sets.
+pub(super) async fn operator_user(server: &Server, email: &str) -> Client {
     let settings = parse(server.database(), &["verify"]).1;
-    server.anonymous().with_token(Some(commands::token(&settings, "ada@example.com", None, 1).await.unwrap()))
+    server.anonymous().with_token(Some(commands::token(&settings, email, None, 1).await.unwrap()))
 }
 
 /// The checkpoints of a project from the API, oldest first: message, metadata, manifest and revision.
@@ -509,6 +532,16 @@ tests::on_both! {
         }
         let bytes = fs::read(zip("one.zip")).unwrap();
         assert_eq!(bytes, fs::read(zip("two.zip")).unwrap());
+        // The id of the project as of a revision has the same effect.
+        let (of_then, three) = (format!("{id}@{at}"), zip("three.zip"));
+        for more in [&["--to", three.to_str().unwrap()][..], &["--to", three.to_str().unwrap(), "--at", &at]] {
+            export(server.database(), &of_then, more).await.unwrap();
+            assert_eq!(bytes, fs::read(&three).unwrap());
+        }
+        let other = export(server.database(), &of_then, &["--to", three.to_str().unwrap(), "--at", "1"]).await;
+        assert!(other.unwrap_err().to_string().contains("and --at to 1"));
+        let history = export(server.database(), &of_then, &["--git", zip("history").to_str().unwrap()]).await;
+        assert!(history.unwrap_err().to_string().contains("the whole history"));
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
         let mut entries = Vec::new();
         for at in 0..archive.len() {

@@ -31,6 +31,7 @@ mod hostile;
 mod house;
 mod http;
 mod import_export;
+mod imports_at_once;
 mod insights;
 mod interruptions;
 mod json;

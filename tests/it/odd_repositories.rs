@@ -49,10 +49,14 @@ tests::on_both! {
         raw(good, b"No blank line\n");
         let head = format!("author {good}\ncommitter {good}\nencoding cp1251\n");
         repository.commit_raw(&head, b"\n\xcf\xf0\xe8\xe2\xe5\xf2\n");
+        // The second byte of the author's last letter is that of `<`.
+        let author = "\x1b$B;3ED@<\x1b(B <y@x> 7 +0900";
+        let head = format!("author {author}\ncommitter {good}\nencoding ISO-2022-JP\n");
+        repository.commit_raw(&head, b"\n\x1b$BF|K\\\x1b(B\n\n\x1b$B8l\x1b(B\n");
 
         // … when they are imported, then each is a checkpoint, and replaced values are reported …
         let (imported, named) = try_import(&database, &repository.0, "odd", &[]).await.unwrap();
-        assert_eq!(imported.commits, 11);
+        assert_eq!(imported.commits, 12);
         assert_eq!(
             named,
             [
@@ -69,12 +73,13 @@ tests::on_both! {
         let server = Server::start(&database).await;
         let all = checkpoints(&owner(&server).await, &imported.project.0.to_string()).await;
         let of = |key: &str| all.iter().map(|checkpoint| checkpoint["metadata"][key].clone()).collect::<Vec<Value>>();
-        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "<a@b", "b@x", "b@x"];
+        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "<a@b", "b@x", "b@x", "y@x"];
         let git = repository.git(&["log", "--reverse", "--format=%ae"]);
         assert_eq!(git.lines().nth(8), Some("<a@b"));
         assert_eq!(of("authorEmail"), emails.map(Value::from));
         assert_eq!((&of("authorDate")[6], &of("authorDate")[7]), (&json!("253402300800 +0000"), &json!("7 +051800")));
         assert_eq!(all[10]["content"], "Привет\n");
+        assert_eq!((&all[11]["content"], &of("author")[11]), (&json!("日本\n\n語\n"), &json!("山田声")));
         assert_eq!(all[9]["content"], "");
 
         // … and an export has the dates that git reads in the original.
@@ -85,8 +90,8 @@ tests::on_both! {
         let dates = |repository: &Repository| repository.git(&["log", "--reverse", "--format=%ad %cd", "--date=raw"]);
         let expected: Vec<String> = dates(&repository).lines().map(str::to_owned).collect();
         let exported: Vec<String> = dates(&Repository(to)).lines().map(str::to_owned).collect();
-        assert_eq!(exported.len(), 11);
-        for at in [0, 5, 7, 8, 9, 10] {
+        assert_eq!(exported.len(), 12);
+        for at in [0, 5, 7, 8, 9, 10, 11] {
             assert_eq!(exported[at], expected[at]);
         }
         server.stop().await;

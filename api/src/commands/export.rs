@@ -14,7 +14,7 @@ use crate::{
     config::{Export, Settings},
     database_url::for_operator,
     domain::{Services, import_export::export},
-    model::ids::ProjectId,
+    model::ids::{ProjectId, ReadId},
 };
 
 /// Exports a project's files or its history. Returns the lines of the summary, and reports the number of written commits to
@@ -27,10 +27,17 @@ pub async fn export(
     wanted: &Export,
     report: &mut (dyn FnMut(usize) + Send),
 ) -> anyhow::Result<Vec<String>> {
-    let project = ProjectId::parse(&wanted.project, "PROJECT").map_err(for_operator)?;
+    let ReadId { id: project, at } = ReadId::<ProjectId>::parse(&wanted.project, "PROJECT").map_err(for_operator)?;
+    let at = match (at, wanted.at) {
+        (Some(at), _) if wanted.git.is_some() => bail!("--git writes the whole history; give the id without @{at}"),
+        (Some(one), Some(other)) if one != other => {
+            bail!("the id refers to revision {one}, and --at to {other}; give one")
+        }
+        (one, other) => one.or(other),
+    };
     let db = open(settings, true).await?;
     if let Some(to) = wanted.to.as_ref().filter(|to| to.extension().is_some_and(|suffix| suffix == SUFFIX)) {
-        ensure!(wanted.at.is_none(), "--at is for archives: an .antiphon file has the whole history");
+        ensure!(at.is_none(), "a revision is for archives: an .antiphon file has the whole history");
         let rows = project_file::export(settings, &db, project, to).await;
         db.close().await;
         return Ok(vec![format!("{} rows written to {}", rows?, to.display())]);
@@ -39,8 +46,7 @@ pub async fn export(
     let services = Services::new(db, settings.limits.clone(), &settings.database);
     let summary = match (&wanted.to, &wanted.git) {
         (Some(to), _) => {
-            let archived =
-                export::archive(&services, (&owner, newest), project, wanted.at, to).await.map_err(for_operator)?;
+            let archived = export::archive(&services, (&owner, newest), project, at, to).await.map_err(for_operator)?;
             let renamed = archived.renamed.into_iter().map(|(path, name)| format!("renamed: {path:?} is {name:?}"));
             let links =
                 archived.plain_links.into_iter().map(|path| format!("no link: {path:?} leads out of the archive"));

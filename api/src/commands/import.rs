@@ -15,9 +15,15 @@ use crate::{
     database_url::for_operator,
     domain::{
         Services,
-        import_export::import::{self, Imported, Progress},
+        import_export::{
+            import::{self, Imported, Progress},
+            place::{Created, Destination},
+        },
     },
-    model::actor::{Actor, Claims},
+    model::{
+        actor::{Actor, Claims},
+        ids::ProjectId,
+    },
     storage::project_copy::Copied,
     transport::auth::user_of,
 };
@@ -36,12 +42,16 @@ pub async fn import(
     let actor = Actor { user_id, expires_at: None, verified_email: None, claims, is_machine: false };
     let git = import.git.as_ref().context("give --git or a file")?;
     let repository = git.canonicalize().with_context(|| format!("cannot open {}", git.display()))?;
-    let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;
+    let destination = match (&import.project, &import.name) {
+        (Some(id), _) => Destination::Id(ProjectId::parse(id, "--project").map_err(for_operator)?),
+        (None, Some(name)) => Destination::Name(name.clone()),
+        (None, None) => Destination::Folder(name_of(&repository).context("choose a --name for the project")?),
+    };
     // These limits bound requests. The operator can spend more.
     let mut limits = settings.limits.clone();
     (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
     let services = Arc::new(Services::new(open(settings, false).await?, limits, &settings.database));
-    let wanted = import::Import { repository, project, branch: import.branch.clone(), max: import.max };
+    let wanted = import::Import { repository, destination, branch: import.branch.clone(), max: import.max };
     let imported = import::import(&services, &actor, wanted, report).await;
     services.close().await;
     imported.map_err(for_operator)
@@ -52,6 +62,13 @@ fn name_of(repository: &Path) -> Option<String> {
     let folder = repository.ancestors().find(|folder| !folder.ends_with(".git"))?;
     let name = folder.file_name()?.to_string_lossy();
     Some(name.strip_suffix(".git").unwrap_or(&name).to_owned())
+}
+
+fn describe(created: &Created) -> Vec<String> {
+    let others = created.others.iter().map(|(id, name)| {
+        format!("project {} ({name:?}) also has this history; to continue it, give --project {}", id.0, id.0)
+    });
+    [format!("project {} ({:?}) is new", created.project.0, created.name)].into_iter().chain(others).collect()
 }
 
 /// The exit code of an import that kept a present file although a commit changed it too.
@@ -74,6 +91,12 @@ pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<
             bar.set_length(commits as u64);
         }
         Progress::Commit => bar.inc(1),
+        Progress::Created(created) => {
+            for line in describe(&created) {
+                note(&bar, &line);
+            }
+        }
+        Progress::Overtaken { commits } => bar.inc(commits as u64),
         Progress::Skipped { commit, path, why } => note(&bar, &format!("left out: {path:?} of commit {commit}: {why}")),
         Progress::Kept { commit, path, why } => {
             note(&bar, &format!("conflict: {path:?} of commit {commit}: {why} The present file stays."));

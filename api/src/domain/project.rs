@@ -22,13 +22,26 @@ pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
 /// # Errors
 /// `Forbidden` for machines, `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
 pub async fn create(writer: Writer, new: NewProject) -> Result<Project> {
+    check_new(&writer, &new)?;
+    writer.create(new).await
+}
+
+/// Creates a project; `None` if the actor owns one of this name. Of several calls at once, one creates it.
+///
+/// # Errors
+/// As for [`create`].
+pub async fn create_if_missing(writer: Writer, new: NewProject) -> Result<Option<Project>> {
+    check_new(&writer, &new)?;
+    writer.create_if_missing(new).await
+}
+
+fn check_new(writer: &Writer, new: &NewProject) -> Result<()> {
     policy::may_act_outside_projects(&writer.actor)?;
     let limits = writer.limits();
     check_name(limits, "name", &new.name)?;
     check_optional_text(limits, "description", new.description.as_ref())?;
     check_text(limits, "initialPrompt", &new.initial_prompt)?;
-    check_json(limits, "config", Some(&new.config))?;
-    writer.create(new).await
+    check_json(limits, "config", Some(&new.config))
 }
 
 /// Changes a project's fields. Writes nothing if nothing differs.

@@ -47,6 +47,8 @@ pub struct Sync {
     pub mirror: bool,
     /// The revision that the caller has seen, as a precondition.
     pub expected_revision: Option<i32>,
+    /// Whether the precondition is only about the given paths, and those above and below them.
+    pub ignores_others: bool,
 }
 
 /// Result of a sync.
@@ -100,7 +102,8 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
         return Err(Error::bad_input(format!("deletes[{index}]"), "This path is among `files` too."));
     }
     let size = size_of(&wanted, sync.deletes.len());
-    let job = Job { wanted, deletes: sync.deletes, mirror: sync.mirror };
+    let Sync { deletes, mirror, ignores_others, .. } = sync;
+    let job = Job { wanted, deletes, mirror, ignores_others };
     let target = Target::Project(sync.project_id);
     let writer = writer.of_size(size);
     for _ in 0..if size == Size::Large { ATTEMPTS } else { 0 } {
@@ -135,6 +138,7 @@ struct Job {
     wanted: Vec<Wanted>,
     deletes: Vec<FilePath>,
     mirror: bool,
+    ignores_others: bool,
 }
 
 /// The target state of a file: path, type, other properties, content.
@@ -207,12 +211,30 @@ async fn finish(mut write: FileWrite, heads: &Heads, unchanged: usize, prepared:
     write.write.commit(EventKind::FilesChanged, Synced { changes, unchanged, revision }).await
 }
 
+/// Whether files to which the precondition applies have changed after a revision.
+async fn has_changed(write: &Write, job: &Job, after: i32) -> Result<bool> {
+    let (tx, project) = (&write.tx, write.locked.id);
+    let has_any = file::has_changed_after(tx, project, after).await?;
+    if !has_any || !job.ignores_others {
+        return Ok(has_any);
+    }
+    let given: HashSet<FilePath> = job.wanted.iter().map(|(path, ..)| path).chain(&job.deletes).cloned().collect();
+    let folders: HashSet<FilePath> = given.iter().flat_map(FilePath::ancestors).collect();
+    let changed = file::changed_after(tx, project, after).await?;
+    let now = file::heads_by_ids(tx, project, &changed).await?;
+    let then = file::held(tx, project, after).await?;
+    let mut paths = now.iter().chain(&then).map(|head| &head.file.path);
+    Ok(paths.any(|path| {
+        given.contains(path) || folders.contains(path) || path.ancestors().any(|folder| given.contains(&folder))
+    }))
+}
+
 /// Checks the precondition that no files have changed since a revision; its conflict names the files.
 async fn check_revision(write: &Write, heads: &Heads, job: &Job, expected: Option<i32>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
     let current = write.present_revision();
     let is_past = (0..current).contains(&expected);
-    if expected == current || is_past && !file::has_changed_after(&write.tx, write.locked.id, expected).await? {
+    if expected == current || is_past && !has_changed(write, job, expected).await? {
         return Ok(());
     }
     Err(Error::Conflict(Box::new(Conflict {

@@ -17,12 +17,14 @@ use crate::model::error::{Conflict, Error, Result};
 use crate::model::event::{Change, Event};
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::limits::Limits;
-use crate::model::project::{NewProject, Project};
+use crate::model::page::Page;
+use crate::model::project::{NewProject, Project, ProjectFilter, ProjectOrderField};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
 use crate::storage::db::{Size, Tx};
 use crate::storage::event;
 use crate::storage::file_write::{self, FileChanges};
+use crate::storage::import;
 use crate::storage::profile;
 use crate::storage::project;
 use crate::storage::revision::{self, Locked, Named, Purpose, Target};
@@ -41,7 +43,8 @@ impl Services {
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
-        let writer = Writer { services: self.clone(), actor: actor.clone(), size: Size::Small, horizon: None };
+        let (services, actor) = (self.clone(), actor.clone());
+        let writer = Writer { services, actor, size: Size::Small, horizon: None, imports_until: None };
         let written = metrics::spawn(write(writer)).await;
         let written = written.map_err(|error| Error::internal(format!("a write panicked: {error}")))?;
         if let Err(Error::ReadOnly(_)) = &written {
@@ -59,7 +62,12 @@ pub struct Writer {
     size: Size,
     /// The greatest revision that the payload reads, and the name of its argument.
     horizon: Option<(i32, String)>,
+    /// The revision at which an import has seen the project.
+    imports_until: Option<i32>,
 }
+
+/// The field of the conflict of an import with another one.
+pub(super) const OTHER_IMPORT: &str = "import";
 
 impl Writer {
     /// Limits on the content of requests.
@@ -97,6 +105,12 @@ impl Writer {
     /// A writer whose payload reads as of revisions up to this one, which the named argument has.
     pub fn reading_until(self, horizon: Option<(i32, String)>) -> Self {
         Self { horizon, ..self }
+    }
+
+    /// A writer for an import that has seen the project at a revision. Its writes are refused if another import has
+    /// started a session or added a message since.
+    pub(super) fn importing_after(self, revision: i32) -> Self {
+        Self { imports_until: Some(revision), ..self }
     }
 
     /// Refuses a payload that reads as of a revision after the one that is written.
@@ -209,6 +223,11 @@ impl Writer {
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         let Some((tx, locked)) = begun else { return Ok(None) };
         self.check_horizon(locked.revision)?;
+        if let Some(seen) = self.imports_until
+            && import::has_written_after(&tx, locked.id, seen).await?
+        {
+            return Err(Error::conflict(OTHER_IMPORT, "Another import writes to this project."));
+        }
         Ok(Some(self.holding(turn, tx.holding(own), locked)))
     }
 
@@ -217,6 +236,24 @@ impl Writer {
         self.check_horizon(1)?;
         let tx = self.open().await?;
         profile::ensure(&tx, clock::now()).await?;
+        self.create_in(tx, new).await
+    }
+
+    /// Creates a project; `None` if the actor owns one of this name. Of several at once, one creates it.
+    pub(super) async fn create_if_missing(&self, new: NewProject) -> Result<Option<Project>> {
+        let tx = self.open().await?;
+        profile::ensure(&tx, clock::now()).await?;
+        profile::lock(&tx).await?;
+        let owned = ProjectFilter { is_owned: Some(true), ..ProjectFilter::default() };
+        let owned = project::page(&tx, &owned, ProjectOrderField::CreatedAt, false, &Page::all()).await?;
+        if owned.rows.iter().any(|(_, project)| project.name == new.name) {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        self.create_in(tx, new).await.map(Some)
+    }
+
+    async fn create_in(&self, tx: Tx, new: NewProject) -> Result<Project> {
         let created = Event {
             project_id: ProjectId(clock::new_id()),
             revision: 1,

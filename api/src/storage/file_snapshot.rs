@@ -395,8 +395,9 @@ pub struct EditedVersion {
     pub is_deletion: bool,
 }
 
-/// All versions, oldest first, of the files that have at least one version not written by an import.
-pub async fn of_edited_files(tx: &Tx, project: Member<'_>) -> Result<Vec<EditedVersion>> {
+/// All versions, oldest first, of the files that have at least one version not written by an import; only of files
+/// that changed after a revision.
+pub async fn of_edited_files(tx: &Tx, project: Member<'_>, after: i32) -> Result<Vec<EditedVersion>> {
     const IMPORTED: &str = "EXISTS (SELECT 1 FROM chat_messages m WHERE m.id = e.message_id \
         AND CAST(m.metadata AS text) LIKE '%\"commit\":%')";
     const EVENTS: &str =
@@ -404,7 +405,12 @@ pub async fn of_edited_files(tx: &Tx, project: Member<'_>) -> Result<Vec<EditedV
     let mut sql = Sql::new("SELECT v.file_id, v.path, v.change_type, ");
     sql.push(IMPORTED).push(" AS is_imported FROM file_snapshots").push(EVENTS).bind(project);
     sql.push(" AND v.file_id IN (SELECT v.file_id FROM file_snapshots").push(EVENTS).bind(project);
-    sql.push(" AND NOT ").push(IMPORTED).push(") ORDER BY v.revision");
+    sql.push(" AND NOT ").push(IMPORTED).push(")");
+    if after > 0 {
+        sql.push(" AND v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project);
+        sql.push(" AND w.revision > ").bind(after).push(")");
+    }
+    sql.push(" ORDER BY v.revision");
     let version = |row: &QueryResult| {
         let change_type: String = get(row, "change_type")?;
         Ok(EditedVersion {

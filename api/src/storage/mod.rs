@@ -19,6 +19,7 @@ mod failure;
 pub mod file;
 pub mod file_snapshot;
 pub mod file_write;
+pub mod import;
 pub mod json_check;
 pub mod node;
 pub mod operator;

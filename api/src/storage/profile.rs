@@ -75,6 +75,16 @@ pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
+/// Locks the actor's profile until the transaction ends. On SQLite the transaction is the lock.
+pub async fn lock(tx: &Tx) -> Result<()> {
+    if !tx.is_sqlite() {
+        let mut sql = Sql::new("UPDATE user_profiles SET updated_at = updated_at WHERE id = ");
+        sql.bind(tx.me());
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
 fn issued_at(tx: &Tx) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(tx.actor.claims.issued_at?, 0)
 }

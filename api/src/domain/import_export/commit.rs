@@ -91,7 +91,8 @@ enum Charset {
 
 impl Charset {
     /// Finds an encoding by a name that git and iconv accept. Encodings such as UTF-16, in which the commit's own
-    /// header has other bytes, are not accepted: git shows nothing of such a commit.
+    /// header has other bytes, are not accepted: git shows nothing of such a commit. ISO-2022-JP is accepted: each of
+    /// its lines begins in ASCII.
     fn of(label: &str) -> Option<Self> {
         let name = label.trim().to_ascii_lowercase().replace('_', "-");
         let part = name
@@ -112,9 +113,12 @@ impl Charset {
             "cp949" | "uhc" | "euckr" => "euc-kr",
             "cp950" => "big5",
             "eucjp" => "euc-jp",
+            "iso-2022-jp" | "iso2022jp" | "iso-2022-jp-1" | "iso-2022-jp-2" | "iso-2022-jp-3" | "iso-2022-jp-ms"
+            | "cp50220" | "cp50221" | "cp50222" => "iso-2022-jp",
             _ => label.trim(),
         };
-        let encoding = Encoding::for_label(known.as_bytes()).filter(|encoding| encoding.is_ascii_compatible())?;
+        let encoding = Encoding::for_label(known.as_bytes())
+            .filter(|encoding| encoding.is_ascii_compatible() || *encoding == encoding_rs::ISO_2022_JP)?;
         let is_text = encoding != encoding_rs::X_USER_DEFINED && encoding != encoding_rs::REPLACEMENT;
         let has_controls = part.is_some() || name.starts_with("latin") || ["l5", "tis-620"].contains(&&*name);
         is_text.then_some(Self::Other { encoding, has_controls })
@@ -325,6 +329,12 @@ mod tests {
         };
         assert_eq!(read("encoding cp1251", b"\xcf\xf0\xe8\xe2\xe5\xf2"), ("Привет".to_owned(), 0));
         assert_eq!(read("encoding Shift_JIS", b"\x93\xfa"), ("日".to_owned(), 0));
+        for label in ["ISO-2022-JP", "iso-2022-jp", "csISO2022JP", "ISO_2022_JP", "ISO-2022-JP-2", "CP50221"] {
+            let japanese = b"\x1b$BF|K\\\x1b(B <1>\n\x1b$B8l\x1b(B\n";
+            assert_eq!(read(&format!("encoding {label}"), japanese), ("日本 <1>\n語\n".to_owned(), 0), "{label}");
+        }
+        assert_eq!(read("encoding ISO-2022-JP", b"\x1b$BF|\xff\x1b(B\n").1, 1);
+        assert_eq!(read("encoding ISO-2022-KR", b"hello"), ("hello".to_owned(), 1));
         assert_eq!(read("encoding utf-8", b"\xff"), ("\u{fffd}".to_owned(), 1));
         assert_eq!(read("encoding klingon", "é".as_bytes()), ("é".to_owned(), 1));
         assert_eq!(read("x y", b"\xe9"), ("\u{e9}".to_owned(), 1));

@@ -6,5 +6,7 @@ pub mod export;
 mod git;
 pub mod import;
 mod output;
+pub mod place;
 mod present;
+mod reading;
 pub mod verify;

@@ -9,15 +9,15 @@ use sha2::{Digest, Sha256};
 use super::git::{Object, Objects};
 use crate::domain::edit::{Changed, Heads};
 use crate::domain::sync::SyncFile;
-use crate::domain::{Services, access, file, project};
+use crate::domain::{Member, Services, Tx, access, file, project};
 use crate::model::actor::Actor;
 use crate::model::enums::FileType;
 use crate::model::error::{Error, Result};
-use crate::model::file::{FileMode, Hash};
+use crate::model::file::{File, FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::merge::{MAX_STEPS, merge_contents};
 use crate::model::path::FilePath;
-use crate::storage::file_snapshot;
+use crate::storage;
 
 /// The files of a project.
 pub(super) struct Present {
@@ -131,19 +131,41 @@ impl Present {
         for head in heads.by_path.into_values() {
             present.put(&head.file);
         }
-        for version in file_snapshot::of_edited_files(&tx, member).await? {
-            present.edited.insert(version.file);
-            if version.is_imported && !version.is_deletion {
-                present.origins.insert(version.path, version.file);
-            }
-        }
+        present.read_edited(&tx, member, 0).await?;
         Ok(present)
     }
 
-    fn put(&mut self, file: &crate::model::file::File) {
-        if let Some(path) = self.paths.remove(&file.id) {
-            self.by_path.remove(&path);
+    /// Reads the changes since this state.
+    pub(super) async fn refresh(&mut self, services: &Services, actor: &Actor) -> Result<()> {
+        let tx = services.read(actor).await?;
+        let found = project::by_ids(&tx, &[self.project]).await?.into_iter().next();
+        let found = found.ok_or_else(|| Error::not_found("project", "name"))?;
+        if found.revision == self.revision {
+            return Ok(());
         }
+        let member = access::required(&tx, self.project).await?;
+        let changed = storage::file::changed_after(&tx, self.project, self.revision).await?;
+        if !changed.is_empty() {
+            let heads = storage::file::heads_by_ids(&tx, self.project, &changed).await?;
+            self.replace(heads.iter().map(|head| &head.file));
+            self.read_edited(&tx, member, self.revision).await?;
+        }
+        self.revision = found.revision;
+        Ok(())
+    }
+
+    /// Reads which of the files that changed after a revision have versions that no import wrote.
+    async fn read_edited(&mut self, tx: &Tx, member: Member<'_>, after: i32) -> Result<()> {
+        for version in storage::file_snapshot::of_edited_files(tx, member, after).await? {
+            self.edited.insert(version.file);
+            if version.is_imported && !version.is_deletion {
+                self.origins.insert(version.path, version.file);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, file: &File) {
         if !file.is_deleted {
             let here = Here { id: file.id, file_type: file.file_type, mode: file.mode, hash: file.hash };
             self.by_path.insert(file.path.clone(), here);
@@ -151,18 +173,19 @@ impl Present {
         }
     }
 
-    /// Updates the state after a change was written.
-    pub(super) fn follow(&mut self, change: Change, changes: &[Changed], revision: i32) {
-        // Remove deleted files first, since others can take their paths.
-        let (gone, rest): (Vec<_>, Vec<_>) = changes.iter().partition(|changed| changed.file.is_deleted);
-        for changed in gone.iter().chain(&rest) {
-            if let Some(path) = self.paths.remove(&changed.file.id) {
+    /// Replaces the states of files. Their old paths are removed first, since others can have taken them.
+    fn replace<'f>(&mut self, files: impl Iterator<Item = &'f File> + Clone) {
+        for file in files.clone() {
+            if let Some(path) = self.paths.remove(&file.id) {
                 self.by_path.remove(&path);
             }
         }
-        for changed in rest {
-            self.put(&changed.file);
-        }
+        files.for_each(|file| self.put(file));
+    }
+
+    /// Updates the state after a change was written.
+    pub(super) fn follow(&mut self, change: Change, changes: &[Changed], revision: i32) {
+        self.replace(changes.iter().map(|changed| &changed.file));
         for (path, file) in change.origins {
             match file {
                 Some(file) => self.origins.insert(path, file),

@@ -378,6 +378,7 @@ impl FileMutation {
                 deletes: deletes.collect::<Result<_>>()?,
                 mirror: input.mode == Some(SyncMode::Mirror),
                 expected_revision: input.expected_revision,
+                ignores_others: false,
             };
             let caller = caller(ctx)?;
             let done = caller.write(ctx, |writer| sync::sync(writer, sync, conversation));

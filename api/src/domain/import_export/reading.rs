@@ -1,0 +1,77 @@
+//! Reads the commits of an import and the files that they change.
+
+use std::sync::Arc;
+
+use super::commit::Commit;
+use super::git::{Difference, Object, Objects, Step};
+use super::present::{After, Before, Theirs};
+use crate::model::error::{Error, Result};
+use crate::model::file::FileMode;
+use crate::model::path::FilePath;
+
+/// Maximum size of a commit object, in bytes.
+const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
+
+const SUBMODULE: &str = "160000";
+const ABSENT: &str = "000000";
+
+/// The changes of a commit.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) theirs: Vec<Theirs>,
+    /// The paths that are left out, with invalid bytes replaced, and the reasons.
+    pub(super) skipped: Vec<(String, String)>,
+}
+
+/// Reads the changes of a commit. Leaves out what cannot be imported, as if it were not in the commit.
+pub(super) async fn read_changes(
+    objects: &mut Objects,
+    differences: Vec<Difference>,
+    max_bytes: usize,
+) -> Result<Read> {
+    let mut read = Read::default();
+    for difference in differences {
+        let was_file = ![ABSENT, SUBMODULE].contains(&difference.old_mode.as_str());
+        // Ignore the deletion of a file that was never imported.
+        let before = parse_path(&difference.old_path).ok().filter(|_| was_file).map(|path| Before {
+            path,
+            object: difference.old_object,
+            mode: FileMode::from_git(&difference.old_mode),
+        });
+        let mut after = None;
+        if difference.new_mode != ABSENT {
+            let content = match parse_path(&difference.path) {
+                Err(why) => Err(why),
+                Ok(_) if difference.new_mode == SUBMODULE => Err("It is a submodule.".to_owned()),
+                Ok(path) => match objects.read(&difference.object, max_bytes).await? {
+                    Object::Bytes(bytes) => Ok((path, Arc::new(bytes))),
+                    Object::TooLarge(size) => Err(format!("It has {size} bytes; --max-file-bytes allows {max_bytes}.")),
+                    Object::Missing => Err("Its contents are missing in the repository.".to_owned()),
+                },
+            };
+            let mode = FileMode::from_git(&difference.new_mode);
+            match content {
+                Ok((path, content)) => after = Some(After { path, content, mode }),
+                Err(why) => read.skipped.push((String::from_utf8_lossy(&difference.path).into_owned(), why)),
+            }
+        }
+        if before.is_some() || after.is_some() {
+            read.theirs.push(Theirs { before, after });
+        }
+    }
+    Ok(read)
+}
+
+fn parse_path(path: &[u8]) -> std::result::Result<FilePath, String> {
+    match std::str::from_utf8(path) {
+        Ok(text) => FilePath::parse(text, "path").map_err(|error| error.message()),
+        Err(_) => Err("Its path is not UTF-8.".to_owned()),
+    }
+}
+
+pub(super) async fn read_commit(objects: &mut Objects, step: &Step) -> Result<Commit> {
+    match objects.read(&step.commit, MAX_COMMIT_BYTES).await? {
+        Object::Bytes(bytes) => Ok(Commit::parse(&bytes)),
+        Object::TooLarge(_) | Object::Missing => Err(Error::internal(format!("commit {} cannot be read", step.commit))),
+    }
+}
