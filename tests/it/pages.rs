@@ -165,7 +165,7 @@ tests::on_both! {
         }
 
         // Case is ignored in every script, and no character is a pattern.
-        let others = projects(&server.user("eve@example.com"), &["Éclair", "ПРИВЕТ [a-z]*", "Straße?", "ΣΟΦΟΣ"]).await;
+        let others = projects(&server.user("eve@example.com"), &["Éclair", "ПРИВЕТ [a-z]*", "Straße?", "Σοφός", "30 \u{212a} \u{b5}"]).await;
         let found_by_eve = async |search: &str| {
             let filter = find(&format!("search: \"{search}\""));
             List::of(&others[0].client, "", "projects", &filter, "name").walk().await
@@ -180,7 +180,14 @@ tests::on_both! {
             ("STRAßE?", vec!["Straße?"]),
             ("stra*", vec![]),
             ("?", vec!["Straße?"]),
-            ("σοφοσ", vec!["ΣΟΦΟΣ"]),
+            ("STRA\u{1e9e}E", vec!["Straße?"]),
+            ("ſtr", vec!["Straße?"]),
+            ("ΣΟΦΌΣ", vec!["Σοφός"]),
+            ("φόσ", vec!["Σοφός"]),
+            ("σΟΦΌς", vec!["Σοφός"]),
+            ("30 k \u{3bc}", vec!["30 \u{212a} \u{b5}"]),
+            ("\u{212a} \u{39c}", vec!["30 \u{212a} \u{b5}"]),
+            ("éclaır", vec![]),
             ("^", vec![]),
         ] {
             assert_eq!(found_by_eve(search).await, names, "{search}");

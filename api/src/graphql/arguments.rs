@@ -17,6 +17,7 @@ use crate::model::{
     node_id::{MAX_NODES, NodeId},
     page::{self, KeyKind, Page, PageSize},
     path::FilePath,
+    search::Search,
 };
 
 /// How a list is read in parts.
@@ -210,7 +211,7 @@ impl Arguments<'_> {
 
     /// Returns the revisions of the ids.
     fn check_filter(&self) -> Result<Vec<i32>> {
-        page::search(self.text("search"), "filter.search")?;
+        Search::parse(self.text("search").as_deref(), "filter.search")?;
         self.text("path").map(|path| FilePath::parse(&path, "filter.path")).transpose()?;
         let mut revisions = Vec::new();
         for name in ["sessionId", "messageId", "fileId"] {

@@ -6,6 +6,7 @@ use super::enums::MessageRole;
 use super::event::AsOf;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::json::Json;
+use super::search::Search;
 
 /// A session: a part of a project's conversation, by one author.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ pub struct MessageFilter {
     /// Checkpoints, or other messages.
     pub is_checkpoint: Option<bool>,
     /// Containing this text, case-insensitive.
-    pub search: Option<String>,
+    pub search: Option<Search>,
     /// Added at or after this time.
     pub after: Option<DateTime<Utc>>,
     /// Added at or before this time.

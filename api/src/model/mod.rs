@@ -31,6 +31,7 @@ pub mod path;
 pub mod presence;
 pub mod profile;
 pub mod project;
+pub mod search;
 pub mod setting;
 pub mod snapshot;
 pub mod streaming_message;

@@ -110,26 +110,6 @@ impl Page {
     }
 }
 
-/// Longest search text, in bytes. SQLite limits patterns to 50,000 bytes, and escaping makes them longer.
-const MAX_SEARCH_BYTES: usize = 1_000;
-
-/// Parses a search text; an empty one means no search.
-///
-/// # Errors
-/// `BadInput` with `field` for a text that is too long, or that no row can contain.
-pub fn search(text: Option<String>, field: &str) -> Result<Option<String>> {
-    let text = text.filter(|text| !text.is_empty());
-    match &text {
-        Some(text) if text.contains('\0') => {
-            Err(Error::bad_input(field, "A search text cannot contain the character NUL."))
-        }
-        Some(text) if text.len() > MAX_SEARCH_BYTES => {
-            Err(Error::bad_input(field, format!("A search text can have at most {MAX_SEARCH_BYTES} bytes.")))
-        }
-        _ => Ok(text),
-    }
-}
-
 /// The position of a row in a list: the values of its sort keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cursor(pub Vec<Key>);

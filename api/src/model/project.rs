@@ -6,6 +6,7 @@ use super::enums::{ProjectRole, ProjectStatus};
 use super::event::AsOf;
 use super::ids::{ProjectId, UserId};
 use super::json::Json;
+use super::search::Search;
 
 /// A project as one of its members sees it.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ pub struct ProjectFilter {
     /// With this status; by default all but deleted ones.
     pub status: Option<ProjectStatus>,
     /// With this text in the name or description, case-insensitive.
-    pub search: Option<String>,
+    pub search: Option<Search>,
     /// Created at or after this time.
     pub created_after: Option<DateTime<Utc>>,
     /// Created at or before this time.

@@ -2,6 +2,7 @@
 
 use super::file::Hash;
 use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use super::search::Search;
 use chrono::{DateTime, Utc};
 
 /// A named revision of a project, which can be restored.
@@ -39,7 +40,7 @@ pub struct SnapshotFilter {
     /// Only the snapshots that existed at this revision.
     pub until: Option<i32>,
     /// Only snapshots whose name or description contains this text, ignoring case.
-    pub search: Option<String>,
+    pub search: Option<Search>,
     /// Only the snapshots of this message.
     pub message: Option<MessageId>,
 }

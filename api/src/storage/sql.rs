@@ -5,6 +5,7 @@ use sea_orm::{DbBackend, Statement, Value};
 use crate::model::error::Result;
 use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, KeyKind, Page};
+use crate::model::search::{Search, forms};
 
 /// A statement under construction. Both databases use `$1`, `$2` … as placeholders.
 pub(super) struct Sql {
@@ -124,39 +125,45 @@ impl Sql {
 }
 
 impl Sql {
-    /// Adds the condition that `column` contains `text` literally, case-insensitive. The databases' own functions convert
-    /// only ASCII, or what their locale has, so the pattern lists both cases.
-    pub(super) fn contains(&mut self, is_sqlite: bool, column: &str, text: &str) -> &mut Self {
-        let (operator, around) = if is_sqlite { (" GLOB ", "*") } else { (" ~ ", "") };
-        let mut pattern = around.to_owned();
-        for character in text.chars() {
-            let cases = cases(character);
-            if cases.len() > 1 || is_sqlite && matches!(character, '*' | '?' | '[') {
-                pattern.push('[');
-                pattern.extend(cases);
-                pattern.push(']');
-            } else {
-                if !is_sqlite && character.is_ascii() && !character.is_ascii_alphanumeric() {
-                    pattern.push('\\');
-                }
-                pattern.push(character);
-            }
+    /// Adds the condition that `column` contains the text. The databases' own functions convert only the case of ASCII, or
+    /// what their locale has: the statement lists all forms of a letter.
+    pub(super) fn contains(&mut self, is_sqlite: bool, column: &str, search: &Search) -> &mut Self {
+        if !is_sqlite {
+            return self.push(column).push(" ~ ").bind(pattern(search.as_str()));
         }
-        pattern.push_str(around);
-        self.push(column).push(operator).bind(pattern)
+        // GLOB would need the time of the pattern for each character of the column.
+        let letters = search.letters();
+        let replaced: Vec<(char, char)> = letters
+            .iter()
+            .flat_map(|letter| forms(*letter).iter().map(|form| (*form, *letter)))
+            .filter(|(form, _)| !form.is_ascii())
+            .collect();
+        self.push("instr(").push(&"replace(".repeat(replaced.len())).push("lower(").push(column).push(")");
+        for (form, letter) in replaced {
+            self.push(", ").bind(form.to_string()).push(", ").bind(letter.to_string()).push(")");
+        }
+        self.push(", ").bind(search.as_str()).push(") > 0")
     }
 }
 
-/// A character, and its other case if that is one character.
-fn cases(character: char) -> Vec<char> {
-    fn only(mut characters: impl Iterator<Item = char>) -> Option<char> {
-        characters.next().filter(|_| characters.next().is_none())
+/// The regular expression of a folded text.
+fn pattern(folded: &str) -> String {
+    let mut pattern = String::with_capacity(folded.len());
+    for letter in folded.chars() {
+        let forms = forms(letter);
+        if !forms.is_empty() {
+            pattern.push('[');
+            pattern.push(letter);
+            pattern.extend(forms);
+            pattern.push(']');
+        } else {
+            if letter.is_ascii() && !letter.is_ascii_alphanumeric() {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
     }
-    let lower = only(character.to_lowercase()).unwrap_or(character);
-    let upper = only(lower.to_uppercase()).filter(|upper| only(upper.to_lowercase()) == Some(lower));
-    let mut cases = vec![character];
-    cases.extend([Some(lower), upper].into_iter().flatten().filter(|other| *other != character));
-    cases
+    pattern
 }
 
 /// The statements that insert rows into a table in batches; `end` is appended to each.

@@ -22,6 +22,7 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Cursor, Key, Page as PageArguments};
+use crate::model::search::Search;
 
 /// A session, now or as of a revision.
 pub struct ChatSession(pub model::Session);
@@ -414,7 +415,7 @@ impl TryFrom<ChatMessageFilter> for MessageFilter {
         Ok(Self {
             role: filter.role.map(Into::into),
             is_checkpoint: filter.is_checkpoint,
-            search: page::search(filter.search, "filter.search")?,
+            search: Search::parse(filter.search.as_deref(), "filter.search")?,
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
             until: None,

@@ -19,6 +19,7 @@ use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, Session
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
+use crate::model::search::Search;
 use crate::model::snapshot::SnapshotFilter;
 
 /// The arguments of `sessions`.
@@ -196,7 +197,7 @@ impl TryFrom<ProjectFilter> for model::ProjectFilter {
     fn try_from(filter: ProjectFilter) -> Result<Self> {
         Ok(Self {
             status: filter.status.map(Into::into),
-            search: page::search(filter.search, "filter.search")?,
+            search: Search::parse(filter.search.as_deref(), "filter.search")?,
             created_after: filter.created_after.map(|time| time.0),
             created_before: filter.created_before.map(|time| time.0),
             is_owned: filter.is_owned,

@@ -18,6 +18,7 @@ use crate::model::file::{Entry, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ReadId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
+use crate::model::search::Search;
 use crate::model::snapshot as model;
 
 /// A name for a revision of a project.
@@ -152,7 +153,7 @@ impl TryFrom<ProjectSnapshotFilter> for model::SnapshotFilter {
             filter.message_id.map(|id| ReadId::parse(&id, "filter.messageId")).transpose()?;
         Ok(Self {
             until: message.and_then(|message| message.at),
-            search: page::search(filter.search, "filter.search")?,
+            search: Search::parse(filter.search.as_deref(), "filter.search")?,
             message: message.map(|message| message.id),
         })
     }
