@@ -230,12 +230,11 @@ tests::on_both! {
             project.create_file(&format!("f{n}"), &format!("{n}{}", "a".repeat(400_000))).await;
         }
         let refused = post(&ada, padded(2_500_000)).await;
-        assert_eq!(refused.status, 503);
-        assert_eq!(refused.header("retry-after"), "1");
+        assert_eq!(refused.status, 413);
         assert!(text(&refused).contains("--max-memory-bytes"), "{}", text(&refused));
         let contents = |first: usize| format!("{{ project(id: \"{}\") {{ files(first: {first}) {{ nodes {{ content }} }} }} }}", project.id);
         let refused = ada.gql(&contents(3), json!({})).await;
-        assert_eq!(refused.error()["extensions"]["code"], "RATE_LIMITED", "{}", refused.error());
+        assert_eq!(refused.error()["extensions"]["code"], "PAYLOAD_TOO_LARGE", "{}", refused.error());
         // All memory is released again.
         for _ in 0..5 {
             passes(&ada, &contents(2)).await;
@@ -250,7 +249,7 @@ tests::on_both! {
         let numbers = |count: usize| json!({ "query": "{ __typename }", "variables": { "a": vec![1; count] } });
         // 400 KB of text are 25 MB of values.
         let refused = post(&ada, numbers(200_000).to_string()).await;
-        assert_eq!(refused.status, 503);
+        assert_eq!(refused.status, 413);
         assert!(text(&refused).contains("--max-memory-bytes"), "{}", text(&refused));
         assert_eq!(post(&ada, numbers(20_000).to_string()).await.status, 200);
         // On a socket only this operation ends.
@@ -258,9 +257,46 @@ tests::on_both! {
         socket.send(json!({ "id": "1", "type": "subscribe", "payload": numbers(200_000) })).await;
         let answer = socket.message().await;
         assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
-        assert_eq!(answer["payload"][0]["extensions"]["code"], "RATE_LIMITED", "{answer}");
+        assert_eq!(answer["payload"][0]["extensions"]["code"], "PAYLOAD_TOO_LARGE", "{answer}");
         socket.send(json!({ "id": "2", "type": "subscribe", "payload": numbers(20_000) })).await;
         assert_eq!(socket.message().await["type"], "next");
+        server.stop().await;
+    }
+
+    async fn an_event_that_never_has_room_is_reported(database: Database) {
+        let server = Server::start_with(&database, &["--max-memory-bytes=4000000"]).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Large").await;
+        let session = project.start_session().await;
+        let revision = project.revision().await;
+        // In JSON each of these bytes is six.
+        project.add_message(&session, "small", false).await;
+        project.add_message(&session, &"\u{1}".repeat(100_000), false).await;
+        project.add_message(&session, "another", false).await;
+        let times = |count: usize| (0..count).map(|n| format!("a{n}: content ")).collect::<String>();
+        let many = times(40);
+        for selected in [many.clone(), format!("{many} session {{ project {{ viewerRole }} }}")] {
+            // The event is delivered without its data.
+            let mut socket = ada.greeted().await;
+            let subscription = format!(
+                "subscription($id: ID!, $after: Int) {{
+                    messageAdded(sessionId: $id, afterRevision: $after) {{ {selected} }} }}"
+            );
+            socket.start("1", &subscription, json!({ "id": session, "after": revision })).await;
+            let answers = [socket.message().await, socket.message().await, socket.message().await];
+            assert_eq!(answers[0]["payload"]["data"]["messageAdded"]["a0"], "small");
+            assert_eq!(answers[1]["payload"]["errors"][0]["extensions"]["code"], "PAYLOAD_TOO_LARGE");
+            assert_eq!(answers[2]["payload"]["data"]["messageAdded"]["a0"], "another");
+
+            // The values have room, but not their JSON: the subscription ends.
+            let mut socket = ada.greeted().await;
+            let subscription = subscription.replace(&many, &times(8));
+            socket.start("1", &subscription, json!({ "id": session, "after": revision })).await;
+            assert_eq!(socket.message().await["type"], "next");
+            let refused = socket.message().await;
+            assert_eq!(refused["type"], "error");
+            assert_eq!(refused["payload"][0]["extensions"]["code"], "PAYLOAD_TOO_LARGE", "{refused}");
+        }
         server.stop().await;
     }
 

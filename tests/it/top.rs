@@ -34,6 +34,9 @@ tests::on_both! {
         assert!(!page.contains(" -0"), "{page}");
         assert!(page.contains("Live [31m") && !page.contains('\u{1b}'), "{page}");
         let row = page.lines().find(|line| line.starts_with("Live")).unwrap();
+        // Nobody is present in this project.
+        Project::create(&ada, "Quiet").await;
+        assert!(top.page().await.unwrap().lines().any(|line| line.starts_with("Quiet")));
         let users = if database.kind() == Kind::Postgres { " 1 " } else { " - " };
         assert!(row.contains(users), "{page}");
         if database.kind() == Kind::Postgres {

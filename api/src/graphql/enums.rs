@@ -117,7 +117,8 @@ enums! {
     }
     /// Length of the buckets of insights.
     InsightBucket = insights::Bucket {
-        /// An hour of the clock in the time zone. If the clock is set back, the hour that it repeats is two buckets.
+        /// An hour of the clock in the time zone. If the clock is set back, the hour that it repeats is two buckets. If it
+        /// is set by half an hour, as on Lord Howe Island, one bucket of that day has 90 or 30 minutes.
         Hour,
         /// A day of the calendar in the time zone. If the clock changes, it has 23 or 25 hours.
         Day,

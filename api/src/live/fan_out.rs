@@ -112,24 +112,16 @@ impl Results {
     /// Creates a result of a subscription.
     ///
     /// # Errors
-    /// An outage if there is not enough memory now.
-    pub fn delivery(
-        &self,
-        text: String,
-        code: &'static str,
-        position: Option<Position>,
-    ) -> std::result::Result<Delivery, Failure> {
+    /// As [`Memory::take`].
+    pub fn delivery(&self, text: String, code: &'static str, position: Option<Position>) -> Result<Delivery> {
         let mut memory = Taken::default();
-        match self.memory.take(&mut memory, text.len()) {
-            Ok(()) => Ok(self.counted(text, memory, code, position)),
-            // The client does not see the errors of an outage: it reconnects.
-            Err(_) => Err(Failure { errors: Vec::new(), is_outage: true, is_not_found: false }),
-        }
+        self.memory.take(&mut memory, text.len())?;
+        Ok(self.counted(text, memory, code, position))
     }
 
     /// Creates a result that must not be lost for lack of memory, such as the result of a write.
-    pub fn uncounted(&self, text: String, code: &'static str) -> Delivery {
-        self.counted(text, Taken::default(), code, None)
+    pub fn uncounted(&self, text: String, code: &'static str, position: Option<Position>) -> Delivery {
+        self.counted(text, Taken::default(), code, position)
     }
 
     fn counted(&self, text: String, memory: Taken, code: &'static str, position: Option<Position>) -> Delivery {
@@ -480,7 +472,14 @@ impl SharedSubscription {
     ) -> std::result::Result<Delivery, Failure> {
         let _turn = self.subscriptions.turn().await;
         let (text, code) = (self.execute)(actor.clone(), item).await?;
-        self.subscriptions.0.results.delivery(text, code, position)
+        let results = &self.subscriptions.0.results;
+        match results.delivery(text, code, position) {
+            Ok(delivery) => Ok(delivery),
+            Err(error) => {
+                let (text, code) = (self.execute)(actor.clone(), Err(error)).await?;
+                Ok(results.uncounted(text, code, position))
+            }
+        }
     }
 
     fn push(self: &Arc<Self>, delivery: Delivery) {

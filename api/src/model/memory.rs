@@ -84,15 +84,26 @@ impl Memory {
         Error::RateLimited { message, retry_after: Some(1) }
     }
 
+    fn too_large(&self) -> Error {
+        let limit = self.limit;
+        let message = format!(
+            "The request needs more memory than there is for all requests together, {limit} bytes (--max-memory-bytes)."
+        );
+        Error::PayloadTooLarge { field: None, message }
+    }
+
     /// Reserves more memory. The last eighth is only for holders of at most 1 MiB.
     ///
     /// # Errors
-    /// `RateLimited` if not enough is available.
+    /// `RateLimited` if not enough is available, `PayloadTooLarge` if there can never be enough.
     pub fn take(&self, taken: &mut Taken, bytes: usize) -> Result<()> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let held = taken.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let reserve = self.limit / UNIT / RESERVE;
         let is_small = held.saturating_add(units as usize) <= reserve.min(SMALL / UNIT);
+        if !is_small && (held.saturating_add(units as usize)).saturating_add(reserve) > self.limit / UNIT {
+            return Err(self.too_large());
+        }
         let has_room = is_small || self.free.available_permits() >= (units as usize).saturating_add(reserve);
         let more = has_room.then(|| self.free.clone().try_acquire_many_owned(units));
         let Some(Ok(more)) = more else { return Err(self.exhausted()) };
@@ -117,6 +128,16 @@ mod tests {
         assert!(matches!(memory.take(&mut Taken::default(), 3 * UNIT), Err(Error::RateLimited { .. })));
         drop(taken);
         memory.take(&mut Taken::default(), 14 * UNIT).unwrap();
+    }
+
+    #[test]
+    fn a_request_that_never_has_room_is_too_large() {
+        let memory = Memory::new(16 * UNIT);
+        let mut taken = Taken::default();
+        assert!(matches!(memory.take(&mut taken, 15 * UNIT), Err(Error::PayloadTooLarge { .. })));
+        memory.take(&mut taken, 8 * UNIT).unwrap();
+        assert!(matches!(memory.take(&mut taken, 7 * UNIT), Err(Error::PayloadTooLarge { .. })));
+        memory.take(&mut taken, 6 * UNIT).unwrap();
     }
 
     #[test]

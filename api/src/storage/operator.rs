@@ -38,24 +38,24 @@ pub struct LiveProject {
     pub users: Option<i64>,
 }
 
-/// The projects with most users who are present, seen after `since`; on SQLite the projects that were changed last.
+/// The projects with most users who are present, seen after `since`, and then those that were changed last.
 pub async fn live(operator: &Operator, since: DateTime<Utc>, limit: usize) -> Result<Vec<LiveProject>> {
     let mut sql = Sql::new("SELECT p.name, p.revision, p.last_activity_at");
     if operator.is_sqlite() {
-        sql.push(" FROM projects p");
+        sql.push(", NULL AS users FROM projects p");
     } else {
-        sql.push(", count(DISTINCT r.user_id) AS users FROM presences r JOIN projects p ON p.id = r.project_id WHERE r.seen_at > ");
-        sql.bind(since).push(" GROUP BY p.id");
+        sql.push(", coalesce(r.users, 0) AS users FROM projects p LEFT JOIN (");
+        sql.push("SELECT project_id, count(DISTINCT user_id) AS users FROM presences WHERE seen_at > ").bind(since);
+        sql.push(" GROUP BY project_id) r ON r.project_id = p.id");
     }
-    let users = if operator.is_sqlite() { "" } else { "users DESC, " };
-    sql.push(" ORDER BY ").push(users).push("p.last_activity_at DESC LIMIT ");
+    sql.push(" WHERE p.status <> 'deleted' ORDER BY users DESC, p.last_activity_at DESC LIMIT ");
     sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let project = |row: &QueryResult| {
         Ok(LiveProject {
             name: row.try_get("", "name").map_err(fail)?,
             revision: row.try_get("", "revision").map_err(fail)?,
             last_activity_at: row.try_get("", "last_activity_at").map_err(fail)?,
-            users: if operator.is_sqlite() { None } else { Some(row.try_get("", "users").map_err(fail)?) },
+            users: row.try_get("", "users").map_err(fail)?,
         })
     };
     operator.rows(sql).await?.iter().map(project).collect()

@@ -91,7 +91,7 @@ fn once(executor: Executor, asked: Arc<Asked>, actor: Option<Actor>) -> impl Str
 fn only_result(executor: &Executor, asked: &Asked, executed: Executed) -> Result<Step, Failure> {
     let (json, code) = executed?;
     asked.keep();
-    Ok(Step::Result(executor.results.uncounted(json, code)))
+    Ok(Step::Result(executor.results.uncounted(json, code, None)))
 }
 
 /// How a failure ends a subscription. After an outage the client reconnects, so that no event is skipped.
@@ -262,11 +262,16 @@ impl Listener {
     async fn execute(&self, (item, position): Positioned) -> Result<Delivery, Failure> {
         let mut failures = Failures::default();
         loop {
-            let result = {
+            let delivered = {
                 let _turn = self.shared.turn().await;
                 let actor = Some(self.actor.clone());
                 let executed = self.executor.event(&self.asked, actor, Some(Ok(item.clone()))).await;
-                executed.and_then(|(json, code)| self.executor.results.delivery(json, code, position))
+                executed.map(|(json, code)| self.executor.results.delivery(json, code, position))
+            };
+            let result = match delivered {
+                Ok(Ok(delivery)) => Ok(delivery),
+                Ok(Err(error)) => Err(self.failed(error).await),
+                Err(failure) => Err(failure),
             };
             match result {
                 Err(failure) if failures.may_go_on(&failure).await => {}

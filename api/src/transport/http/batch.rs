@@ -76,7 +76,7 @@ fn from_body(
     // RFC 8259, section 8.1: a sender must not add a byte order mark, but some do.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     values::check(json, max_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
-    take(values::memory(json)).map_err(Refusal::no_memory)?;
+    take(values::memory(json)).map_err(Refusal::failed)?;
     if !json.trim_ascii_start().starts_with('[') {
         let request = operation::read(json).map_err(bad_request)?;
         return Ok(Batch { requests: vec![request], is_array: false, bytes: body.len() });

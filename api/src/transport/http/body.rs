@@ -85,7 +85,7 @@ pub(super) async fn decompress(
         Ok(plain) => Ok(plain.into()),
         Err(Failure::TooLong) => Err(limit.exceeded()),
         Err(Failure::Damaged(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error)),
-        Err(Failure::NoMemory(error)) => Err(Refusal::no_memory(error)),
+        Err(Failure::NoMemory(error)) => Err(Refusal::failed(error)),
     }
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn read_body(
             match timeout_at(deadline.min(Instant::now() + PIECE_TIME), stream.next()).await {
                 Ok(None) => return Ok(bytes.into()),
                 Ok(Some(Ok(chunk))) if chunk.len() <= limit - bytes.len() => {
-                    state.services.memory.grow(memory, &mut bytes, chunk.len()).map_err(Refusal::no_memory)?;
+                    state.services.memory.grow(memory, &mut bytes, chunk.len()).map_err(Refusal::failed)?;
                     bytes.extend_from_slice(&chunk);
                 }
                 Ok(Some(Ok(_))) => break,

@@ -27,11 +27,11 @@ impl Refusal {
 
     /// The error of work for the request.
     pub(super) fn failed(error: Error) -> Box<Self> {
-        if matches!(error, Error::RateLimited { .. }) { Self::no_memory(error) } else { Self::internal(error) }
-    }
-
-    pub(super) fn no_memory(error: Error) -> Box<Self> {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1")
+        match error {
+            Error::RateLimited { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1"),
+            Error::PayloadTooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),
+            error => Self::internal(error),
+        }
     }
 
     pub(super) fn rate_limited(refused: TooOften) -> Box<Self> {
