@@ -120,18 +120,23 @@ impl DatabaseUrl {
 
     /// Parses the URL of sessions, if there is one.
     pub(crate) fn direct(&self, settings: &Settings) -> anyhow::Result<Option<Hosts>> {
-        let unusable = "--database-direct-url (DATABASE_DIRECT_URL) is not usable";
+        let unusable = format!("{DIRECT} is not usable");
         let Some(url) = &settings.store.database_direct_url else { return Ok(None) };
         match (self, Self::parse(url.expose())) {
             (Self::Postgres(_), Ok(Self::Postgres(hosts))) => Ok(Some(hosts)),
             (_, Ok(_)) => Err(anyhow!("{unusable}: only PostgreSQL has poolers")),
-            (_, Err(error)) => Err(anyhow!("{}", format!("{error:#}").replace(UNUSABLE, unusable))),
+            (_, Err(error)) => Err(anyhow!("{}", format!("{error:#}").replace(UNUSABLE, &unusable))),
         }
     }
 
     /// Connects for requests.
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         let direct = self.direct(settings)?;
+        if let Some(hosts) = &direct
+            && let Some(cause) = refusal(hosts.connect()).await
+        {
+            return Err(cannot_open(&Self::Postgres(hosts.clone()), &cause, DIRECT));
+        }
         let schema = self.check(direct.as_ref(), settings).await?;
         let direct_url = direct.and(settings.store.database_direct_url.as_ref()).map(Secret::expose);
         let target = Target { url: settings.store.database_url.expose(), direct_url, schema: schema.as_deref() };
@@ -144,7 +149,7 @@ impl DatabaseUrl {
         let Some((hosts, url)) = direct else { return self.connect(settings).await };
         let schema = self.check(Some(&hosts), settings).await?;
         let target = Target { url: url.expose(), direct_url: None, schema: schema.as_deref() };
-        Self::Postgres(hosts).open(target, "--database-direct-url (DATABASE_DIRECT_URL)", settings).await
+        Self::Postgres(hosts).open(target, DIRECT, settings).await
     }
 
     /// Checks what a connection would not reveal. Returns the schema to use.
@@ -169,16 +174,27 @@ impl DatabaseUrl {
             Err(error) => for_operator(error),
         };
         // The pool reports only a timeout; a plain attempt reports the cause.
-        let (refusal, advice) = match self {
-            Self::Sqlite(options) => (
-                refusal(options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal).connect()).await,
-                "the file and its existing folder must be writable by this user, or choose another with",
-            ),
-            Self::Postgres(hosts) => (refusal(hosts.connect()).await, "check that it runs, and"),
+        let refusal = match self {
+            Self::Sqlite(options) => {
+                refusal(options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal).connect()).await
+            }
+            Self::Postgres(hosts) => refusal(hosts.connect()).await,
         };
-        let cause = refusal.unwrap_or(error);
-        Err(anyhow!("cannot open {self}: {cause:#}; {advice} {setting}"))
+        Err(cannot_open(self, &refusal.unwrap_or(error), setting))
     }
+}
+
+/// The setting of the URL without the pooler.
+const DIRECT: &str = "--database-direct-url (DATABASE_DIRECT_URL)";
+
+fn cannot_open(target: &DatabaseUrl, cause: &anyhow::Error, setting: &str) -> anyhow::Error {
+    let advice = match target {
+        DatabaseUrl::Sqlite(_) => {
+            "the file and its existing folder must be writable by this user, or choose another with"
+        }
+        DatabaseUrl::Postgres(_) => "check that it runs, and",
+    };
+    anyhow!("cannot open {target}: {cause:#}; {advice} {setting}")
 }
 
 impl fmt::Display for DatabaseUrl {

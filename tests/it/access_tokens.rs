@@ -693,7 +693,7 @@ fn row_security_alone_keeps_a_token_in_its_project() {
                 "SELECT 1 FROM create_project(gen_random_uuid(), 'New', NULL, '', '{}', now())".to_owned(),
                 format!("SELECT 1 FROM record_revision('{ours}', 4, now(), 'COLLABORATORS_CHANGED', NULL, NULL, NULL)"),
                 format!(
-                    "SELECT 1 FROM create_access_token(gen_random_uuid(), '{ours}', gen_random_uuid(), 'New', 'viewer', {hash}, NULL, now())"
+                    "SELECT 1 FROM create_access_token(gen_random_uuid(), '{ours}', 'New', 'viewer', {hash}, NULL, now())"
                 ),
                 format!("SELECT 1 FROM find_access_token({hash})"),
                 format!(

@@ -87,7 +87,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("m20261130_000003_webhooks.rs", "ea95d6b5c4ff060daa1a59c210159720be609619a40afc8c6c7317d70c9604ab"),
     ("sql/access_tokens.sql", "5660450f7e70d1201d74fe98eb8a1f399daed11c9ec42bcbc2136ac5f3f180d0"),
     ("sql/activity.sql", "a3a3f2e713902a38b232b28617213a3bed94eb807008b7cb361d374c11da939e"),
-    ("sql/postgres/access_tokens.sql", "9a1a9f833fb473fdc2fe7adadb3b09d44f7e029559e77554b0e223c1c789297c"),
+    ("sql/postgres/access_tokens.sql", "691ed98f5b9e5a5678a24a2cdaf52b6ccba9c770d957035511089808f6d8d286"),
     ("sql/postgres/access_tokens_drop.sql", "d248699ddb47d9a83cc8090cdc242a90be28a4ccdd8d1a447d5341e31909ba1d"),
     ("sql/postgres/activity.sql", "9d34541827ff8908dfc96cc1c74888f042d24ffdf41a74a6c69bdafd43803009"),
     ("sql/postgres/drop.sql", "c7f0c64c588bac1c78d53b9b3df97a8bb4f45b621cfa19d4d29635162814a394"),

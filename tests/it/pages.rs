@@ -540,6 +540,8 @@ tests::on_both! {
         let saved = project.write("saveAgentConfiguration", tests::project::settings("Agent"), "agentConfiguration { id }").await;
         let configuration = text(&saved["agentConfiguration"]["id"]);
         let snapshot = text(&project.ask("snapshots { nodes { id } }").await["snapshots"]["nodes"][0]["id"]);
+        let input = json!({ "url": "https://example.com/hook" });
+        let webhook = text(&project.write("createWebhook", input, "webhook { id }").await["webhook"]["id"]);
         let of = |kind: &str| match kind {
             "Query" => String::new(),
             "Project" => project.id.clone(),
@@ -548,6 +550,7 @@ tests::on_both! {
             "ProjectFile" => file.clone(),
             "ProjectSnapshot" => snapshot.clone(),
             "AgentConfiguration" => configuration.clone(),
+            "Webhook" => webhook.clone(),
             _ => panic!("a list of {kind}"),
         };
         // Every connection of the schema, with the descriptions of its arguments.

@@ -163,12 +163,17 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("create_project", "create_project(gen_random_uuid(), 'New', NULL, '', '{}', now())", EVERYBODY),
     (
         "create_access_token",
-        "create_access_token(gen_random_uuid(), $project, gen_random_uuid(), 'New', 'editor', sha256('new'), NULL, now())",
+        "create_access_token(gen_random_uuid(), $project, 'New', 'editor', sha256('new'), NULL, now())",
         &["owner"],
     ),
     (
         "create_access_token",
-        "create_access_token(gen_random_uuid(), $project, gen_random_uuid(), 'New', 'owner', sha256('new'), NULL, now())",
+        "create_access_token(gen_random_uuid(), $project, 'New', 'owner', sha256('new'), NULL, now())",
+        &[],
+    ),
+    (
+        "create_access_token",
+        "create_access_token(gen_random_uuid(), $project, repeat('n', 101), 'editor', sha256('new'), NULL, now())",
         &[],
     ),
     (

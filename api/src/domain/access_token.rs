@@ -18,7 +18,7 @@ use crate::model::actor::{Actor, Claims};
 use crate::model::clock;
 use crate::model::enums::ProjectRole;
 use crate::model::error::{Error, Result};
-use crate::model::ids::{AccessTokenId, ProjectId, UserId};
+use crate::model::ids::{AccessTokenId, ProjectId};
 use crate::model::project::Project;
 pub use crate::storage::access_token::{by_ids, of_projects};
 use crate::storage::revision::Named;
@@ -129,7 +129,7 @@ pub async fn create(writer: Writer, new: NewAccessToken) -> Result<(AccessToken,
     let token = AccessToken {
         id: AccessTokenId(clock::new_id()),
         project_id: project,
-        user_id: UserId(clock::new_id()),
+        user_id: secret.user_id(),
         name: new.name,
         role: new.role,
         created_by: writer.actor.user_id,

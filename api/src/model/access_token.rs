@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::enums::ProjectRole;
 use super::ids::{AccessTokenId, ProjectId, UserId};
@@ -73,6 +74,16 @@ impl TokenSecret {
     /// The hash by which it is stored and found. The time of a lookup reveals nothing about other tokens.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()
+    }
+
+    /// The id of the token's user: a UUID of version 8 (RFC 9562, section 5.8) from the hash of the hash, so that nobody
+    /// can choose the id of a person.
+    pub fn user_id(&self) -> UserId {
+        let hash: [u8; 32] = Sha256::digest(self.sha256()).into();
+        let mut id = u128::from_be_bytes(std::array::from_fn(|at| hash.get(at).copied().unwrap_or_default()));
+        id = id & !(0xf << 76) | (0x8 << 76);
+        id = id & !(0xf << 60) | (0xa << 60);
+        UserId(Uuid::from_u128(id))
     }
 
     /// The text, to show once.

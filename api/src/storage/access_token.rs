@@ -73,10 +73,9 @@ pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
 pub async fn create(tx: &Tx, new: &AccessToken, sha256: [u8; 32]) -> Result<()> {
     let hash = sha256.to_vec();
     if !tx.is_sqlite() {
-        let values: [Value; 8] = [
+        let values: [Value; 7] = [
             new.id.0.into(),
             new.project_id.0.into(),
-            new.user_id.0.into(),
             new.name.clone().into(),
             new.role.as_str().into(),
             hash.into(),

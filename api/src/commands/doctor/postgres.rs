@@ -226,7 +226,7 @@ async fn check_pooler(one: &mut PgConnection, hosts: &Hosts, settings: &Settings
         return findings.broken(
             NAME,
             format!("--database-direct-url (DATABASE_DIRECT_URL) cannot be opened: {refusal:#}"),
-            "migrations and commands fail, and subscribers see writes of other servers only after the next sweep",
+            "the server does not start, and migrations and commands fail",
             "check the URL, and that the database is reachable from this machine without the pooler",
         );
     }

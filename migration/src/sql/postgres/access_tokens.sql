@@ -39,19 +39,23 @@ CREATE POLICY changed_by_people ON project_former_collaborators AS RESTRICTIVE F
 GRANT SELECT (id, project_id, user_id, created_by, created_at, expires_at, last_used_at) ON access_tokens TO authenticated;
 CREATE POLICY read ON access_tokens FOR SELECT TO authenticated USING (project_id {owner});
 
--- Creates a token of the caller's project, with its user and its membership.
-CREATE FUNCTION create_access_token(new_id uuid, project uuid, member uuid, name text, role text, sha256 bytea,
+-- Creates a token of the caller's project, with its user and its membership. The user's id is the hash of the token's hash,
+-- so that nobody can choose the id of a person.
+CREATE FUNCTION create_access_token(new_id uuid, project uuid, name text, role text, sha256 bytea,
                                     expires_at timestamptz, at timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     me uuid := auth.uid();
+    hash text := encode(substring(pg_catalog.sha256(sha256) FROM 1 FOR 16), 'hex');
+    -- With the version and the variant of RFC 9562, section 5.8.
+    member uuid := overlay(overlay(hash PLACING '8' FROM 13 FOR 1) PLACING 'a' FROM 17 FOR 1);
 BEGIN
     IF NOT EXISTS (SELECT FROM {schema}.project_members m WHERE m.user_id = me AND m.project_id = project AND m.role = 'owner') THEN
         RAISE insufficient_privilege USING MESSAGE = 'only the owner of a project can create access tokens';
     END IF;
-    IF role NOT IN ('editor', 'viewer') OR octet_length(sha256) <> 32 OR NOT {schema}.is_time(expires_at)
+    IF role NOT IN ('editor', 'viewer') OR octet_length(sha256) <> 32 OR char_length(name) NOT BETWEEN 1 AND 100 OR NOT {schema}.is_time(expires_at)
         OR at NOT BETWEEN '0001-01-01' AND clock_timestamp() + interval '1 minute' THEN
-        RAISE insufficient_privilege USING MESSAGE = 'the role, the hash or a time of the access token is invalid';
+        RAISE insufficient_privilege USING MESSAGE = 'the name, the role, the hash or a time of the access token is invalid';
     END IF;
     INSERT INTO {schema}.user_profiles (id, full_name, created_at, updated_at, is_machine) VALUES (member, name, at, at, true);
     INSERT INTO {schema}.project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at)
