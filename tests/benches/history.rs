@@ -164,7 +164,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
         println!("    {bytes:>9} {:>5.2}  {name}", *bytes as f64 / pack as f64);
     }
 
-    let token = commands::token(&settings, EMAIL, None, 1)?;
+    let token = commands::token(&settings, EMAIL, None, 1).await?;
     for (flags, name) in [(COLD, "without a cache"), (&[][..], "with a cache of 32 MiB")] {
         let server = Server::start_with(&database, flags).await;
         let client = server.anonymous().with_token(Some(token.clone()));

@@ -687,7 +687,7 @@ fn row_security_alone_keeps_a_token_in_its_project() {
             for sql in [
                 "SELECT count(sha256) FROM access_tokens".to_owned(),
                 format!("UPDATE user_profiles SET full_name = 'Ada' WHERE id = '{me}'"),
-                format!("SELECT 1 FROM update_profile_from_token(NULL, 'Ada', NULL, now(), now())"),
+                "SELECT 1 FROM update_profile_from_token(NULL, 'Ada', NULL, now(), now())".to_owned(),
                 format!("INSERT INTO user_preferences VALUES ('{me}', '', true, '{{}}', '{{}}', now(), now())"),
                 format!("INSERT INTO project_former_collaborators VALUES ('{ours}', '{me}', now())"),
                 "SELECT 1 FROM create_project(gen_random_uuid(), 'New', NULL, '', '{}', now())".to_owned(),

@@ -220,11 +220,11 @@ tests::on_both! {
         let project = fill(&server).await;
         let database = server.database();
         // Other projects stay out of the file.
-        Project::create(&server.user(EVE), "Other").await.create_file("secret.py", "secret").await;
+        Project::create(&server.user(EVE), "Other").await.create_file("elsewhere.py", "elsewhere").await;
         let file = folder.path("whole.antiphon");
         export(database, &project.id, &["--to", file.to_str().unwrap()]).await.unwrap();
         let bytes = fs::read(&file).unwrap();
-        for secret in ["secret", ADA, EVE] {
+        for secret in ["elsewhere", ADA, EVE] {
             let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!is_there, "the file contains {secret:?}");
         }

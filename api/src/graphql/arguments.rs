@@ -56,6 +56,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("Insights", "busiestHours", Parts::Most(insights::HOURS)),
     ("Insights", "contributors", Parts::Most(insights::USERS)),
     ("Insights", "mostChangedFiles", Parts::Most(insights::FILES)),
+    ("Project", "accessTokens", Parts::Rest),
     ("Project", "agentConfigurations", Parts::AfterNode),
     ("Project", "changes", Parts::Pages(page::LIST, BY_NUMBER_AND_ID)),
     ("Project", "children", Parts::Pages(page::FILES, BY_PATH)),
