@@ -232,9 +232,7 @@ tests::on_both! {
             ("syncFiles", "projectId", ""),
             ("syncFiles", "sessionId", ""),
             ("syncFiles", "messageId", ""),
-            ("createSnapshot", "projectId", ""),
-            ("createSnapshot", "sessionId", ""),
-            ("createSnapshot", "messageId", ""),
+            ("createSnapshot", "projectId", ""), ("createSnapshot", "sessionId", ""), ("createSnapshot", "messageId", ""),
             ("restoreSnapshot", "snapshotId", ""),
             ("updateSnapshot", "snapshotId", ""), ("deleteSnapshot", "snapshotId", ""),
             ("restoreRevision", "projectId", ""),
@@ -280,6 +278,8 @@ tests::on_both! {
             let before = world.state().await;
             for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), (NOWHERE.replace('-', "").as_str(), "BAD_USER_INPUT")] {
                 let variables = with(rest.clone(), json!({ *field: id }));
+                let is_wrapped = matches!(*field, "webhookId" | "deliveryId");
+                let variables = if is_wrapped { json!({ "input": variables }) } else { variables };
                 refused(&world.ada.mutate_with(mutation, variables, "__typename").await, code, field, mutation);
             }
             assert_eq!(world.state().await, before, "{mutation}");

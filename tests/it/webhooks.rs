@@ -162,6 +162,27 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn an_event_of_a_kind_that_is_no_longer_wanted_is_given_up(database: Database) {
+        let server = Server::start_with(&database, &LOCAL).await;
+        let (ada, receiver) = (server.user("ada@example.com"), Receiver::start().await);
+        let project = Project::create(&ada, "Changed").await;
+        let id = hook(&project, &receiver.url()).await;
+        let address = receiver.stop().await;
+        project.create_file("a.py", "").await;
+        until_delivery(&ada, &id, |delivery| delivery["status"] == "PENDING").await;
+        let input = json!({ "webhookId": id, "kinds": ["PROJECT_UPDATED"] });
+        let changed = ada.mutate("updateWebhook", input, "webhook { failingSince nextAttemptAt }").await.ok();
+        assert_eq!(changed["updateWebhook"]["webhook"], json!({ "failingSince": null, "nextAttemptAt": null }));
+        let given_up = until_delivery(&ada, &id, |delivery| delivery["status"] == "FAILED").await;
+        assert_eq!((&given_up["revision"], &given_up["nextAttemptAt"]), (&json!(2), &Value::Null));
+        let receiver = Receiver::start_at(address).await;
+        touch(&project, "Wanted").await;
+        touch(&project, "Wanted too").await;
+        assert_eq!(revisions(&receiver.wait_for(2).await), [3, 4]);
+        until(&ada, &id, "revision", |revision| revision == 4).await;
+        server.stop().await;
+    }
+
     async fn a_thousand_events_arrive_in_order_and_once(database: Database) {
         let server = Server::start_with(&database, &LOCAL).await;
         let (ada, receiver) = (server.user("ada@example.com"), Receiver::start().await);

@@ -41,17 +41,13 @@ pub fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// Mutations of a few ids that take them in an `input`, as all do except those that the contract defines otherwise.
-const OF_INPUTS: [&str; 10] = [
+const OF_INPUTS: [&str; 6] = [
     "withdrawEmailInvitation",
     "declineInvitation",
     "leaveProject",
     "transferOwnership",
     "discardMessage",
     "revokeAccessToken",
-    "updateWebhook",
-    "deleteWebhook",
-    "rotateWebhookSecret",
-    "redeliver",
 ];
 
 /// A mutation with one `input`, whose type is named after the mutation (two mutations share one type), or with ids and

@@ -125,6 +125,8 @@ pub async fn update(writer: Writer, changes: WebhookChanges) -> Result<Webhook> 
     }
     if let Some(kinds) = changes.kinds {
         webhook.kinds = distinct(kinds);
+        webhook_delivery::give_up_others(&write.tx, &webhook).await?;
+        try_now(&mut webhook);
     }
     if let Some(is_enabled) = changes.is_enabled.filter(|is_enabled| *is_enabled != webhook.is_enabled) {
         webhook.is_enabled = is_enabled;

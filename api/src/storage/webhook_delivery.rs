@@ -11,7 +11,7 @@ use crate::model::enums::{DeliveryStatus, EventKind};
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, WebhookDeliveryId, WebhookId, Within};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
-use crate::model::webhook::{Delivery, KEPT_DELIVERIES};
+use crate::model::webhook::{Delivery, KEPT_DELIVERIES, Webhook};
 
 const NEWEST_FIRST: Order = Order { columns: &[("d.revision", KeyKind::Number)], descending: true };
 
@@ -84,6 +84,20 @@ pub async fn by_ids(tx: &Tx, ids: &[WebhookDeliveryId]) -> Result<Vec<Delivery>>
 pub async fn request(tx: &Tx, id: WebhookDeliveryId, now: DateTime<Utc>) -> Result<()> {
     let mut sql = Sql::new("UPDATE webhook_deliveries SET status = 'pending', next_attempt_at = ");
     sql.bind(now).push(" WHERE id = ").bind(id.0).push(" AND ");
+    owns(&mut sql, "webhook_deliveries.project_id", tx.me());
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Ends the attempts of the next delivery of a webhook if it does not want events of that kind any more.
+pub async fn give_up_others(tx: &Tx, webhook: &Webhook) -> Result<()> {
+    if webhook.kinds.is_empty() {
+        return Ok(());
+    }
+    let mut sql =
+        Sql::new("UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL WHERE webhook_id = ");
+    sql.bind(webhook.id.0).push(" AND status = 'pending' AND revision > ").bind(webhook.revision);
+    sql.push(" AND kind NOT IN ").list(webhook.kinds.iter().map(|kind| kind.as_str())).push(" AND ");
     owns(&mut sql, "webhook_deliveries.project_id", tx.me());
     tx.execute(sql).await?;
     Ok(())
