@@ -52,6 +52,7 @@ const TOP: &[&str] = &[
     "docs",
     "entity",
     "examples",
+    "fuzz",
     "migration",
     "schema.graphql",
     "tests",

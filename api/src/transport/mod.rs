@@ -14,7 +14,7 @@ pub mod http;
 pub mod jwks;
 pub mod listening;
 mod measure;
-mod operation;
+pub mod operation;
 mod origin;
 mod pieces;
 pub mod read_limit;

@@ -36,6 +36,7 @@ const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
 const DOCUMENT_NOT_FOUND: (&str, &str) = ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
 const DOCUMENTS_NOT_SUPPORTED: (&str, &str) = ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported");
 
+/// The code of a defect of the service.
 pub const INTERNAL: &str = "INTERNAL";
 /// The database is read-only at the moment.
 const READ_ONLY: &str = "READ_ONLY";

@@ -10,3 +10,25 @@ pub mod place;
 mod present;
 mod reading;
 pub mod verify;
+
+/// The reader of repositories without a process, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::commit::{Commit, Signature};
+    use super::git;
+
+    /// Reads a commit and differences.
+    ///
+    /// # Panics
+    /// If a signature is not the same after it is written and read.
+    pub async fn read(commit: &[u8], mut differences: &[u8]) {
+        let commit = Commit::parse(commit);
+        for signature in [&commit.author, &commit.committer] {
+            let (name, email) = (signature.name.clone(), signature.email.clone());
+            let again = Signature::with_raw_date(name, email, &signature.raw_date());
+            assert_eq!(again.map(|again| again.line()), Some(signature.line()));
+            assert!(!signature.line().contains('\n') && signature.time().is_none_or(|time| time.timestamp() >= 0));
+        }
+        while !differences.is_empty() && git::differences(&mut differences, "c").await.is_ok() {}
+    }
+}
