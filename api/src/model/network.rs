@@ -53,7 +53,7 @@ impl FromStr for Network {
 }
 
 /// IPv4 networks that are not the public internet (RFC 6890 and the registry of special-purpose addresses).
-const SPECIAL_V4: [Network; 15] = [
+const SPECIAL_V4: [Network; 16] = [
     Network::v4(0, 0, 0, 0, 8),
     Network::v4(10, 0, 0, 0, 8),
     // Shared by the customers of a provider (RFC 6598).
@@ -61,6 +61,8 @@ const SPECIAL_V4: [Network; 15] = [
     Network::v4(127, 0, 0, 0, 8),
     // Link-local, with the metadata of cloud providers.
     Network::v4(169, 254, 0, 0, 16),
+    // The platform of Azure, which only its virtual machines reach.
+    Network::v4(168, 63, 129, 16, 32),
     Network::v4(172, 16, 0, 0, 12),
     Network::v4(192, 0, 0, 0, 24),
     Network::v4(192, 0, 2, 0, 24),
@@ -145,6 +147,7 @@ mod tests {
             "127.255.255.254",
             "169.254.169.254",
             "169.254.0.1",
+            "168.63.129.16",
             "100.64.0.1",
             "100.100.100.200",
             "100.127.255.255",
