@@ -6,6 +6,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use antiphon::{
@@ -267,9 +268,40 @@ tests::on_both! {
             other.remove().await;
         }
         assert_eq!(problems(database).await, [""; 0]);
-        // A file is not overwritten, and has its name's suffix.
+        // A file is not overwritten, and its name says what it is.
         assert!(export(database, &project.id, &["--to", file.to_str().unwrap()]).await.is_err());
         assert_eq!(fs::read(&file).unwrap(), bytes);
+        for name in ["whole", "whole.db", "zip"] {
+            let refused = export(database, &project.id, &["--to", folder.path(name).to_str().unwrap()]).await.unwrap_err();
+            assert!(refused.to_string().contains(".antiphon for the whole project"), "{refused}");
+        }
+        let shouted = folder.path("AGAIN.ANTIPHON");
+        export(database, &project.id, &["--to", shouted.to_str().unwrap()]).await.unwrap();
+        assert!(fs::read(&shouted).unwrap().starts_with(b"SQLite format 3"));
+    }
+
+    async fn the_people_of_a_file_are_no_members_and_no_machines(server: Server) {
+        let folder = Folder::new();
+        let project = fill(&server).await;
+        let file = folder.path("claims.antiphon");
+        export(server.database(), &project.id, &["--to", file.to_str().unwrap()]).await.unwrap();
+        edit(&file, "UPDATE user_profiles SET is_machine = true WHERE id NOT IN (SELECT user_id FROM projects);
+            UPDATE chat_sessions SET is_active = true, ended_at = NULL WHERE user_id NOT IN (SELECT user_id FROM projects)").await;
+        let target = Database::create(if server.database().file().is_some() { Kind::Sqlite } else { Kind::Postgres }).await;
+        let imported = import(&target, &file).await.unwrap();
+        let served = Server::start(&target).await;
+        let query = "query($id: ID!) { project(id: $id) { collaborators { id }
+            sessions { nodes { isActive author { isMachine fullName } } } } }";
+        let seen = ada(&served).gql(query, json!({ "id": imported })).await.ok()["project"].take();
+        assert_eq!(seen["collaborators"], json!([]));
+        let sessions = seen["sessions"]["nodes"].as_array().unwrap();
+        let others: Vec<_> = sessions.iter().filter(|session| session["author"]["fullName"] == "eve").collect();
+        assert!(!others.is_empty(), "{seen}");
+        for session in others {
+            assert_eq!(json!([session["isActive"], session["author"]["isMachine"]]), json!([false, false]));
+        }
+        served.stop().await;
+        target.remove().await;
     }
 }
 
@@ -323,6 +355,8 @@ const HISTORIES: &[(&str, &str)] = &[
     ),
     ("JSON", "UPDATE chat_messages SET metadata = '{'"),
     ("another user", "UPDATE chat_sessions SET user_id = randomblob(16)"),
+    ("a kind", "UPDATE project_events SET kind = 'EVIL' WHERE revision = 3"),
+    ("a mode", "UPDATE project_files SET mode = 99; UPDATE file_snapshots SET mode = 99"),
     ("a role", "PRAGMA ignore_check_constraints = 1; UPDATE chat_messages SET role = 'root'"),
 ];
 
@@ -350,6 +384,11 @@ tests::on_both! {
             let refused = refusal(import(&target, &path).await, what);
             assert!(matches!(refused, Refusal::Unreadable(_) | Refusal::Damaged(_)), "{what}: {refused:?}");
         }
+        // A pipe is not opened.
+        let pipe = folder.path("pipe.antiphon");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let refused = import(&target, &pipe).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("is not a file"), "{refused:#}");
         // Other databases, other versions, and other schemas.
         let foreign = folder.path("foreign.antiphon");
         let mut connection = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", foreign.display())).await.unwrap();

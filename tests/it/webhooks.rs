@@ -453,6 +453,11 @@ tests::on_both! {
         until(&ada, &id, "revision", |revision| revision == 5).await;
         let log = log(&ada, &id).await;
         assert_eq!(json!([log[3]["status"], log[3]["attempts"], log[3]["responseStatus"]]), json!(["FAILED", 3, 500]));
+        // A receiver that is gone disables the webhook by this, too.
+        receiver.replies_next([Reply::Status(410, String::new())]);
+        ada.mutate("redeliver", json!({ "deliveryId": delivery }), "delivery { id }").await.ok();
+        until(&ada, &id, "isEnabled", |is_enabled| is_enabled == false).await;
+        assert!(text(&state(&ada, &id, "disabledReason").await["disabledReason"]).contains("410"));
         for wrong in [id.clone(), project.id.clone(), crate::access::NOWHERE.to_owned()] {
             let answer = ada.mutate("redeliver", json!({ "deliveryId": wrong }), "delivery { id }").await;
             assert_eq!((answer.error_code(), answer.field()), ("NOT_FOUND", "deliveryId"), "{wrong}");

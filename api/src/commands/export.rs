@@ -1,6 +1,9 @@
 //! `antiphon export`: writes a project's files, its history as a git repository, or the whole project as one file.
 
-use std::io::{Write, stderr};
+use std::{
+    io::{Write, stderr},
+    path::Path,
+};
 
 use anyhow::{bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,8 +39,16 @@ pub async fn export(
         (one, other) => one.or(other),
     };
     let db = open(settings, true).await?;
-    if let Some(to) = wanted.to.as_ref().filter(|to| to.extension().is_some_and(|suffix| suffix == SUFFIX)) {
-        ensure!(at.is_none(), "a revision is for archives: an .antiphon file has the whole history");
+    let ends_in = |to: &Path, wanted: &str| to.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case(wanted));
+    if let Some(to) = &wanted.to {
+        // A folder is refused when it is written; a pipe or a device gets the archive.
+        ensure!(
+            ends_in(to, SUFFIX) || ends_in(to, "zip") || to.metadata().is_ok_and(|found| !found.is_file()),
+            "end the name in .zip for the files of a revision, or in .{SUFFIX} for the whole project"
+        );
+    }
+    if let Some(to) = wanted.to.as_ref().filter(|to| ends_in(to, SUFFIX)) {
+        ensure!(at.is_none(), "a revision is for archives: an .{SUFFIX} file has the whole history");
         let rows = project_file::export(settings, &db, project, to).await;
         db.close().await;
         return Ok(vec![format!("{} rows written to {}", rows?, to.display())]);

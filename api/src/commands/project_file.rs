@@ -126,9 +126,10 @@ pub async fn import_file(settings: &Settings, file: &Path, email: &str) -> anyho
 async fn take(file: &Path, own: &Path) -> anyhow::Result<()> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     let cannot = || format!("cannot read {}", file.display());
-    let mut source = File::open(file).with_context(cannot)?;
-    let found = source.metadata().with_context(cannot)?;
+    // Before it is opened: a pipe would wait for its writer.
+    let found = fs::metadata(file).with_context(cannot)?;
     ensure!(found.is_file(), "{} is not a file", file.display());
+    let mut source = File::open(file).with_context(cannot)?;
     let mut header = [0; 100];
     let is_whole = source.read_exact(&mut header).is_ok() && header.starts_with(MAGIC);
     let number = |at: usize, count: usize| {

@@ -43,6 +43,9 @@ pub enum Next {
     RetryAfter(Duration),
 }
 
+/// Why a webhook is disabled after the status [`GONE`].
+const IS_GONE: &str = "The receiver has responded with 410 Gone.";
+
 /// The owner of a project, as the actor of its webhooks.
 fn owner(user_id: UserId) -> Actor {
     Actor { user_id, expires_at: None, verified_email: None, claims: Arc::new(Claims::default()), is_machine: false }
@@ -109,13 +112,15 @@ impl Services {
         let failed = lease.webhook.failed_attempts.saturating_add(1);
         let retry_at = retry_at(failed, since, now, retry_time, jitter).filter(|_| attempt.status != Some(GONE));
         let pause = retry_at.map(|at| (at - now).to_std().unwrap_or_default()).ok_or_else(|| match attempt.status {
-            Some(GONE) => "The receiver has responded with 410 Gone.".to_owned(),
+            Some(GONE) => IS_GONE.to_owned(),
             _ => format!("Every attempt since {} has failed. The last error: {error}", since.format("%F %T UTC")),
         });
         delivery.status = if pause.is_ok() { DeliveryStatus::Pending } else { DeliveryStatus::Failed };
         delivery.next_attempt_at = pause.as_ref().ok().map(|pause| later(now, *pause));
-        if let Err(reason) = &pause {
-            tracing::warn!(webhook = %id.0, project = %lease.webhook.project_id.0, reason, "a webhook was disabled");
+        if pause.is_err() {
+            // Without the reason, which can contain what the receiver responded.
+            let (project, status) = (lease.webhook.project_id.0, attempt.status);
+            tracing::warn!(webhook = %id.0, %project, status, "a webhook was disabled");
         }
         let next = pause.as_ref().map_or(Next::End, |pause| Next::RetryAfter(*pause));
         let changed_at = lease.webhook.updated_at;
@@ -156,7 +161,8 @@ impl Services {
         Ok(next)
     }
 
-    /// Records the attempt to deliver an event again. The webhook does not move, and there is no other attempt.
+    /// Records the attempt to deliver an event again. The webhook does not move, and there is no other attempt. If the
+    /// receiver is gone, the webhook is disabled.
     ///
     /// # Errors
     /// As [`Services::lease_webhook`].
@@ -171,17 +177,20 @@ impl Services {
         if attempt.error.is_some() {
             delivery.status = DeliveryStatus::Failed;
         }
-        let (id, holder, time) = (lease.webhook.id, lease.holder, lease.time);
+        let (id, holder, time, changed_at) = (lease.webhook.id, lease.holder, lease.time, lease.webhook.updated_at);
+        let (now, is_gone) = (clock::now(), attempt.status == Some(GONE));
         let record = |writer: Writer| async move {
             let tx = writer.open().await?;
-            let is_held = webhook::prolong(&tx, id, holder, time).await?;
-            if is_held {
-                webhook_delivery::answer(&tx, &delivery, requested).await?;
-                tx.commit().await?;
+            if !webhook::prolong(&tx, id, holder, time).await? {
+                return Ok(Next::End);
             }
-            Ok(is_held)
+            webhook_delivery::answer(&tx, &delivery, requested).await?;
+            let is_disabled =
+                is_gone && webhook::fail_attempt(&tx, (id, holder), changed_at, (now, now), Err(IS_GONE)).await?;
+            tx.commit().await?;
+            Ok(if is_disabled { Next::End } else { Next::Continue })
         };
-        Ok(if self.write(&lease.owner, record).await? { Next::Continue } else { Next::End })
+        self.write(&lease.owner, record).await
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a server with webhooks has, and the projects whose webhooks may have something to deliver. A write in a project without webhooks costs one look-up in
-//! memory.
+//! What a server with webhooks has, and the projects whose webhooks may have something to deliver. A write in a project
+//! without webhooks costs one look-up in memory.
 
 use std::collections::HashSet;
 

@@ -8,6 +8,7 @@ use entity::{
     hidden_messages, project_events, project_files, project_former_collaborators, project_snapshot_changes,
     project_snapshots, project_undone_files, project_undos, project_versions, projects, user_profiles,
 };
+use sea_orm::prelude::DateTimeWithTimeZone;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
@@ -94,7 +95,7 @@ pub async fn copy(
     let people = copy.people(&source, owner_id, owner).await?;
     copy.project_row(source.clone(), owner_id).await?;
     copy.former(&source, people, owner_id).await?;
-    copy.conversation().await?;
+    copy.conversation(owner.map(|owner| (owner.id.0, source.last_activity_at))).await?;
     copy.configurations().await?;
     copy.files().await?;
     copy.log().await?;
@@ -194,6 +195,8 @@ impl Copy<'_> {
         for profile in &mut profiles {
             (profile.email, profile.own_full_name, profile.own_avatar_url, profile.claims_at) =
                 (None, false, false, None);
+            // Tokens stay behind, and a file can claim that anybody is a machine.
+            profile.is_machine &= owner.is_none();
         }
         if let Some(owner) = owner {
             match profiles.iter_mut().find(|profile| profile.id == owner_id) {
@@ -251,13 +254,20 @@ impl Copy<'_> {
         Ok(())
     }
 
-    async fn conversation(&mut self) -> Result<(), CopyError> {
+    /// Copies sessions and messages. With a new owner, the sessions of all others end at a time: they are no members.
+    async fn conversation(&mut self, owner: Option<(Uuid, DateTimeWithTimeZone)>) -> Result<(), CopyError> {
         // A trigger counts the messages on SQLite.
         let is_counted = self.to.get_database_backend() == DbBackend::Sqlite;
         self.table::<chat_sessions::Entity>(chat_sessions::Column::ProjectId, PAGE, move |copy, row| {
             (row.id, row.project_id) = (copy.id(row.id), copy.id(row.project_id));
             if is_counted {
                 row.message_count = 0;
+            }
+            if let Some((owner, time)) = owner
+                && row.is_active
+                && row.user_id != owner
+            {
+                (row.is_active, row.ended_at) = (false, Some(time));
             }
             Ok(())
         })

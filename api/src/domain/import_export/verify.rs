@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::domain::insights;
 use crate::model::collaborator::EmailAddress;
+use crate::model::enums::EventKind;
 use crate::model::error::{Error, Result};
-use crate::model::file::Hash;
+use crate::model::file::{FileMode, Hash};
 use crate::model::ids::ProjectId;
 use crate::model::manifest::manifest;
 use crate::storage::blob_codec::{self, Encoding};
@@ -128,6 +129,9 @@ async fn log(operator: &Operator, project: &StoredProject, wrong: &mut (dyn FnMu
         for event in events {
             count += 1;
             missing_revisions(at + 1, event.revision - 1, wrong);
+            if EventKind::from_stored(&event.kind).is_none() {
+                wrong(format!("revision {} has the unknown kind {:?}", event.revision, event.kind));
+            }
             if time.is_some_and(|before| event.created_at < before) {
                 wrong(format!("revision {} is of an earlier time than the one before it", event.revision));
             }
@@ -279,6 +283,9 @@ impl<'b> History<'b> {
         }
         if version.superseded.is_some_and(|end| end <= version.revision) {
             wrong(format!("{name} ends before it begins, at revision {}", version.superseded.unwrap_or_default()));
+        }
+        if FileMode::from_stored(version.mode).is_none() {
+            wrong(format!("{name} has the unknown mode {}", version.mode));
         }
         let is_deleted = version.change_type == "delete";
         let was_there = before.is_some_and(|last| !last.is_deleted);

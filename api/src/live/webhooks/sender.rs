@@ -4,9 +4,10 @@
 use std::fmt::Debug;
 use std::io::Read;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 use ureq::config::Config;
 use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -59,9 +60,15 @@ impl Sender {
 
     /// Sends a message once. A status from 200 to 299 is a success, whatever the body is.
     pub(super) async fn send(self: &Arc<Self>, message: Outgoing) -> Attempt {
-        let this = self.clone();
-        let attempt = spawn_blocking(move || this.attempt(&message)).await;
-        attempt.unwrap_or_else(|error| Attempt { status: None, error: Some(format!("the attempt panicked: {error}")) })
+        let (this, (done, attempt)) = (self.clone(), oneshot::channel());
+        // A thread of its own: receivers that do not respond would take those for short blocking work.
+        let thread = thread::Builder::new().name("webhook".to_owned());
+        let thread = thread.spawn(move || done.send(this.attempt(&message)));
+        let failed = |error: &str| Attempt { status: None, error: Some(format!("The attempt has failed: {error}.")) };
+        match thread {
+            Ok(_) => attempt.await.unwrap_or_else(|_| failed("its thread has panicked")),
+            Err(error) => failed(&error.to_string()),
+        }
     }
 
     fn attempt(&self, message: &Outgoing) -> Attempt {
