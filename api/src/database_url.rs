@@ -11,10 +11,10 @@ use sqlx::{
 use tokio::time::timeout;
 
 use crate::{
-    config::{Secret, Settings},
+    config::Settings,
     connection_check,
     model::error::Error,
-    storage::db::{Db, Hosts, Target, check_log},
+    storage::db::{ConnectionTarget, Db, Hosts, check_log},
 };
 
 /// Timeout of the attempt to find out why a connection fails.
@@ -124,7 +124,7 @@ impl DatabaseUrl {
         let Some(url) = &settings.store.database_direct_url else { return Ok(None) };
         match (self, Self::parse(url.expose())) {
             (Self::Postgres(_), Ok(Self::Postgres(hosts))) => Ok(Some(hosts)),
-            (_, Ok(_)) => Err(anyhow!("{unusable}: only PostgreSQL has poolers")),
+            (_, Ok(_)) => Err(anyhow!("{unusable}: only PostgreSQL has poolers; remove it")),
             (_, Err(error)) => Err(anyhow!("{}", format!("{error:#}").replace(UNUSABLE, &unusable))),
         }
     }
@@ -138,8 +138,8 @@ impl DatabaseUrl {
             return Err(cannot_open(&Self::Postgres(hosts.clone()), &cause, DIRECT));
         }
         let schema = self.check(direct.as_ref(), settings).await?;
-        let direct_url = direct.and(settings.store.database_direct_url.as_ref()).map(Secret::expose);
-        let target = Target { url: settings.store.database_url.expose(), direct_url, schema: schema.as_deref() };
+        let (url, direct) = (settings.store.database_url.expose(), direct.as_ref());
+        let target = ConnectionTarget { url, direct, schema: schema.as_deref() };
         self.open(target, "--database-url (DATABASE_URL)", settings).await
     }
 
@@ -148,7 +148,7 @@ impl DatabaseUrl {
         let direct = self.direct(settings)?.zip(settings.store.database_direct_url.as_ref());
         let Some((hosts, url)) = direct else { return self.connect(settings).await };
         let schema = self.check(Some(&hosts), settings).await?;
-        let target = Target { url: url.expose(), direct_url: None, schema: schema.as_deref() };
+        let target = ConnectionTarget { url: url.expose(), direct: None, schema: schema.as_deref() };
         Self::Postgres(hosts).open(target, DIRECT, settings).await
     }
 
@@ -160,14 +160,20 @@ impl DatabaseUrl {
                 check_log(options).await.map_err(for_operator)?;
                 Ok(None)
             }
-            // A database that does not answer is reported when it is opened.
-            Self::Postgres(hosts) => timeout(PROBE_TIME, connection_check::check(hosts, direct, schema))
-                .await
-                .unwrap_or_else(|_| Ok(schema.map(str::to_owned))),
+            Self::Postgres(hosts) => match timeout(PROBE_TIME, connection_check::check(hosts, direct, schema)).await {
+                Ok(checked) => checked,
+                Err(_) if direct.is_some() => Err(anyhow!(
+                    "the pooler or the database did not answer within {} seconds: check that both run and have a free \
+                     connection, and start again",
+                    PROBE_TIME.as_secs()
+                )),
+                // A database that does not answer is reported when it is opened.
+                Err(_) => Ok(schema.map(str::to_owned)),
+            },
         }
     }
 
-    async fn open(&self, target: Target<'_>, setting: &str, settings: &Settings) -> anyhow::Result<Db> {
+    async fn open(&self, target: ConnectionTarget<'_>, setting: &str, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
         let error = match Db::connect_to(target, &settings.database).await {
             Ok(db) => return Ok(db),

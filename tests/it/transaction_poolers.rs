@@ -37,7 +37,7 @@ const MODE: &str = "pool_mode = transaction";
 const DIRT: &str = "SET search_path = pg_catalog; SET statement_timeout = '1h'; SET lock_timeout = '1h';
     SET default_transaction_isolation = 'serializable'; SET row_security = off; SET plan_cache_mode = force_custom_plan;
     SET request.jwt.claims = '{\"sub\":\"00000000-0000-8000-8000-000000000000\",\"role\":\"authenticated\"}';
-    SET ROLE authenticated; SET client_encoding = 'LATIN1'; SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo';
+    SET ROLE authenticated; SET client_encoding = 'LATIN1'; SET standard_conforming_strings = off; SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo';
     DEALLOCATE ALL; PREPARE sqlx_s_1 AS SELECT 1";
 
 /// A pooler in front of a database, with more settings.
@@ -255,7 +255,14 @@ fn settings_and_limits_are_in_force_in_each_transaction() {
         let flags = ["--database-acquire-seconds=4", "--database-statement-seconds=2"];
         let server = serve(&database, &pooler, &flags, Locks::Both).await;
         let project = Project::create(&server.user("ada@example.com"), "Limits").await;
+        let input = json!({ "name": "Machine", "role": "VIEWER" });
+        let created = project.mutate("createAccessToken", input, "token").await.ok();
+        let token = created["createAccessToken"]["token"].as_str().unwrap().to_owned();
+        let machine = project.client.with_token(Some(token));
         for n in 0..6 {
+            soil(&pooler, &database, 2).await;
+            // What runs without a caller does not become another one.
+            machine.gql("{ viewer { isMachine } projects { totalCount } }", json!({})).await.ok();
             soil(&pooler, &database, 2).await;
             project.create_file(&format!("{n}.py"), "").await;
             assert_eq!(project.contents().await.len(), n + 1);

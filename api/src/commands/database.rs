@@ -25,8 +25,8 @@ pub(super) async fn open(settings: &Settings, must_exist: bool) -> anyhow::Resul
         let login = db.login().await.map_err(for_operator)?;
         ensure!(
             login.reads_all,
-            "{:?} owns no tables, but this command reads whole projects: set --database-url (DATABASE_URL) to the login that \
-             `antiphon migrate` uses",
+            "{:?} owns no tables, but this command reads whole projects: use the login of `antiphon migrate` in --database-url \
+             (DATABASE_URL), or in --database-direct-url (DATABASE_DIRECT_URL) if it is set",
             login.name
         );
     }

@@ -91,7 +91,10 @@ async fn check_server(hosts: &Hosts, settings: &Settings, findings: &mut Finding
     check_connections(&row, settings, findings)?;
     check_encryption(&row, options, findings)?;
     check_pooler(&mut one, hosts, settings, findings).await;
-    check_schema(&mut one, options, settings, findings).await;
+    // With a direct URL, the check of the pooler includes the schema.
+    if settings.store.database_direct_url.is_none() {
+        check_schema(&mut one, options, settings, findings).await;
+    }
     one.close().await?;
     Ok(())
 }

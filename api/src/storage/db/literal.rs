@@ -75,7 +75,7 @@ fn literal(value: &Value) -> Result<String> {
             let time = |time: &chrono::DateTime<chrono::Utc>| time.format("'%Y-%m-%d %H:%M:%S%.6f+00'").to_string();
             typed(value.as_ref().map(time), "timestamptz")
         }
-        Value::Bytes(value) => typed(value.as_ref().map(|bytes| format!("'\\x{}'", hex::encode(bytes))), "bytea"),
+        Value::Bytes(value) => typed(value.as_ref().map(|bytes| format!("E'\\\\x{}'", hex::encode(bytes))), "bytea"),
         other => return Err(Error::Internal(format!("no literal is made of {other:?}"))),
     })
 }

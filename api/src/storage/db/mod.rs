@@ -61,11 +61,11 @@ pub use writer::beside;
 
 /// How to connect to a database.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct ConnectionTarget<'a> {
     /// `sqlite://FILE` or `postgres://…`.
     pub url: &'a str,
-    /// The URL of sessions, if `url` is a pooler in transaction mode.
-    pub direct_url: Option<&'a str>,
+    /// The servers of sessions, if `url` is a pooler in transaction mode.
+    pub direct: Option<&'a Hosts>,
     /// The PostgreSQL schema.
     pub schema: Option<&'a str>,
 }
@@ -135,15 +135,15 @@ impl Db {
     /// # Errors
     /// `Internal` with the reason why the database cannot be reached.
     pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
-        Self::connect_to(Target { url, direct_url: None, schema: None }, limits).await
+        Self::connect_to(ConnectionTarget { url, direct: None, schema: None }, limits).await
     }
 
     /// As [`Db::connect`].
     ///
     /// # Errors
     /// As [`Db::connect`].
-    pub async fn connect_to(target: Target<'_>, limits: &DatabaseLimits) -> Result<Self> {
-        let Target { url, direct_url, schema } = target;
+    pub async fn connect_to(target: ConnectionTarget<'_>, limits: &DatabaseLimits) -> Result<Self> {
+        let ConnectionTarget { url, direct, schema } = target;
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
         let (mut sessions, mut settings) = (None, TransactionSettings::default());
@@ -168,12 +168,9 @@ impl Db {
             (pool::open(readers, size).await?, writer, size)
         } else {
             let hosts = Hosts::parse(url).map_err(unusable)?;
-            (settings, sessions) = match direct_url {
+            (settings, sessions) = match direct {
                 None => (TransactionSettings::of_sessions(limits, schema), Some(hosts.clone())),
-                Some(direct_url) => (
-                    TransactionSettings::of_transactions(limits, schema),
-                    Some(Hosts::parse(direct_url).map_err(unusable)?),
-                ),
+                Some(direct) => (TransactionSettings::of_transactions(limits, schema), Some(direct.clone())),
             };
             let connector = Connector::new(Place::Postgres { hosts, settings: settings.clone() }, limits);
             (pool::open(connector, size).await?, None, size)
@@ -441,11 +438,7 @@ impl Db {
         if self.is_sqlite() {
             return Ok(());
         }
-        let statement = literal::render(&sql.build(DbBackend::Postgres))?;
-        let text = format!("{WRITE}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
-        let (session, _) = Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?;
-        drop(session);
-        Ok(())
+        self.as_nobody(WRITE, sql).await.map(drop)
     }
 
     /// Opens a read transaction on PostgreSQL.
@@ -454,13 +447,18 @@ impl Db {
         format!("{READ}{}{caller}", self.settings.on_begin)
     }
 
-    /// Reads data of the server itself, without a caller: on PostgreSQL with the role of callers, by one round trip.
+    /// Reads data of the server itself, without a caller: on PostgreSQL with the role of callers.
     pub(super) async fn read_as_nobody(&self, sql: Sql) -> Result<Vec<QueryResult>> {
         if self.is_sqlite() {
             return self.operator().await?.rows(sql).await;
         }
+        self.as_nobody(READ, sql).await
+    }
+
+    /// Runs a statement in a transaction of its own, with the role of callers, by one round trip.
+    async fn as_nobody(&self, begin: &str, sql: Sql) -> Result<Vec<QueryResult>> {
         let statement = literal::render(&sql.build(DbBackend::Postgres))?;
-        let text = format!("{READ}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
+        let text = format!("{begin}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
         Ok(Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?.1)
     }
 

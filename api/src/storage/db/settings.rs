@@ -10,6 +10,9 @@ use crate::model::locks::Locks;
 /// What the driver requests when it connects. A pooler can drop it, and the driver depends on it.
 const OF_THE_DRIVER: [&str; 3] = ["client_encoding = 'UTF8'", "DateStyle = 'ISO, MDY'", "TimeZone = 'UTC'"];
 
+/// Other clients of a pooler can have left a role and a caller.
+const WITHOUT_CALLER: [&str; 3] = ["ROLE NONE", "request.jwt.claims = ''", "request.jwt.claim.sub = ''"];
+
 /// Statements that set the settings of this service. On SQLite there are none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TransactionSettings {
@@ -32,7 +35,7 @@ impl TransactionSettings {
     /// nothing that another client of the pooler has left in the backend's session.
     pub(super) fn of_transactions(limits: &DatabaseLimits, schema: Option<&str>) -> Self {
         let settings = settings(limits, schema);
-        let all = settings.iter().map(String::as_str).chain(OF_THE_DRIVER);
+        let all = settings.iter().map(String::as_str).chain(OF_THE_DRIVER).chain(WITHOUT_CALLER);
         let on_begin = all.map(|setting| format!("; SET LOCAL {setting}")).collect();
         Self { on_connect: None, on_begin, is_pooled: true }
     }
