@@ -128,6 +128,24 @@ tests::on_both! {
         assert_eq!(both.again().await, [""; 0]);
         assert_eq!(both.files().await["b"], "another\n");
         assert_eq!(both.files().await["src/b"], "b\n");
+        // And stays another one in the next run.
+        both.repository.write("b", "more\n").commit("Fifth");
+        assert_eq!(both.again().await, [""; 0]);
+        assert_eq!(both.files().await["b"], "more\n");
+        assert_eq!(both.files().await["src/b"], "b\n");
+        both.server.stop().await;
+    }
+
+    async fn an_edit_for_a_message_that_names_a_commit_is_an_edit(database: Database) {
+        let both = Imported::new(database, &[("a", LINES.as_bytes())]).await;
+        let session = both.project.start_session().await;
+        let input = json!({ "sessionId": session, "role": "ASSISTANT", "content": "Done", "metadata": { "commit": "abc" } });
+        let added = both.project.client.mutate("addMessage", input, "message { id }").await.ok();
+        let edit = json!({ "path": "a", "content": line(1, "here"), "messageId": added["addMessage"]["message"]["id"] });
+        both.project.write("updateFile", edit, "revision").await;
+        both.repository.write("a", line(9, "there")).commit("Second");
+        assert_eq!(both.again().await, [""; 0]);
+        assert_eq!(both.files().await["a"], line(1, "here").replace("9\n", "there\n"));
         both.server.stop().await;
     }
 

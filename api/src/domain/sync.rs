@@ -113,7 +113,7 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
             check_revision(&write.write, &ahead.heads, &job, sync.expected_revision).await?;
             return finish(write, &ahead.heads, ahead.unchanged, ahead.prepared).await;
         }
-        write.write.unchanged(()).await?;
+        write.write.tx.rollback().await?;
     }
     let write = FileWrite::begin(&writer, target, PROJECT, context).await?;
     let given: Vec<FilePath> = job.wanted.iter().map(|(path, ..)| path).chain(&job.deletes).cloned().collect();
@@ -456,8 +456,9 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
             Content::Bytes(bytes, hash) if !bytes.is_empty() => {
                 let same = gone.values().filter(|head| head.file.hash == Some(*hash));
                 let best = same.min_by_key(|head| {
+                    let head: &Head = head;
                     let (old, new) = (head.file.path.name(), path.name());
-                    (old != new, Reverse(common(old, new)), head.file.path.clone())
+                    (old != new, Reverse(common(old, new)), &head.file.path)
                 });
                 best.map(|head| head.file.path.clone())
             }

@@ -383,46 +383,6 @@ pub async fn copied(tx: &Tx, ids: &[(Member<'_>, FileSnapshotId)]) -> Result<Has
     tx.rows(sql).await?.iter().map(source).collect()
 }
 
-/// A version of a file that has at least one version by an edit.
-pub struct EditedVersion {
-    /// The file.
-    pub file: FileId,
-    /// The path of the version.
-    pub path: FilePath,
-    /// Whether an import wrote it: for a message that names a commit.
-    pub is_imported: bool,
-    /// Whether it is a deletion.
-    pub is_deletion: bool,
-}
-
-/// All versions, oldest first, of the files that have at least one version not written by an import; only of files
-/// that changed after a revision.
-pub async fn of_edited_files(tx: &Tx, project: Member<'_>, after: i32) -> Result<Vec<EditedVersion>> {
-    const IMPORTED: &str = "EXISTS (SELECT 1 FROM chat_messages m WHERE m.id = e.message_id \
-        AND CAST(m.metadata AS text) LIKE '%\"commit\":%')";
-    const EVENTS: &str =
-        " v JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE v.project_id = ";
-    let mut sql = Sql::new("SELECT v.file_id, v.path, v.change_type, ");
-    sql.push(IMPORTED).push(" AS is_imported FROM file_snapshots").push(EVENTS).bind(project);
-    sql.push(" AND v.file_id IN (SELECT v.file_id FROM file_snapshots").push(EVENTS).bind(project);
-    sql.push(" AND NOT ").push(IMPORTED).push(")");
-    if after > 0 {
-        sql.push(" AND v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project);
-        sql.push(" AND w.revision > ").bind(after).push(")");
-    }
-    sql.push(" ORDER BY v.revision");
-    let version = |row: &QueryResult| {
-        let change_type: String = get(row, "change_type")?;
-        Ok(EditedVersion {
-            file: FileId(get(row, "file_id")?),
-            path: FilePath::from_stored(get(row, "path")?),
-            is_imported: get(row, "is_imported")?,
-            is_deletion: change_type == ChangeType::Delete.as_str(),
-        })
-    };
-    tx.rows(sql).await?.iter().map(version).collect()
-}
-
 /// Whether anything ever existed at a path or below it.
 pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<bool> {
     // Most such paths belong to a present or deleted file. An index finds it, so this table comes first.

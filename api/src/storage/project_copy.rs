@@ -1,5 +1,6 @@
-//! Copies all rows of a project from one database to another, of either kind, without what belongs to its team or to a server:
-//! memberships, invitations, addresses, unfinished streaming messages, and sums that can be computed again.
+//! Copies all rows of a project from one database to another, of either kind, without what belongs to its team or to a
+//! server: memberships, access tokens, webhooks, invitations, addresses, unfinished streaming messages, and sums that can be
+//! computed again.
 
 use std::collections::{HashMap, HashSet};
 

@@ -264,8 +264,10 @@ impl Run<'_> {
             let write = |writer: Writer| sync::sync(writer.importing_after(seen), sync, context);
             match self.services.write(self.actor, write).await {
                 Ok(synced) => {
-                    // After revisions of others, the next commit reads their changes.
-                    let revision = if synced.revision == known + 1 { synced.revision } else { known };
+                    // After revisions of others, the next commit reads their changes. A sync without changes has the
+                    // revision of the newest one.
+                    let is_next = !synced.changes.is_empty() && synced.revision == known + 1;
+                    let revision = if is_next { synced.revision } else { known };
                     present.follow(change, &synced.changes, revision);
                     return Ok((synced.changes.len(), kept));
                 }

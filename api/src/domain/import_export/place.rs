@@ -82,7 +82,9 @@ pub(super) async fn find_or_create(
     // Another import has created it in the meantime.
     match find(services, actor, destination, name, steps).await? {
         Found::One(project) => Ok((project, None)),
-        Found::None { .. } => Err(Error::conflict("name", format!("The project {name:?} was just deleted."))),
+        Found::None { .. } => {
+            Err(Error::conflict("name", format!("The project {name:?} was just deleted; run the import again.")))
+        }
     }
 }
 
@@ -218,6 +220,8 @@ pub(super) async fn place(
     // A killed process may have written a message without its files. A commit's files are one revision, so any change
     // for the message is the complete one.
     let changes = file::changes_of_messages(&tx, &[(member, last.id)]).await?;
+    // The next step reads in a transaction of its own.
+    drop(tx);
     if !changes.is_empty() || is_applied(services, actor, project, repository, step).await? {
         return Ok(Place { start: at + 1, ..place });
     }

@@ -26,8 +26,8 @@ pub(super) struct Present {
     paths: HashMap<FileId, FilePath>,
     /// The files that have versions which no import wrote, including deleted files.
     edited: HashSet<FileId>,
-    /// The edited file that corresponds to a path in git.
-    origins: HashMap<FilePath, FileId>,
+    /// The edited file that corresponds to a path in git, with the revision that an import wrote there.
+    origins: HashMap<FilePath, (i32, FileId)>,
     /// The revision of this state.
     pub(super) revision: i32,
 }
@@ -156,10 +156,11 @@ impl Present {
 
     /// Reads which of the files that changed after a revision have versions that no import wrote.
     async fn read_edited(&mut self, tx: &Tx, member: Member<'_>, after: i32) -> Result<()> {
-        for version in storage::file_snapshot::of_edited_files(tx, member, after).await? {
+        for version in storage::import::of_edited_files(tx, member, after).await? {
             self.edited.insert(version.file);
-            if version.is_imported && !version.is_deletion {
-                self.origins.insert(version.path, version.file);
+            let is_older = |origin: &(i32, FileId)| origin.0 <= version.revision;
+            if version.is_imported && !version.is_deletion && self.origins.get(&version.path).is_none_or(is_older) {
+                self.origins.insert(version.path, (version.revision, version.file));
             }
         }
         Ok(())
@@ -188,18 +189,18 @@ impl Present {
         self.replace(changes.iter().map(|changed| &changed.file));
         for (path, file) in change.origins {
             match file {
-                Some(file) => self.origins.insert(path, file),
+                Some(file) => self.origins.insert(path, (revision, file)),
                 None => self.origins.remove(&path),
             };
         }
         self.revision = revision;
     }
 
-    /// The file that corresponds to a path in git.
+    /// The file that corresponds to a path in git. A file that only imports have written is at its path in git.
     fn of_git(&self, path: &FilePath) -> Option<FileId> {
-        let origin = self.origins.get(path).copied();
-        let here = || self.by_path.get(path).filter(|here| here.file_type == FileType::File).map(|here| here.id);
-        origin.or_else(here)
+        let here = self.by_path.get(path).filter(|here| here.file_type == FileType::File).map(|here| here.id);
+        let imported = here.filter(|file| !self.edited.contains(file));
+        imported.or_else(|| self.origins.get(path).map(|(_, file)| *file)).or(here)
     }
 
     /// The changes of a commit to these files. Files that only imports have written are replaced by those of the
