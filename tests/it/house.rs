@@ -100,7 +100,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("sql/sqlite/access_tokens.sql", "a519dd334ddc84da5eaea944cd0305cb073af42fb909b2882ba756bf7c84fb94"),
     ("sql/sqlite/triggers.sql", "1f5c6b0c413338b57f566ff7fe34cf40070df23ee7b1b4afcf288867867cae2d"),
     ("sql/tables.sql", "7d208bf7ec2bf6bc846c5896bc571dfba29877d31929f9851bea2e1ef084f5cc"),
-    ("sql/postgres/webhooks.sql", "f44275772064cadbe8cd6ceafc8ed063288baaa892b0fc16a9f98a5fab95988c"),
+    ("sql/postgres/webhooks.sql", "73ab3dbd628c5cbada8d57ccd461ea875fe9e670ea09a6540080b3e42fed76fb"),
     ("sql/views.sql", "6902171e1cafacfc2566ab3df323c27218585cf6a61bbbc86fa20e3802ee8fe6"),
     ("sql/webhooks.sql", "c7fc61d9962818b9c9c9ab0ca1fe5d0ea2e9477a8dc465ec6caa037e37cadae6"),
 ];

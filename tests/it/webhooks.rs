@@ -555,6 +555,31 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn the_events_of_many_deliveries_are_one_statement(database: Database) {
+        let server = Server::start_with(&database, &LOCAL).await;
+        let (ada, receiver) = (server.user("ada@example.com"), Receiver::start().await);
+        let project = Project::create(&ada, "Counted").await;
+        let id = hook(&project, &receiver.url()).await;
+        for n in 1..=8 {
+            touch(&project, &format!("Counted {n}")).await;
+        }
+        until(&ada, &id, "revision", |revision| revision == 9).await;
+        let count = async |first: usize| {
+            let select = format!("deliveries(first: {first}) {{ nodes {{ event {{ revision }} revision }} }}");
+            let before = server.statements();
+            let nodes = state(&ada, &id, &select).await["deliveries"]["nodes"].take();
+            let nodes = nodes.as_array().unwrap();
+            assert!(nodes.len() == first && nodes.iter().all(|node| node["event"]["revision"] == node["revision"]));
+            server.statements() - before
+        };
+        // The lease is returned after the last record, in statements of its own.
+        let begun = Instant::now();
+        while count(8).await != count(1).await {
+            assert!(begun.elapsed() < PATIENCE, "a statement for each event");
+        }
+        server.stop().await;
+    }
+
     async fn a_write_has_no_more_statements_with_webhooks_elsewhere(database: Database) {
         let server = Server::start_with(&database, &LOCAL).await;
         let (ada, receiver) = (server.user("ada@example.com"), Receiver::start().await);

@@ -1,3 +1,3 @@
 //! Entries of a project's log.
 
-pub use crate::storage::event::{after, at};
+pub use crate::storage::event::{after, at, by_revisions};

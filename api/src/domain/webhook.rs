@@ -46,7 +46,7 @@ const WEBHOOK: Noun = ("webhook", "webhookId");
 const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 fn webhooks<'w>(writer: &'w Writer, field: &'static str) -> Result<&'w Webhooks> {
-    writer.services.webhooks.as_ref().ok_or_else(|| {
+    writer.services.webhooks.as_deref().ok_or_else(|| {
         let why = "This server has no webhooks: its operator must set WEBHOOK_SECRET (--webhook-secret).";
         Error::conflict(field, why)
     })

@@ -117,11 +117,7 @@ impl Services {
         });
         delivery.status = if pause.is_ok() { DeliveryStatus::Pending } else { DeliveryStatus::Failed };
         delivery.next_attempt_at = pause.as_ref().ok().map(|pause| later(now, *pause));
-        if pause.is_err() {
-            // Without the reason, which can contain what the receiver responded.
-            let (project, status) = (lease.webhook.project_id.0, attempt.status);
-            tracing::warn!(webhook = %id.0, %project, status, "a webhook was disabled");
-        }
+        let is_disabled = pause.is_err();
         let next = pause.as_ref().map_or(Next::End, |pause| Next::RetryAfter(*pause));
         let changed_at = lease.webhook.updated_at;
         let fail = |writer: Writer| async move {
@@ -137,6 +133,11 @@ impl Services {
             Ok(is_unchanged)
         };
         let is_unchanged = self.write(&lease.owner, fail).await?;
+        if is_unchanged && is_disabled {
+            // Without the reason, which can contain what the receiver responded.
+            let (project, status) = (lease.webhook.project_id.0, attempt.status);
+            tracing::warn!(webhook = %id.0, %project, status, "a webhook was disabled");
+        }
         // The owner has changed the webhook during the attempt: the next one is made at once.
         Ok(if is_unchanged { next } else { Next::Again })
     }

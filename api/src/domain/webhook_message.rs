@@ -40,23 +40,21 @@ pub struct Batch {
     /// The revision up to which there are no others.
     pub until: i32,
     /// Messages to be sent again, with the times of the requests.
-    pub again: Vec<(Option<DateTime<Utc>>, Message)>,
+    pub redeliveries: Vec<(Option<DateTime<Utc>>, Message)>,
 }
 
 /// The next messages of a webhook, at most so many; those of the log only if `is_ready`.
 pub async fn next(tx: &Tx, webhook: &Webhook, is_ready: bool, limit: i32) -> Result<Batch> {
     let project = access::required(tx, webhook.project_id).await?;
-    let mut batch = Batch { messages: Vec::new(), until: webhook.revision, again: Vec::new() };
-    let again = webhook_delivery::again(tx, webhook.id, webhook.revision, limit).await?;
-    if !again.is_empty() {
-        let mut events = Vec::with_capacity(again.len());
-        for delivery in &again {
-            events.extend(event::one(tx, webhook.project_id, delivery.revision).await?);
-        }
+    let mut batch = Batch { messages: Vec::new(), until: webhook.revision, redeliveries: Vec::new() };
+    let requested = webhook_delivery::requested(tx, webhook.id, webhook.revision, limit).await?;
+    if !requested.is_empty() {
+        let revisions: Vec<_> = requested.iter().map(|delivery| (project, delivery.revision)).collect();
+        let events = event::by_revisions(tx, &revisions).await?;
         let requested: HashMap<i32, Option<DateTime<Utc>>> =
-            again.into_iter().map(|delivery| (delivery.revision, delivery.next_attempt_at)).collect();
+            requested.into_iter().map(|delivery| (delivery.revision, delivery.next_attempt_at)).collect();
         let with_request = |message: Message| Some((*requested.get(&message.revision)?, message));
-        batch.again = messages(tx, project, events).await?.into_iter().filter_map(with_request).collect();
+        batch.redeliveries = messages(tx, project, events).await?.into_iter().filter_map(with_request).collect();
     }
     if is_ready {
         let newest = event::newest(tx, webhook.project_id).await?.ok_or_else(Error::no_project)?;
@@ -86,8 +84,8 @@ async fn messages(tx: &Tx, project: Member<'_>, events: Vec<Event>) -> Result<Ve
     };
     let message = |event: Event| {
         let actor = event.actor_id.map(|id| json!({ "id": id.0, "fullName": names.get(&id) }));
-        let body = body(&event, actor, changes.remove(&event.revision).unwrap_or_default());
         let id = NodeId::Event(event.project_id, event.revision).to_string();
+        let body = body(&event, &id, actor, changes.remove(&event.revision).unwrap_or_default());
         Message { revision: event.revision, kind: event.kind, id, body }
     };
     Ok(events.into_iter().map(message).collect())
@@ -97,7 +95,7 @@ fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-fn body(event: &Event, actor: Option<Value>, changes: ChangeSummary) -> String {
+fn body(event: &Event, id: &str, actor: Option<Value>, changes: ChangeSummary) -> String {
     let change = |change: &FileSnapshot| {
         json!({
             "id": change.change_id().0,
@@ -111,7 +109,7 @@ fn body(event: &Event, actor: Option<Value>, changes: ChangeSummary) -> String {
         "type": event.kind.as_str(),
         "timestamp": time(event.created_at),
         "data": {
-            "id": NodeId::Event(event.project_id, event.revision).to_string(),
+            "id": id,
             "project": { "id": event.project_id.0 },
             "revision": event.revision,
             "kind": event.kind.as_str(),

@@ -108,7 +108,7 @@ enums! {
     }
     /// Status of a delivery to a webhook.
     WebhookDeliveryStatus = enums::DeliveryStatus {
-        /// It is sent again.
+        /// It is sent again, as soon as the webhook is enabled.
         Pending,
         /// The receiver has accepted it.
         Succeeded,

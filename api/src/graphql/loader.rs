@@ -101,6 +101,9 @@ pub struct SnapshotOfEvent(pub ProjectId, pub i32);
 /// The changes made by a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesMadeAt(pub ProjectId, pub i32);
+/// The event of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventAt(pub ProjectId, pub i32);
 /// Events of a project after a revision, with a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventsAfter(pub ProjectId, pub i32, pub usize);
@@ -320,6 +323,10 @@ loaders! {
     ChangesMadeAt => Vec<FileSnapshot>, |tx, keys| {
         let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
         Ok(gather(file::changes_of_revisions(tx, &revisions).await?, |row| ChangesMadeAt(row.project_id, row.revision)))
+    };
+    EventAt => Event, |tx, keys| {
+        let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
+        Ok(index(events::by_revisions(tx, &revisions).await?, |row| EventAt(row.project_id, row.revision)))
     };
     EventsAfter => Vec<Event>, |tx, keys| {
         let mut found: HashMap<EventsAfter, Vec<Event>> = HashMap::new();

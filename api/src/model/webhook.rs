@@ -95,8 +95,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3 * 60 * 60);
 /// The pause after a number of failed attempts, from 1. `jitter`, from 0 to 1, varies it by a fifth in both directions, so
 /// that the webhooks of a receiver do not return all at once.
 pub fn pause_after(failed_attempts: i32, jitter: f64) -> Duration {
-    let doubled = u32::try_from(failed_attempts.saturating_sub(1)).unwrap_or_default();
-    let pause = 3_u32.checked_pow(doubled).map_or(LONGEST_PAUSE, |factor| FIRST_PAUSE.saturating_mul(factor));
+    let exponent = u32::try_from(failed_attempts.saturating_sub(1)).unwrap_or_default();
+    let pause = 3_u32.checked_pow(exponent).map_or(LONGEST_PAUSE, |factor| FIRST_PAUSE.saturating_mul(factor));
     pause.min(LONGEST_PAUSE).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))
 }
 

@@ -44,6 +44,14 @@ pub async fn after(
     rows.into_iter().map(event).collect()
 }
 
+/// The entries of these revisions.
+pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<Event>> {
+    let mut sql = Sql::new("SELECT e.* FROM project_events e WHERE ");
+    sql.pairs("(e.project_id, e.revision)", revisions.iter().copied()).push(" ORDER BY e.project_id, e.revision");
+    let rows: Vec<project_events::Model> = tx.all(sql).await?;
+    rows.into_iter().map(event).collect()
+}
+
 /// The newest revision of a project; `None` if the actor is not a member.
 pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     let mut sql = Sql::new("SELECT p.revision AS n FROM projects p WHERE p.id = ");
@@ -121,8 +129,7 @@ pub async fn has_after(
 /// One event of a locked project.
 pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(None) };
-    let found = after(tx, &[project], revision.saturating_sub(1), &[], 1).await?;
-    Ok(found.into_iter().find(|event| event.revision == revision))
+    Ok(by_revisions(tx, &[(project, revision)]).await?.into_iter().next())
 }
 
 /// Notifies a channel of PostgreSQL.

@@ -233,12 +233,12 @@ pub async fn fail_attempt(
 ) -> Result<bool> {
     let mut sql =
         Sql::new("UPDATE webhooks SET lease_holder = NULL, lease_until = NULL, failed_attempts = failed_attempts + 1");
-    sql.push(", failing_since = ").bind(since).push(", updated_at = ").bind(now).push(", next_attempt_at = ");
+    sql.push(", failing_since = ").bind(since).push(", next_attempt_at = ");
     match next {
         Ok(pause) => drop(time(&mut sql, tx.is_sqlite(), pause)),
         Err(reason) => {
             sql.push("NULL, is_enabled = ").bind(false).push(", disabled_at = ").bind(now);
-            sql.push(", disabled_reason = ").bind(reason);
+            sql.push(", disabled_reason = ").bind(reason).push(", updated_at = ").bind(now);
         }
     }
     held(&mut sql, tx, id, holder).push(" AND updated_at = ").bind(changed_at);

@@ -123,7 +123,7 @@ pub async fn answer(tx: &Tx, attempted: &Delivery, requested: Option<DateTime<Ut
 }
 
 /// The deliveries of a webhook up to a revision that are to be sent again, oldest first, at most so many.
-pub async fn again(tx: &Tx, id: WebhookId, until: i32, limit: i32) -> Result<Vec<Delivery>> {
+pub async fn requested(tx: &Tx, id: WebhookId, until: i32, limit: i32) -> Result<Vec<Delivery>> {
     let mut sql = Sql::new("SELECT d.* FROM webhook_deliveries d WHERE d.status = 'pending' AND d.webhook_id = ");
     sql.bind(id.0).push(" AND d.revision <= ").bind(until).push(" AND ");
     owns(&mut sql, "d.project_id", tx.me()).push(" ORDER BY d.revision LIMIT ").bind(limit);

@@ -17,7 +17,7 @@ pub struct WebhookMutation;
 struct CreateWebhookInput {
     /// The project whose events it receives.
     project_id: ID,
-    /// The URL to send messages to, with https or http. By default it must lead to a public address.
+    /// The URL to send events to, with https or http. By default it must lead to a public address.
     url: String,
     /// Only events of these kinds; empty or absent: all.
     kinds: Option<Vec<EventKind>>,
@@ -28,11 +28,11 @@ struct CreateWebhookInput {
 struct UpdateWebhookInput {
     /// The webhook to change.
     webhook_id: ID,
-    /// The URL to send messages to. Null or absent: unchanged.
+    /// The URL to send events to. Null or absent: unchanged.
     url: Option<String>,
     /// Only events of these kinds; empty: all. Null or absent: unchanged.
     kinds: Option<Vec<EventKind>>,
-    /// Whether messages are sent. A webhook that is enabled again continues after its `revision`. Null or absent: unchanged.
+    /// Whether events are sent. A webhook that is enabled again continues after its `revision`. Null or absent: unchanged.
     is_enabled: Option<bool>,
 }
 
@@ -48,7 +48,7 @@ struct DeleteWebhookInput {
 struct RotateWebhookSecretInput {
     /// The webhook that gets a new secret.
     webhook_id: ID,
-    /// For how long messages are also signed with the present secret, in seconds: 0 to 2,592,000 (30 days).
+    /// For how long events are also signed with the present secret, in seconds: 0 to 2,592,000 (30 days).
     #[graphql(default = 86_400)]
     overlap_seconds: Option<i32>,
 }
@@ -146,7 +146,7 @@ impl WebhookMutation {
         .await
     }
 
-    /// Gives a webhook a new secret. During the overlap, messages have a signature of both secrets, so that receivers can
+    /// Gives a webhook a new secret. During the overlap, events have a signature of both secrets, so that receivers can
     /// change to the new one. A rotation during the overlap ends the oldest secret at once.
     async fn rotate_webhook_secret(
         &self,

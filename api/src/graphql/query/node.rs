@@ -10,7 +10,7 @@ use crate::domain::node::{self, Kind};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
-    CollaboratorsOf, ConfigurationVersion, EmailInvitationsOf, EventsAfter, FileAt, InvitationInto, MomentOf, Past,
+    CollaboratorsOf, ConfigurationVersion, EmailInvitationsOf, EventAt, FileAt, InvitationInto, MomentOf, Past,
     Streaming,
 };
 use crate::graphql::page::rows;
@@ -181,8 +181,7 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
             sent.into_iter().find(|sent| sent.email == *email).map(|sent| EmailInvitation(sent).into())
         }
         NodeId::Event(project, revision) => {
-            let events = caller.load(EventsAfter(*project, revision.saturating_sub(1), 1)).await?.unwrap_or_default();
-            events.into_iter().find(|event| event.revision == *revision).map(|event| ProjectEvent(event).into())
+            caller.load(EventAt(*project, *revision)).await?.map(|event| ProjectEvent(event).into())
         }
         NodeId::StreamingMessage(id) => caller.load(Streaming(*id)).await?.map(|row| StreamingMessage(row).into()),
         NodeId::AgentConfigurationVersion(id, version) => {

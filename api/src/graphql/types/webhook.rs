@@ -7,7 +7,7 @@ use super::project::Project;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::{EventKind, WebhookDeliveryStatus};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{Count, Deliveries, EventsAfter, Part, WebhooksOf};
+use crate::graphql::loader::{Count, Deliveries, EventAt, Part, WebhooksOf};
 use crate::graphql::page::{Page, Total, connection, cut_by_id, weigh};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
@@ -54,7 +54,7 @@ impl Webhook {
         super::project(ctx, self.0.project_id, None).await
     }
 
-    /// The URL that messages are sent to.
+    /// The URL that events are sent to.
     async fn url(&self) -> &str {
         &self.0.url
     }
@@ -64,7 +64,7 @@ impl Webhook {
         self.0.kinds.iter().map(|kind| (*kind).into()).collect()
     }
 
-    /// Whether messages are sent.
+    /// Whether events are sent.
     async fn is_enabled(&self) -> bool {
         self.0.is_enabled
     }
@@ -89,13 +89,14 @@ impl Webhook {
         self.0.disabled_at.map(Time)
     }
 
-    /// Why it was disabled: by the owner, by the receiver (410 Gone), or because every attempt of a day has failed. Null
-    /// while it is enabled.
+    /// Why it was disabled: by the owner, by the receiver (410 Gone), or because every attempt for a day
+    /// (`WEBHOOK_RETRY_SECONDS`) has failed. Null while it is enabled.
     async fn disabled_reason(&self) -> Option<&str> {
         self.0.disabled_reason.as_deref()
     }
 
-    /// Until when messages are also signed with the secret before the last rotation; null if there was none.
+    /// Until when events are also signed with the secret before the last rotation, also if that time has passed. Null
+    /// without a rotation, or if the last one had no overlap.
     async fn previous_secret_expires_at(&self) -> Option<Time> {
         self.0.previous_secret_until.map(Time)
     }
@@ -159,9 +160,8 @@ impl WebhookDelivery {
     /// The event; its `id` is the header `webhook-id` of every attempt.
     async fn event(&self, ctx: &Context<'_>) -> Option<Result<ProjectEvent>> {
         or_null(async {
-            let key = EventsAfter(self.0.project_id, self.0.revision.saturating_sub(1), 1);
-            let events = caller(ctx)?.load(key).await?.unwrap_or_default();
-            Ok(events.into_iter().find(|event| event.revision == self.0.revision).map(ProjectEvent))
+            let event = caller(ctx)?.load(EventAt(self.0.project_id, self.0.revision)).await?;
+            Ok(event.map(ProjectEvent))
         })
         .await
     }
@@ -206,7 +206,7 @@ impl WebhookDelivery {
         Time(self.0.last_attempt_at)
     }
 
-    /// When it is sent again; null if it is not pending.
+    /// When it is sent again; a past time while the webhook is disabled. Null if it is not pending.
     async fn next_attempt_at(&self) -> Option<Time> {
         self.0.next_attempt_at.map(Time)
     }

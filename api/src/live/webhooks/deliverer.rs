@@ -23,9 +23,9 @@ use crate::model::webhook::{Attempt, WaitingWebhook};
 use crate::storage::db::Db;
 use crate::storage::webhook::{Wanted, waiting};
 
-/// Number of messages that a webhook delivers before others get their turn, and the time after which its turn ends.
-const TURN: i32 = 20;
-const TURN_TIME: Duration = Duration::from_secs(5);
+/// Number of messages that a webhook delivers before others do, and the time after which it stops in any case.
+const BATCH: i32 = 20;
+const BATCH_TIME: Duration = Duration::from_secs(5);
 
 /// Number of webhooks that a statement finds.
 const FOUND_AT_ONCE: i32 = 100_000;
@@ -39,6 +39,7 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 /// Delivers the webhooks of a server.
 pub struct Deliverer {
     services: Arc<Services>,
+    webhooks: Arc<Webhooks>,
     db: Db,
     sender: Arc<Sender>,
     /// Attempts at once.
@@ -47,8 +48,6 @@ pub struct Deliverer {
     shares: Mutex<HashMap<ProjectId, Weak<Semaphore>>>,
     /// The webhooks that this server delivers or will deliver, and whether there is more to deliver since.
     running: Mutex<HashMap<WebhookId, bool>>,
-    /// The start of the last sweep.
-    swept: Mutex<DateTime<Utc>>,
     stopped: CancellationToken,
     tasks: TaskTracker,
 }
@@ -56,64 +55,66 @@ pub struct Deliverer {
 impl Deliverer {
     /// Starts to deliver until the server stops, if the services have webhooks. Returns after the first sweep.
     pub async fn start(services: &Arc<Services>, db: &Db, stopped: &CancellationToken, tasks: &TaskTracker) {
-        let Some(Webhooks { limits, .. }) = &services.webhooks else { return };
+        let Some(webhooks) = &services.webhooks else { return };
         let this = Arc::new(Self {
-            sender: Arc::new(Sender::new(limits)),
-            permits: Arc::new(Semaphore::new(limits.webhook_concurrency)),
+            sender: Arc::new(Sender::new(&webhooks.limits)),
+            permits: Arc::new(Semaphore::new(webhooks.limits.webhook_concurrency)),
             services: services.clone(),
+            webhooks: webhooks.clone(),
             db: db.clone(),
             shares: Mutex::default(),
             running: Mutex::default(),
-            swept: Mutex::default(),
             stopped: stopped.clone(),
             tasks: tasks.clone(),
         });
-        this.sweep().await;
-        tasks.spawn(stopped.clone().run_until_cancelled_owned(this.run()));
+        let swept = this.sweep(DateTime::default()).await;
+        tasks.spawn(stopped.clone().run_until_cancelled_owned(this.run(swept)));
     }
 
-    async fn run(self: Arc<Self>) {
-        let Some(Webhooks { queue, limits, .. }) = &self.services.webhooks else { return };
-        let period = Duration::from_secs(limits.webhook_sweep_seconds);
+    async fn run(self: Arc<Self>, mut swept: DateTime<Utc>) {
+        let period = Duration::from_secs(self.webhooks.limits.webhook_sweep_seconds);
         let mut sweeps = interval_at(Instant::now() + period, period);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                projects = queue.take() => self.find(Wanted::Projects(projects)).await,
-                _ = sweeps.tick() => self.sweep().await,
+                projects = self.webhooks.queue.take() => drop(self.find(Wanted::Projects(projects)).await),
+                _ = sweeps.tick() => swept = self.sweep(swept).await,
             }
         }
     }
 
-    async fn sweep(self: &Arc<Self>) {
-        let since = std::mem::replace(&mut *self.swept.lock(), clock::now());
-        self.find(Wanted::DueOrChanged(since.checked_sub_signed(OVERLAP).unwrap_or(since))).await;
+    /// Finds what has changed since the last sweep that did not fail, and returns the time of the last one now.
+    async fn sweep(self: &Arc<Self>, last: DateTime<Utc>) -> DateTime<Utc> {
+        let now = clock::now();
+        let since = last.checked_sub_signed(OVERLAP).unwrap_or(last);
+        if self.find(Wanted::DueOrChanged(since)).await { now } else { last }
     }
 
-    /// Starts to deliver the webhooks that have something to deliver.
-    async fn find(self: &Arc<Self>, wanted: Wanted) {
+    /// Starts to deliver the webhooks that have something to deliver. Returns whether they could be read.
+    async fn find(self: &Arc<Self>, wanted: Wanted) -> bool {
         let found = async { waiting(&self.db.operator().await?, &wanted, FOUND_AT_ONCE).await }.await;
-        let (found, webhooks) = match (found, &self.services.webhooks) {
-            (Ok(found), Some(webhooks)) => (found, webhooks),
-            (Err(error), _) => {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
                 tracing::warn!(
                     error = error.message(),
                     cause = error.cause(),
                     "webhooks cannot be read; the next sweep repeats it"
                 );
-                return;
+                return false;
             }
-            (Ok(_), None) => return,
         };
-        webhooks.queue.know(found.iter().map(|webhook| webhook.project));
+        let queue = &self.webhooks.queue;
+        queue.know(found.iter().map(|webhook| webhook.project));
         if let Wanted::Projects(projects) = wanted {
             let without =
                 projects.into_iter().filter(|project| found.iter().all(|webhook| webhook.project != *project));
-            webhooks.queue.forget(without);
+            queue.forget(without);
         }
         for webhook in found.into_iter().filter(|webhook| webhook.is_due) {
             self.begin(webhook);
         }
+        true
     }
 
     fn begin(self: &Arc<Self>, webhook: WaitingWebhook) {
@@ -127,13 +128,13 @@ impl Deliverer {
         self.tasks.spawn(self.clone().deliver(webhook));
     }
 
-    /// Delivers a webhook, in turns with others, until there is nothing more to deliver.
+    /// Delivers a webhook, batch by batch, until there is nothing more to deliver.
     async fn deliver(self: Arc<Self>, webhook: WaitingWebhook) {
         loop {
             let Some(permits) = self.stopped.run_until_cancelled(self.permits(webhook.project)).await else { break };
-            let turn = self.turn(webhook).await;
+            let delivered = self.deliver_batch(webhook).await;
             drop(permits);
-            let is_more = turn.unwrap_or_else(|error| {
+            let is_more = delivered.unwrap_or_else(|error| {
                 let (error, cause) = (error.message(), error.cause());
                 tracing::warn!(webhook = %webhook.id.0, error, cause, "a webhook is not delivered; the next sweep repeats it");
                 false
@@ -151,14 +152,13 @@ impl Deliverer {
         self.running.lock().remove(&webhook.id);
     }
 
-    /// Waits for the turn of a project, and then for the turn among all projects. A project has a quarter of the permits.
+    /// Waits for a permit of the project, which has a quarter of them, and then for one of all projects.
     async fn permits(&self, project: ProjectId) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let share = {
             let mut shares = self.shares.lock();
             let known = shares.get(&project).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                let limit = self.services.webhooks.as_ref().map_or(1, |webhooks| webhooks.limits.webhook_concurrency);
-                let share = Arc::new(Semaphore::new((limit / 4).max(1)));
+                let share = Arc::new(Semaphore::new((self.webhooks.limits.webhook_concurrency / 4).max(1)));
                 shares.retain(|_, share| share.strong_count() > 0);
                 shares.insert(project, Arc::downgrade(&share));
                 share
@@ -169,9 +169,8 @@ impl Deliverer {
     }
 
     /// Delivers a few messages. Returns whether there may be more.
-    async fn turn(self: &Arc<Self>, webhook: WaitingWebhook) -> Result<bool> {
-        let Some(Webhooks { limits, .. }) = &self.services.webhooks else { return Ok(false) };
-        let time = Duration::from_secs(limits.webhook_timeout_seconds) * LEASE_TIMEOUTS;
+    async fn deliver_batch(self: &Arc<Self>, webhook: WaitingWebhook) -> Result<bool> {
+        let time = Duration::from_secs(self.webhooks.limits.webhook_timeout_seconds) * LEASE_TIMEOUTS;
         let Some(mut lease) = self.services.lease_webhook(webhook, time).await? else { return Ok(false) };
         match self.messages(&mut lease).await {
             Ok(Next::Continue | Next::Again) => Ok(!self.stopped.is_cancelled()),
@@ -190,10 +189,10 @@ impl Deliverer {
 
     /// Delivers the next messages, and returns the lease.
     async fn messages(&self, lease: &mut Lease) -> Result<Next> {
-        let batch = self.services.webhook_messages(lease, TURN).await?;
+        let batch = self.services.webhook_messages(lease, BATCH).await?;
         let start = Instant::now();
-        let is_over = || self.stopped.is_cancelled() || start.elapsed() > TURN_TIME;
-        for requested in &batch.again {
+        let is_over = || self.stopped.is_cancelled() || start.elapsed() > BATCH_TIME;
+        for requested in &batch.redeliveries {
             if is_over() {
                 break;
             }
@@ -210,7 +209,7 @@ impl Deliverer {
                 break;
             }
             let attempt = self.send(lease, message).await?;
-            let retry = (self.retry_time(), rand::random::<f64>());
+            let retry = (Duration::from_secs(self.webhooks.limits.webhook_retry_seconds), rand::random::<f64>());
             let next = self.services.record_attempt(lease, message, &attempt, retry).await?;
             if next != Next::Continue {
                 return Ok(next);
@@ -220,24 +219,14 @@ impl Deliverer {
         Ok(Next::Again)
     }
 
-    fn retry_time(&self) -> Duration {
-        let seconds = self.services.webhooks.as_ref().map(|webhooks| webhooks.limits.webhook_retry_seconds);
-        Duration::from_secs(seconds.unwrap_or_default())
-    }
-
     /// Signs and sends a message.
     async fn send(&self, lease: &Lease, message: &Message) -> Result<Attempt> {
         let now = clock::now();
         let (webhook, timestamp) = (&lease.webhook, now.timestamp());
         let mut signatures = Vec::new();
-        if let Some(webhooks) = &self.services.webhooks {
-            for number in webhook.secrets(now) {
-                signatures.push(webhooks.key.secret(webhook.id, number)?.sign(
-                    &message.id,
-                    timestamp,
-                    &message.body,
-                )?);
-            }
+        for number in webhook.secrets(now) {
+            let secret = self.webhooks.key.secret(webhook.id, number)?;
+            signatures.push(secret.sign(&message.id, timestamp, &message.body)?);
         }
         let outgoing = Outgoing {
             url: webhook.url.clone(),
@@ -253,9 +242,7 @@ impl Deliverer {
         let (this, stopped) = (self.clone(), self.stopped.clone());
         let retry = async move {
             sleep(pause).await;
-            if let Some(webhooks) = &this.services.webhooks {
-                webhooks.queue.changed(project);
-            }
+            this.webhooks.queue.changed(project);
         };
         self.tasks.spawn(stopped.run_until_cancelled_owned(retry));
     }

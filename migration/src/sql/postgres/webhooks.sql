@@ -22,8 +22,8 @@ CREATE POLICY change ON webhook_deliveries FOR UPDATE TO authenticated USING (pr
     WITH CHECK (is_time(last_attempt_at) AND is_time(next_attempt_at) AND is_time(delivered_at));
 CREATE POLICY remove ON webhook_deliveries FOR DELETE TO authenticated USING (project_id {owner});
 
--- Returns enabled webhooks with the owners of their projects: those of the wanted projects; without wanted projects, those that
--- have something to deliver now or have changed since a time, at most so many. Callers, whose claims have a `sub`, get nothing.
+-- Returns enabled webhooks with the owners of their projects: all of the wanted projects; without wanted projects, at most so
+-- many of those that have something to deliver now or have changed since a time. Callers, whose claims have a `sub`, get nothing.
 CREATE FUNCTION waiting_webhooks(wanted uuid[], since timestamptz, most integer)
 RETURNS TABLE (id uuid, project_id uuid, owner_id uuid, is_due boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -39,7 +39,7 @@ BEGIN
                      OR EXISTS (SELECT FROM {schema}.webhook_deliveries r
                                 WHERE r.webhook_id = w.id AND r.status = 'pending' AND r.revision <= w.revision))
             FROM {schema}.webhooks w JOIN {schema}.projects p ON p.id = w.project_id
-            WHERE w.is_enabled AND w.project_id = ANY (wanted) LIMIT most;
+            WHERE w.is_enabled AND w.project_id = ANY (wanted);
         RETURN;
     END IF;
     RETURN QUERY
