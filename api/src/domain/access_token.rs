@@ -48,7 +48,7 @@ pub struct NewAccessToken {
 pub async fn sign_in(services: &Arc<Services>, token: &str) -> Result<Actor> {
     let invalid = || refused("The access token is invalid, or was revoked.");
     let secret = TokenSecret::parse(token).ok_or_else(invalid)?;
-    let machine = services.find_access_token(secret.sha256()).await?.ok_or_else(invalid)?;
+    let machine = services.find_access_token(&secret).await?.ok_or_else(invalid)?;
     if machine.expires_at.is_some_and(|end| end <= clock::now()) {
         return Err(refused("The access token has expired."));
     }

@@ -14,6 +14,7 @@ use super::met::Met;
 use super::turns::Turns;
 use super::webhook_queue::Webhooks;
 use crate::metrics::Metrics;
+use crate::model::access_token::TokenSecret;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::event::Change;
@@ -48,7 +49,7 @@ pub struct Services {
     /// The number of segments of activity that this server has stored, or is storing, by project.
     pub(super) rolled_up: Cache<ProjectId, i32>,
     /// Webhooks; `None` if the server has no secret for them.
-    pub webhooks: Option<Webhooks>,
+    pub webhooks: Option<Arc<Webhooks>>,
 }
 
 /// CPU-bound work takes as much memory as one WORK_SHARE-th of the limit for requests, in addition to it.
@@ -87,7 +88,7 @@ impl Services {
 
     /// Services with webhooks, if these are given.
     pub fn with_webhooks(self, webhooks: Option<Webhooks>) -> Self {
-        Self { webhooks, ..self }
+        Self { webhooks: webhooks.map(Arc::new), ..self }
     }
 
     /// Sets the function that is notified of committed changes.
@@ -159,15 +160,18 @@ impl Services {
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
-    /// The user of the access token with this hash. All such reads have the share of one user together, since anyone can
-    /// send tokens that do not exist.
+    /// The user of an access token. A token that this server has seen has the share of its user. All others have the share
+    /// of one user together, since anyone can send tokens that do not exist.
     ///
     /// # Errors
     /// As [`Services::read`].
-    pub(super) async fn find_access_token(&self, sha256: [u8; 32]) -> Result<Option<access_token::Machine>> {
+    pub(super) async fn find_access_token(&self, secret: &TokenSecret) -> Result<Option<access_token::Machine>> {
         let deadline = self.db.deadline();
-        let _turn = self.turns.read(UNKNOWN_MACHINES, deadline).await.map_err(|error| self.or_outage(error))?;
-        access_token::find(&self.db, sha256).await
+        // Nobody but the holder of a token knows the id that follows from it.
+        let user = Some(secret.user_id()).filter(|user| self.token_uses.get(user).is_some());
+        let _turn =
+            self.turns.read(user.unwrap_or(UNKNOWN_MACHINES), deadline).await.map_err(|error| self.or_outage(error))?;
+        access_token::find(&self.db, secret.sha256()).await
     }
 
     /// The error of a wait that was too long: `Unavailable` if the database cannot be reached.

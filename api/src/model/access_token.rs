@@ -58,7 +58,7 @@ impl TokenSecret {
     }
 
     /// Whether a bearer token is an access token, valid or not.
-    pub fn is_one(token: &str) -> bool {
+    pub fn has_prefix(token: &str) -> bool {
         token.starts_with(PREFIX)
     }
 

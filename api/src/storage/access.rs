@@ -120,14 +120,6 @@ pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push(" AND accepted_at IS NOT NULL)")
 }
 
-/// Adds the condition that `me` owns the project of a row of `projects`.
-pub(super) fn is_owner<'s>(sql: &'s mut Sql, projects: &str, me: Me) -> &'s mut Sql {
-    if !me.scopes {
-        return sql.push("TRUE");
-    }
-    sql.push(projects).push(".user_id = ").bind(me)
-}
-
 /// Adds the role of `me` in a project of `projects`; null without a role.
 pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("CASE WHEN projects.user_id = ").bind(me);

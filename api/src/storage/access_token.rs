@@ -44,11 +44,11 @@ fn access_token(row: &QueryResult) -> Result<AccessToken> {
 async fn among<I: Into<Uuid> + Copy>(tx: &Tx, column: &str, ids: &[I]) -> Result<Vec<AccessToken>> {
     let mut sql = Sql::new(
         "SELECT t.id, t.project_id, t.user_id, t.created_by, t.created_at, t.expires_at, t.last_used_at, u.full_name AS name, k.role \
-         FROM access_tokens t JOIN projects p ON p.id = t.project_id JOIN user_profiles u ON u.id = t.user_id \
+         FROM access_tokens t JOIN user_profiles u ON u.id = t.user_id \
          JOIN project_collaborators k ON k.project_id = t.project_id AND k.user_id = t.user_id WHERE ",
     );
     sql.push(column).push(" IN ").list(ids.iter().map(|id| -> Uuid { (*id).into() })).push(" AND ");
-    access::is_owner(&mut sql, "p", tx.me()).push(" ORDER BY t.created_at, t.id");
+    access::owns(&mut sql, "t.project_id", tx.me()).push(" ORDER BY t.created_at, t.id");
     tx.rows(sql).await?.iter().map(access_token).collect()
 }
 

@@ -52,7 +52,7 @@ impl AppState {
     /// # Errors
     /// `Unauthenticated` with the reason, which never repeats the token.
     pub async fn sign_in(&self, token: &str) -> Result<Actor> {
-        if TokenSecret::is_one(token) {
+        if TokenSecret::has_prefix(token) {
             return access_token::sign_in(&self.services, token).await;
         }
         self.verifier.verify(token).await

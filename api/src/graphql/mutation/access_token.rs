@@ -101,7 +101,7 @@ impl AccessTokenMutation {
             let caller = caller(ctx)?;
             let project = caller.write(ctx, |writer| access_token::revoke(writer, id)).await?;
             let (revision, project) = (project.revision, Project(project));
-            Ok(RevokeAccessTokenPayload { access_token_id: input.access_token_id, project, revision })
+            Ok(RevokeAccessTokenPayload { access_token_id: id.0.into(), project, revision })
         })
         .await
     }

@@ -9,8 +9,7 @@ use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::ids::ProjectId;
 
-/// A project's totals (with `Project.owner` the view `project_collaboration_overview`). The present ones are stored, not
-/// counted.
+/// A project's totals; the present ones are stored, not counted.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct ProjectStats {
@@ -32,7 +31,8 @@ pub struct ProjectStats {
 
 #[ComplexObject]
 impl ProjectStats {
-    /// The number of users who have accepted an invitation to the project and are in it now. The owner is not counted.
+    /// The number of editors and viewers that the project has now, with machines. The owner, and users who are only invited,
+    /// are not counted.
     async fn total_collaborators(&self, ctx: &Context<'_>) -> Result<usize> {
         let all = caller(ctx)?.load(CollaboratorsOf(self.project_id)).await?.unwrap_or_default();
         Ok(all.iter().filter(|collaborator| collaborator.accepted_at.is_some()).count())
