@@ -115,6 +115,8 @@ impl FileWrite {
         let project = locked.id;
         let Prepared { edits, new_blobs } = prepared;
         let mut changed = Vec::with_capacity(edits.len());
+        // A file can arrive at a path at which another one is deleted.
+        let mut deleted: HashMap<FilePath, i32> = HashMap::new();
         for (edit, prepared) in edits {
             let is_file = edit.file_type == FileType::File;
             let is_deleted = edit.change_type == ChangeType::Delete;
@@ -129,7 +131,11 @@ impl FileWrite {
                 .or_else(|| is_file.then(|| language_of(&edit.path)).flatten())
                 .map(str::to_owned);
             let version = before.map_or(0, |file| file.version) + 1;
-            let number = (before.map_or(0, File::number) + 1).max(edit.others + 1);
+            let others = edit.others.max(deleted.get(&edit.path).copied().unwrap_or_default());
+            let number = before.map_or(0, File::number).max(others) + 1;
+            if is_deleted {
+                deleted.insert(edit.path.clone(), number);
+            }
             let file = File {
                 id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
                 project_id: project,
