@@ -210,7 +210,7 @@ async fn live(db: Option<&Db>) -> Result<Vec<LiveProject>, String> {
     let db = db.ok_or("there is no such database; see --database-url (DATABASE_URL)")?;
     let read = async {
         if !db.is_sqlite() && !db.login().await?.reads_all {
-            return Ok(Err("on PostgreSQL this needs the owner's login (DATABASE_URL)".to_owned()));
+            return Ok(Err("on PostgreSQL this needs the owner's login in DATABASE_URL, or in DATABASE_DIRECT_URL if it is set".to_owned()));
         }
         let operator = db.operator().await?;
         operator::live(&operator, clock::now() - PRESENT, ROWS).await.map(Ok)

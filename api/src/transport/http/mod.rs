@@ -34,6 +34,7 @@ mod body;
 mod caller;
 mod insights;
 mod media;
+mod query_string;
 mod refusal;
 mod respond;
 
