@@ -112,7 +112,7 @@ pub struct Metrics {
     /// Open WebSockets.
     pub sockets: Gauge,
     /// Running subscriptions.
-    pub listeners: Gauge,
+    pub subscriptions: Gauge,
     /// Results sent to subscribers.
     pub deliveries: Counter,
     /// Subscription results kept for subscribers or on their way to them, in bytes.
@@ -151,7 +151,7 @@ impl Default for Metrics {
             heavy_waiting: Gauge::default(),
             heavy_tasks: Counter::default(),
             sockets: Gauge::default(),
-            listeners: Gauge::default(),
+            subscriptions: Gauge::default(),
             deliveries: Counter::default(),
             result_bytes: Gauge::default(),
             lag: durations(),
@@ -246,7 +246,7 @@ impl Metrics {
 
     fn register_subscriptions(&self, r: &mut Registry) {
         r.register("sockets", "Open WebSockets", self.sockets.clone());
-        r.register("listeners", "Running subscriptions", self.listeners.clone());
+        r.register("subscriptions", "Running subscriptions", self.subscriptions.clone());
         r.register("deliveries", "Subscription results sent", self.deliveries.clone());
         r.register_with_unit(
             "subscription_result",
@@ -333,7 +333,7 @@ impl Metrics {
     pub async fn waiting<T>(&self, access: &'static str, begin: impl Future<Output = T>) -> T {
         let of = AccessLabels { access };
         let started = Instant::now();
-        let waiting = Held::new(&self.pool_waiting.get_or_create(&of));
+        let waiting = Counted::new(&self.pool_waiting.get_or_create(&of));
         let begun = begin.await;
         drop(waiting);
         self.pool_waits.get_or_create(&of).observe(started.elapsed().as_secs_f64());
@@ -344,7 +344,7 @@ impl Metrics {
     pub async fn waiting_turn<T>(&self, lane: &'static str, wait: impl Future<Output = T>) -> T {
         let of = QueueLabels { lane };
         let started = Instant::now();
-        let waiting = Held::new(&self.turns_waiting.get_or_create(&of));
+        let waiting = Counted::new(&self.turns_waiting.get_or_create(&of));
         let waited = wait.await;
         drop(waiting);
         self.turn_waits.get_or_create(&of).observe(started.elapsed().as_secs_f64());
@@ -405,9 +405,9 @@ impl EncodeLabelValue for Name {
 
 /// Increments a gauge until it is dropped.
 #[derive(Debug)]
-pub struct Held(Gauge);
+pub struct Counted(Gauge);
 
-impl Held {
+impl Counted {
     /// Increments the gauge.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
@@ -415,7 +415,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -423,9 +423,9 @@ impl Drop for Held {
 
 /// Bytes counted in a gauge until this value is dropped.
 #[derive(Debug)]
-pub struct HeldBytes(Gauge, i64);
+pub struct CountedBytes(Gauge, i64);
 
-impl HeldBytes {
+impl CountedBytes {
     /// Adds `bytes`.
     pub fn new(gauge: &Gauge, bytes: usize) -> Self {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -434,7 +434,7 @@ impl HeldBytes {
     }
 }
 
-impl Drop for HeldBytes {
+impl Drop for CountedBytes {
     fn drop(&mut self) {
         self.0.dec_by(self.1);
     }
