@@ -65,6 +65,12 @@ struct AccessLabels {
     access: &'static str,
 }
 
+/// Label of an attempt to deliver to a webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+}
+
 /// Label of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {
@@ -118,6 +124,7 @@ pub struct Metrics {
     /// Subscription results kept for subscribers or on their way to them, in bytes.
     pub result_bytes: Gauge,
     lag: Histogram,
+    webhook_attempts: Durations<AttemptLabels>,
     /// Size of new file contents, in bytes.
     pub blob_bytes: Counter,
     /// Their size in storage, in bytes.
@@ -155,6 +162,7 @@ impl Default for Metrics {
             deliveries: Counter::default(),
             result_bytes: Gauge::default(),
             lag: durations(),
+            webhook_attempts: Family::new_with_constructor(durations),
             blob_bytes: Counter::default(),
             blob_stored_bytes: Counter::default(),
             cpu: Counter::default(),
@@ -167,6 +175,7 @@ impl Default for Metrics {
         m.register_database(ours);
         m.register_queues(ours);
         m.register_subscriptions(ours);
+        m.register_webhooks(ours);
         m.register_contents(ours);
         if process().is_some() {
             m.register_process(registry.sub_registry_with_prefix("process"));
@@ -260,6 +269,21 @@ impl Metrics {
             Unit::Seconds,
             self.lag.clone(),
         );
+    }
+
+    fn register_webhooks(&self, r: &mut Registry) {
+        r.register_with_unit(
+            "webhook_attempt",
+            "Time until the receiver of a webhook answered, by outcome: accepted or failed",
+            Unit::Seconds,
+            self.webhook_attempts.clone(),
+        );
+    }
+
+    /// Counts an attempt to deliver to a webhook.
+    pub fn webhook_attempted(&self, time: Duration, is_accepted: bool) {
+        let outcome = if is_accepted { "accepted" } else { "failed" };
+        self.webhook_attempts.get_or_create(&AttemptLabels { outcome }).observe(time.as_secs_f64());
     }
 
     fn register_contents(&self, r: &mut Registry) {
