@@ -38,4 +38,4 @@ use self::checks::{check_json, check_name, check_optional_text, check_room, chec
 pub use self::services::Services;
 pub use self::write::Writer;
 pub use crate::storage::access::{self, Member};
-pub use crate::storage::db::{Needs, Tx};
+pub use crate::storage::db::{Needs, Size, Tx};
