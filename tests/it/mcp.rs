@@ -140,6 +140,12 @@ tests::on_both! {
         let gone = json!({ "projectId": project.id, "path": "c.py", "content": "", "expectedVersion": 3 });
         agent.fails("write_file", gone, "CONFLICT").await;
         project.create_file("b.py", "").await;
+        for (name, more) in [
+            ("write_file", json!({ "path": "a.py/x", "content": "" })),
+            ("rename", json!({ "path": "b.py", "newPath": "a.py/b/c" })),
+        ] {
+            agent.fails(name, with(json!({ "projectId": project.id }), more), "CONFLICT").await;
+        }
         let taken = json!({ "projectId": project.id, "path": "a.py", "newPath": "b.py" });
         assert_eq!(agent.fails("rename", taken, "CONFLICT").await["paths"], json!(["b.py"]));
         let late = json!({ "projectId": project.id, "revision": 2, "expectedRevision": 2 });

@@ -31,6 +31,11 @@ impl Answer {
         Ok(Self { texts: vec![text.into()], data: serde_json::to_value(data).map_err(Error::internal)? })
     }
 
+    /// The size of the texts and of the data, in bytes. The data has the same texts.
+    pub fn size(&self) -> usize {
+        self.texts.iter().map(|text| text.len().saturating_mul(2)).sum()
+    }
+
     /// The same with another text, which the client shows separately.
     pub fn and(mut self, text: impl Into<String>) -> Self {
         self.texts.push(text.into());

@@ -8,6 +8,7 @@ use crate::{
     graphql::reader::Reader,
     model::{
         actor::Actor,
+        budget::Budget,
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
@@ -59,6 +60,11 @@ impl Call {
     /// `QueryTooComplex` if it is exhausted.
     pub fn load(&self, bytes: usize) -> Result<()> {
         self.reader.load(bytes)
+    }
+
+    /// The budget of the request.
+    pub fn budget(&self) -> Arc<Budget> {
+        self.reader.budget()
     }
 
     /// The project in the argument `projectId`.

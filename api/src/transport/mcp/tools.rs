@@ -197,7 +197,13 @@ where
         .with_annotations(hints);
     let run = Box::new(move |call: Call, arguments: JsonObject| {
         let arguments = serde_json::from_value::<A>(Value::Object(arguments));
-        async move { run(call, arguments.map_err(|error| bad_arguments(name, &error))?).await }.boxed()
+        let budget = call.budget();
+        async move {
+            let answer = run(call, arguments.map_err(|error| bad_arguments(name, &error))?).await?;
+            budget.answer(answer.size())?;
+            Ok(answer)
+        }
+        .boxed()
     });
     Tool { definition, run }
 }

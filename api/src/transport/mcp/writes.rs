@@ -1,6 +1,6 @@
 //! Tools that write. Each of them adds a message that describes the write, and then makes the write for this message.
-//! What can be refused is checked before the message is added. A write of somebody else in between can still refuse it;
-//! the message then has no files, and the error names it.
+//! What can be refused is checked before the message is added. If somebody else writes in between, the write can still
+//! be refused; the message then has no files.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rmcp::schemars::{self, JsonSchema};
@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::{
     answer::Answer,
-    call::{Call, entry},
+    call::{Call, entry, member},
     conversation::{add_message, context},
     versions::{self, parse_paths},
 };
 use crate::{
     domain::{
         chat::Added,
-        file::{self, Changed, Context, Named, NewFile, Outcome},
+        file::{self, Changed, Named, NewFile, Outcome},
         policy,
         snapshot::{self, Goal, Scope},
         undo::{self, Taken},
@@ -145,6 +145,9 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
     {
         return unchanged(file, project.revision);
     }
+    if present.is_none() {
+        check_place(&call, &project, &path, "path").await?;
+    }
     let what = format!("{} {}", if present.is_some() { "Write" } else { "Create" }, path.as_str());
     let added = add_message(&call, project.id, "write_file", message(arguments.message, &what), false).await?;
     let context = context(&added);
@@ -261,12 +264,28 @@ pub async fn rename(call: Call, arguments: Rename) -> Result<Answer> {
             ..Conflict::default()
         })));
     }
+    check_place(&call, &project, &new_path, "newPath").await?;
     let what = format!("Rename {} to {}", path.as_str(), new_path.as_str());
     let added = add_message(&call, project.id, "rename", message(arguments.message, &what), false).await?;
     let (context, expected_version) = (context(&added), Some(present.number()));
     let named = Named { project_id: project.id, path, expected_version };
     let done = call.write(|writer| file::rename(writer, named, new_path, context)).await?;
     Written::answer(&what, &done, &added)
+}
+
+/// Checks that a new path is not below a file.
+async fn check_place(call: &Call, project: &Project, path: &FilePath, field: &'static str) -> Result<()> {
+    let tx = call.tx().await?;
+    let member = member(&tx, project.id).await?;
+    let folders: Vec<_> = path.ancestors().map(|folder| (member, folder)).collect();
+    let found = if folders.is_empty() { Vec::new() } else { file::by_paths(&tx, None, &folders).await? };
+    match found.iter().find(|file| file.file_type == FileType::File) {
+        Some(file) => {
+            let (above, path) = (file.path.as_str(), path.as_str());
+            Err(Error::conflict(field, format!("{above:?} is a file, so nothing can be below it: {path:?}.")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The file or folder to change, whose precondition holds.
@@ -431,8 +450,7 @@ pub async fn restore(call: Call, arguments: RestoreState) -> Result<Answer> {
     }
     let what = format!("Restore revision {to}");
     let added = add_message(&call, project.id, "restore", message(arguments.message, &what), false).await?;
-    // The message is a revision too, and no file.
-    let context: Context = context(&added);
+    let context = context(&added);
     let done = call.write(|writer| snapshot::restore(writer, restore, context)).await?;
     Restored::answer(&what, &done, &added)
 }
