@@ -7,7 +7,7 @@ use tests::{
     database::Database,
     mcp::{ACCEPT, Agent, assert_refused, initialize, list_changed, next, parsed, updated},
     project::{Project, each, text, with},
-    server::{Server, user_id},
+    server::{Server, token_with, user_id},
 };
 
 const ADA: &str = "ada@example.com";
@@ -326,6 +326,19 @@ tests::on_sqlite! {
         assert_refused(&refused, 429, -32600, "RATE_LIMITED");
         assert!(!refused.header("retry-after").is_empty());
         server.stop().await;
+    }
+
+    async fn a_stream_ends_with_its_token_and_with_its_server(database: Database) {
+        let server = Server::start_with(&database, &[]).await;
+        let soon = clock::now().timestamp() + 2;
+        let brief = server.anonymous().with_token(Some(token_with(ADA, json!({ "exp": soon }))));
+        let agent = Agent::start(&brief).await;
+        let mut stream = agent.listen(&[]).await;
+        assert!(next(&mut stream).await.is_none());
+        let agent = Agent::start(&server.user(ADA)).await;
+        let mut stream = agent.listen(&[]).await;
+        server.stop().await;
+        assert!(next(&mut stream).await.is_none());
     }
 
     async fn pages_of_allowed_sites_can_connect(database: Database) {

@@ -7,7 +7,7 @@ use rmcp::{
     model::{CallToolResult, ContentBlock},
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     model::error::{Conflict, Error, Result},
@@ -126,20 +126,4 @@ fn advise_after_conflict(text: &mut String, conflict: &Conflict) {
         let how = if merge.clean { "without conflicts" } else { "with conflict markers" };
         let _ = write!(text, "\nBoth changes merged, {how}, are in `merge.content`.");
     }
-}
-
-/// The schema of a tool's data: that of its result, or that of an error.
-pub fn schema(mut result: Map<String, Value>) -> Map<String, Value> {
-    let mut success = Map::new();
-    for key in ["properties", "required"] {
-        success.extend(result.remove(key).map(|value| (key.to_owned(), value)));
-    }
-    result.remove("additionalProperties");
-    let error = json!({
-        "description": "An error: the code and the fields that the API has for it.",
-        "properties": { "code": { "type": "string" }, "message": { "type": "string" } },
-        "required": ["code", "message"],
-    });
-    result.insert("anyOf".to_owned(), json!([success, error]));
-    result
 }

@@ -8,7 +8,6 @@ use crate::{
     graphql::reader::Reader,
     model::{
         actor::Actor,
-        budget::Budget,
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
@@ -27,17 +26,18 @@ pub struct Call {
     pub session: Option<Arc<Session>>,
     /// The client.
     pub client: ClientName,
-    reader: Reader,
+    /// The view of the database, which all reads share.
+    pub reader: Arc<Reader>,
 }
 
 impl Call {
     /// A request of this caller.
     pub fn new(services: Arc<Services>, actor: Actor, session: Option<Arc<Session>>, client: ClientName) -> Self {
-        let reader = Reader::new(services.clone(), actor.clone(), Needs::Own);
+        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own));
         Self { services, actor, session, client, reader }
     }
 
-    /// The view of the database, which all reads share.
+    /// The transaction of the reads.
     pub async fn tx(&self) -> Result<Arc<Tx>> {
         self.reader.tx().await
     }
@@ -52,19 +52,6 @@ impl Call {
         self.reader.end().await;
         self.reader.need_the_present();
         self.services.write(&self.actor, write).await
-    }
-
-    /// Spends bytes to load from the budget of the request.
-    ///
-    /// # Errors
-    /// `QueryTooComplex` if it is exhausted.
-    pub fn load(&self, bytes: usize) -> Result<()> {
-        self.reader.load(bytes)
-    }
-
-    /// The budget of the request.
-    pub fn budget(&self) -> Arc<Budget> {
-        self.reader.budget()
     }
 
     /// The project in the argument `projectId`.

@@ -15,8 +15,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
-use rmcp::transport::streamable_http_server::{
-    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+use rmcp::{
+    model::SubscriptionFilter,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+    },
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -128,14 +131,17 @@ async fn post(
     let (max_values, all, size) = (state.limits.max_json_values, state.services.memory.clone(), body.len());
     let checked = move || {
         let mut parsed = Taken::default();
-        check(body, max_values, |bytes| all.take(&mut parsed, bytes)).map(|body| (body, parsed))
+        check(&body, max_values, |bytes| all.take(&mut parsed, bytes)).map(|filter| (body, filter, parsed))
     };
-    let (body, _parsed) = heavy::run_or_now(size, checked).await.map_err(Refusal::failed)??;
+    let (body, filter, _parsed) = heavy::run_or_now(size, checked).await.map_err(Refusal::failed)??;
     for header in [CONTENT_ENCODING, CONTENT_LENGTH] {
         parts.headers.remove(header);
     }
     let started = Arc::new(Mutex::new(None));
-    let handler = Handler::new(state.clone(), actor, session, started.clone(), id.to_owned());
+    let mut handler = Handler::new(state.clone(), actor, session, started.clone(), id.to_owned());
+    if let Some(filter) = filter {
+        handler.begin_listening(filter).await;
+    }
     let service = StreamableHttpService::new(
         move || Ok(handler.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -165,24 +171,39 @@ fn config(state: &AppState) -> StreamableHttpServerConfig {
         .with_sse_retry(None)
 }
 
-/// Checks that a body is one JSON-RPC message. `take` reserves memory for it.
-fn check(body: Bytes, max_values: usize, take: impl FnOnce(usize) -> Result<(), Error>) -> Result<Bytes, Box<Refusal>> {
+/// Checks that a body is one JSON-RPC message. `take` reserves memory for it. Returns the filter of a
+/// `subscriptions/listen`.
+fn check(
+    body: &Bytes,
+    max_values: usize,
+    take: impl FnOnce(usize) -> Result<(), Error>,
+) -> Result<Option<SubscriptionFilter>, Box<Refusal>> {
     #[derive(Deserialize)]
     struct Message<'m> {
-        #[serde(borrow, rename = "params")]
-        _params: Option<&'m RawValue>,
+        #[serde(borrow)]
+        method: Option<&'m RawValue>,
+        #[serde(borrow)]
+        params: Option<&'m RawValue>,
+    }
+
+    #[derive(Deserialize)]
+    struct Listen {
+        notifications: SubscriptionFilter,
     }
 
     let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", message));
     let unreadable = |error: &dyn std::fmt::Display| bad(format!("The body is not usable JSON: {error}."));
-    let json = std::str::from_utf8(&body).map_err(|error| unreadable(&error))?;
+    let json = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
     values::check(json, max_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
     take(values::memory(json)).map_err(Refusal::failed)?;
     if json.trim_ascii_start().starts_with('[') {
         return Err(bad("Send one message: the protocol has no batches any more.".to_owned()));
     }
-    serde_json::from_str::<Message>(json).map_err(|error| unreadable(&error))?;
-    Ok(body)
+    let message: Message = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
+    let is_listen = message.method.is_some_and(|method| method.get() == r#""subscriptions/listen""#);
+    let listen =
+        message.params.filter(|_| is_listen).and_then(|params| serde_json::from_str::<Listen>(params.get()).ok());
+    Ok(listen.map(|listen| listen.notifications))
 }
 
 /// Converts errors that the SDK sends as text to JSON-RPC errors.

@@ -16,6 +16,7 @@ use rmcp::{
     },
     service::{RequestContext, SubscriptionContext},
 };
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
@@ -47,6 +48,8 @@ pub struct Handler {
     session: Option<Arc<Session>>,
     /// The session that the request has started.
     started: Arc<Mutex<Option<Arc<Session>>>>,
+    /// What a `subscriptions/listen` watches, or why it cannot.
+    listening: Result<watch::Sender<Watched>, Error>,
     request_id: String,
     span: tracing::Span,
 }
@@ -60,7 +63,8 @@ impl Handler {
         started: Arc<Mutex<Option<Arc<Session>>>>,
         request_id: String,
     ) -> Self {
-        Self { state, actor, session, started, request_id, span: tracing::Span::current() }
+        let listening = Ok(watch::Sender::default());
+        Self { state, actor, session, started, listening, request_id, span: tracing::Span::current() }
     }
 
     fn call(&self, context: &RequestContext<RoleServer>) -> Call {
@@ -96,6 +100,53 @@ impl Handler {
             done
         };
         tasks.spawn(run.instrument(self.span.clone())).await.unwrap_or_else(|error| Err(Error::internal(error)))
+    }
+
+    /// Runs a read. A read that fails on a replica is repeated on the primary, as in the API.
+    async fn read<T, F>(
+        &self,
+        context: &RequestContext<RoleServer>,
+        name: &str,
+        read: impl Fn(Call) -> F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let call = self.call(context);
+        let reader = call.reader.clone();
+        let done = self.run(OperationType::Query, name, read(call)).await;
+        if done.is_ok() || !reader.has_used_replica() {
+            return done;
+        }
+        self.run(OperationType::Query, name, read(self.call_of_present(context))).await
+    }
+
+    /// A request that reads what only the primary has.
+    fn call_of_present(&self, context: &RequestContext<RoleServer>) -> Call {
+        let call = self.call(context);
+        call.reader.need_the_present();
+        call
+    }
+
+    /// Begins to watch what a `subscriptions/listen` asks for. The SDK acknowledges such a request before its handler
+    /// runs, and the client must not miss a change after that.
+    pub async fn begin_listening(&mut self, filter: SubscriptionFilter) {
+        let watched = watch::Sender::<Watched>::default();
+        let (sender, client) = (watched.clone(), ClientName::new("", ""));
+        let call = Call::new(self.state.services.clone(), self.actor.clone(), None, client);
+        call.reader.need_the_present();
+        let work = async move {
+            for uri in filter.resource_subscriptions.iter().flatten() {
+                resources::subscribe(&call, &sender, uri).await?;
+            }
+            if filter.resources_list_changed == Some(true) {
+                resources::watch_lists(&call, &sender).await?;
+            }
+            Ok(())
+        };
+        let begun = self.run(OperationType::Query, "subscriptions/listen", work).await;
+        self.listening = begun.map(|()| watched);
     }
 
     fn protocol_error(&self, error: &Error) -> ErrorData {
@@ -157,9 +208,13 @@ impl ServerHandler for Handler {
         let Some(tool) = tools::find(&request.name) else {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
-        let kind = if tool.is_read_only() { OperationType::Query } else { OperationType::Mutation };
-        let work = (tool.run)(self.call(&context), request.arguments.unwrap_or_default());
-        let answer = self.run(kind, &tool.definition.name, work).await;
+        let (name, arguments) = (&tool.definition.name, request.arguments.unwrap_or_default());
+        let answer = if tool.is_read_only() {
+            self.read(&context, name, |call| (tool.run)(call, arguments.clone())).await
+        } else {
+            let work = (tool.run)(self.call_of_present(&context), arguments);
+            self.run(OperationType::Mutation, name, work).await
+        };
         Ok(answer::result(answer, &self.request_id).into())
     }
 
@@ -169,9 +224,11 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let (call, limits) = (self.call(&context), self.state.limits.clone());
-        let work = async move { resources::list(&call, &limits, cursor).await };
-        let listed = self.run(OperationType::Query, "resources/list", work).await;
+        let list = |call: Call| {
+            let cursor = cursor.clone();
+            async move { resources::list(&call, cursor).await }
+        };
+        let listed = self.read(&context, "resources/list", list).await;
         listed.map_err(|error| self.protocol_error(&error))
     }
 
@@ -191,9 +248,11 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let call = self.call(&context);
-        let work = async move { resources::read(&call, &request.uri).await };
-        let read = self.run(OperationType::Query, "resources/read", work).await;
+        let read = |call: Call| {
+            let uri = request.uri.clone();
+            async move { resources::read(&call, &uri).await }
+        };
+        let read = self.read(&context, "resources/read", read).await;
         read.map(Into::into).map_err(|error| self.protocol_error(&error))
     }
 
@@ -202,8 +261,8 @@ impl ServerHandler for Handler {
         request: SubscribeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (session, call, limits) = (self.session()?, self.call(&context), self.state.limits.clone());
-        let work = async move { resources::subscribe(&call, &limits, &session.watched, &request.uri).await };
+        let (session, call) = (self.session()?, self.call_of_present(&context));
+        let work = async move { resources::subscribe(&call, &session.watched, &request.uri).await };
         let done = self.run(OperationType::Query, "resources/subscribe", work).await;
         done.map_err(|error| self.protocol_error(&error))
     }
@@ -225,19 +284,7 @@ impl ServerHandler for Handler {
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let place = self.state.throttle.open_socket(self.actor.user_id);
         let _place = place.map_err(|error| self.protocol_error(&error))?;
-        let (watched, accepted) = (tokio::sync::watch::Sender::<Watched>::default(), context.accepted().clone());
-        let (call, limits, sender) = (self.call(context.request_context()), self.state.limits.clone(), watched.clone());
-        let work = async move {
-            for uri in accepted.resource_subscriptions.iter().flatten() {
-                resources::subscribe(&call, &limits, &sender, uri).await?;
-            }
-            if accepted.resources_list_changed == Some(true) {
-                resources::watch_lists(&call, &limits, &sender).await?;
-            }
-            Ok(())
-        };
-        let begun = self.run(OperationType::Query, "subscriptions/listen", work).await;
-        begun.map_err(|error| self.protocol_error(&error))?;
+        let watched = self.listening.clone().map_err(|error| self.protocol_error(&error))?;
         let (live, services) = (self.state.executor.live.clone(), self.state.services.clone());
         let mut watch = Watch::new(live, services, self.actor.clone(), watched);
         let mut heartbeat = self.state.heartbeat();

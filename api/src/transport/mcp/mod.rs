@@ -21,6 +21,7 @@ mod handler;
 mod metadata;
 mod reads;
 mod resources;
+mod schemas;
 pub mod sessions;
 mod stream;
 mod tools;

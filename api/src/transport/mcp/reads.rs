@@ -294,7 +294,7 @@ pub async fn file_at(call: &Call, project: ProjectId, path: &FilePath, at: Optio
 pub async fn content(call: &Call, file: &File) -> Result<std::sync::Arc<Vec<u8>>> {
     let Some(hash) = file.hash else { return Ok(std::sync::Arc::default()) };
     // Count the size before reading: contents are compressed in the database.
-    call.load(usize::try_from(file.size_bytes).unwrap_or_default())?;
+    call.reader.load(usize::try_from(file.size_bytes).unwrap_or_default())?;
     let tx = call.tx().await?;
     let member = member(&tx, file.project_id).await?;
     let mut contents = file::contents(&tx, &[(member, hash)]).await?;
@@ -364,7 +364,7 @@ pub async fn search(call: Call, arguments: SearchFiles) -> Result<Answer> {
     let (rows, is_cut) = bounded(slice.rows);
     let hashes: Vec<Hash> = rows.iter().filter_map(|(_, file)| file.hash).collect();
     let bytes = rows.iter().map(|(_, file)| usize::try_from(file.size_bytes).unwrap_or_default()).sum();
-    call.load(bytes)?;
+    call.reader.load(bytes)?;
     let tx = call.tx().await?;
     let member = member(&tx, project.id).await?;
     let keys: Vec<_> = hashes.into_iter().map(|hash| (member, hash)).collect();

@@ -49,7 +49,7 @@ impl Place {
 
 /// A page of the files of all projects, project by project. A session is notified from now on of files that come and
 /// go in these projects.
-pub async fn list(call: &Call, limits: &Limits, cursor: Option<String>) -> Result<ListResourcesResult> {
+pub async fn list(call: &Call, cursor: Option<String>) -> Result<ListResourcesResult> {
     let place = Place::parse(cursor)?;
     let tx = call.tx().await?;
     let page = Page::parse(None, place.project.clone(), None, None, PROJECTS)?;
@@ -76,7 +76,7 @@ pub async fn list(call: &Call, limits: &Limits, cursor: Option<String>) -> Resul
     let of = |file: &File| resource(project, file);
     let resources = files.rows.iter().map(|(_, file)| file).filter(|file| file.hash.is_some()).map(of).collect();
     if let Some(session) = &call.session {
-        watch_list(limits, &session.watched, project);
+        watch_list(&call.services.limits, &session.watched, project);
     }
     let mut result = ListResourcesResult::with_all_items(resources);
     result.next_cursor = next.map(|place| place.encode());
@@ -128,11 +128,11 @@ fn of_resource(error: Error) -> Error {
 }
 
 /// Watches a file, which must exist.
-pub async fn subscribe(call: &Call, limits: &Limits, watched: &watch::Sender<Watched>, uri: &str) -> Result<()> {
+pub async fn subscribe(call: &Call, watched: &watch::Sender<Watched>, uri: &str) -> Result<()> {
     let (id, path) = uri::parse(uri)?;
     let project = call.project_by_id(id).await.map_err(of_resource)?;
     reads::file_at(call, id, &path, None).await.map_err(of_resource)?;
-    let max = limits.max_socket_operations;
+    let max = call.services.limits.max_socket_operations;
     let mut is_full = false;
     watched.send_if_modified(|watched| {
         let is_known = watched.0.get(&id).is_some_and(|project| project.files.contains_key(&path));
@@ -166,12 +166,12 @@ pub fn unsubscribe(watched: &watch::Sender<Watched>, uri: &str) -> Result<()> {
 }
 
 /// Watches which files come and go in the caller's projects, in the order of the list.
-pub async fn watch_lists(call: &Call, limits: &Limits, watched: &watch::Sender<Watched>) -> Result<()> {
+pub async fn watch_lists(call: &Call, watched: &watch::Sender<Watched>) -> Result<()> {
     let tx = call.tx().await?;
     let page = Page::parse(None, None, None, None, PROJECTS)?;
     let projects = project::page(&tx, &ProjectFilter::default(), ProjectOrderField::CreatedAt, false, &page).await?;
     for (_, project) in &projects.rows {
-        watch_list(limits, watched, project);
+        watch_list(&call.services.limits, watched, project);
     }
     Ok(())
 }

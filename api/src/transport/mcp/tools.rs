@@ -1,21 +1,16 @@
 //! The tools, with the schemas of their arguments and results.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use futures::{FutureExt, future::BoxFuture};
 use rmcp::{
-    handler::server::tool::{schema_for_input, schema_for_output},
     model::{JsonObject, ToolAnnotations},
     schemars::JsonSchema,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
-    answer::{self, Answer},
-    call::Call,
-    reads, versions, writes,
-};
+use super::{answer::Answer, call::Call, reads, schemas, versions, writes};
 use crate::model::error::{Error, Result};
 
 /// A tool.
@@ -189,15 +184,13 @@ where
         .destructive(is_destructive)
         .idempotent(is_idempotent)
         .open_world(false);
-    let input = schema_for_input::<A>().unwrap_or_default();
-    let output = answer::schema((*schema_for_output::<O>()).clone());
-    let definition = rmcp::model::Tool::new(name, description, input)
+    let definition = rmcp::model::Tool::new(name, description, schemas::input::<A>())
         .with_title(title)
-        .with_raw_output_schema(Arc::new(output))
+        .with_raw_output_schema(schemas::output::<O>())
         .with_annotations(hints);
     let run = Box::new(move |call: Call, arguments: JsonObject| {
         let arguments = serde_json::from_value::<A>(Value::Object(arguments));
-        let budget = call.budget();
+        let budget = call.reader.budget();
         async move {
             let answer = run(call, arguments.map_err(|error| bad_arguments(name, &error))?).await?;
             budget.answer(answer.size())?;
@@ -233,6 +226,8 @@ mod tests {
             );
             let output = definition.output_schema.as_ref().unwrap();
             assert_eq!(output.get("type"), Some(&Value::from("object")), "{definition:?}");
+            let text = serde_json::to_string(definition).unwrap();
+            assert!(!text.contains("\"format\":\"") && !text.contains("\"type\":[") && !text.contains("\\n"), "{text}");
             assert!(definition.description.as_ref().is_some_and(|text| text.ends_with('.')));
         }
         assert_eq!(all().iter().filter(|tool| tool.is_read_only()).count(), 9);
