@@ -19,7 +19,7 @@ use crate::{
         file::{self, Changed, Named, NewFile, Outcome},
         policy,
         snapshot::{self, Goal, Scope},
-        undo::{self, Taken},
+        undo::{self, UndoTarget},
     },
     model::{
         enums::{FileType, ProjectStatus},
@@ -474,9 +474,9 @@ pub struct UndoWrite {
 pub async fn undo(call: Call, arguments: UndoWrite) -> Result<Answer> {
     let message_id = arguments.message_id.map(|id| MessageId::parse(&id, "messageId")).transpose()?;
     let taken = match (arguments.revision, message_id) {
-        (revision, Some(message)) => Taken::Message(message, revision),
-        (Some(revision), None) => Taken::Revision(revision),
-        (None, None) => Taken::Newest,
+        (revision, Some(message)) => UndoTarget::Message(message, revision),
+        (Some(revision), None) => UndoTarget::Revision(revision),
+        (None, None) => UndoTarget::Newest,
     };
     let project = writable(&call, &arguments.project_id).await?;
     let (id, expected) = (project.id, arguments.expected_revision);
