@@ -352,6 +352,11 @@ tests::on_sqlite! {
         ] {
             agent.fails(name, arguments, "BAD_USER_INPUT").await;
         }
+        // A link stays a link.
+        let link = json!({ "path": "link", "content": "src/a.py", "mode": "SYMLINK" });
+        project.write("createFile", link, "revision").await;
+        let empty = of(json!({ "path": "link", "content": "", "expectedVersion": 1 }));
+        assert_eq!(agent.fails("write_file", empty, "BAD_USER_INPUT").await["field"], "content");
         for (name, arguments) in [
             ("read_file", of(json!({ "path": "none" }))),
             ("delete", of(json!({ "path": "none" }))),
@@ -361,6 +366,6 @@ tests::on_sqlite! {
         ] {
             agent.fails(name, arguments, "NOT_FOUND").await;
         }
-        assert_eq!(project.revision().await, 2);
+        assert_eq!(project.revision().await, 3);
     }
 }

@@ -88,13 +88,15 @@ fn agents_read_from_the_replica_what_it_has() {
         let uri = format!("antiphon://{}/a.py", bob.id);
         let mut stream = agent.listen(&[]).await;
         agent.get("resources/subscribe", json!({ "uri": uri })).await;
-        ada.update_file("a.py", "newer\n").await;
-        assert_eq!(updated(&mut stream).await, uri);
-        assert_eq!(agent.ok("read_file", read(json!({}))).await["content"], "newer\n");
+        for content in ["newer\n", "newest\n"] {
+            ada.update_file("a.py", content).await;
+            assert_eq!(updated(&mut stream).await, uri);
+        }
+        assert_eq!(agent.ok("read_file", read(json!({}))).await["content"], "newest\n");
         let own = Agent::start(&ada.client).await;
-        let written = own.ok("write_file", read(json!({ "content": "newest\n", "expectedVersion": 3 }))).await;
-        assert_eq!(written["version"], 4);
-        assert_eq!(own.ok("read_file", read(json!({}))).await["content"], "newest\n");
+        let written = own.ok("write_file", read(json!({ "content": "mine\n", "expectedVersion": 4 }))).await;
+        assert_eq!(written["version"], 5);
+        assert_eq!(own.ok("read_file", read(json!({}))).await["content"], "mine\n");
         replay(&standby, "resume").await;
         server.stop().await;
     });

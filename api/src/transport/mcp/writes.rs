@@ -138,6 +138,7 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
         Some(_) => return Err(Error::bad_input("path", "This is a folder.")),
         None => None,
     };
+    check_link(present.as_ref(), mode, &content)?;
     let guard = check_guard(&path, present.as_ref(), arguments.expected_version, expected_hash)?;
     let hash = Hash::from(Sha256::digest(&content));
     if let Some(file) =
@@ -164,6 +165,16 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
         }
     };
     Written::answer(&what, &done?, &added)
+}
+
+/// Checks the target of a symbolic link, which a written link stays.
+fn check_link(present: Option<&File>, mode: Option<FileMode>, content: &[u8]) -> Result<()> {
+    let is_link = mode.is_none() && present.is_some_and(|file| file.mode == FileMode::Symlink);
+    if !is_link || !(content.is_empty() || content.contains(&0)) {
+        return Ok(());
+    }
+    let message = "This is a symbolic link: its content is the path to which it leads, not empty and without NUL.";
+    Err(Error::bad_input("content", message))
 }
 
 fn parse_hash(text: &str) -> Result<Hash> {
