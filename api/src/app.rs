@@ -42,6 +42,8 @@ use crate::{
         executor::Executor,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
+        mcp::sessions::Sessions,
+        public_url::PublicUrl,
         router::router,
         state::AppState,
         streams::Streams,
@@ -107,11 +109,7 @@ impl App {
 
         let bus = Bus::choose(&db, settings.live.notify, nats);
         let channels = channels(&db, bus.is_some());
-        let published = channels.clone();
-        let services = Services::new(db.clone(), settings.limits.clone(), &settings.database)
-            .with_webhooks(webhooks)
-            .publishing_to(move |project, change| published.publish(project, change));
-        let services = Arc::new(services);
+        let services = services(&db, &settings, webhooks, channels.clone());
         let live = Arc::new(Live::new(services.clone(), db.clone(), channels));
         let mut parts = parts(&db, bus.is_some().then(|| live.clone()));
         parts.extend(issuer(key_sets, !matches!(source, SecretSource::Nowhere)));
@@ -126,6 +124,8 @@ impl App {
             limits: Arc::new(settings.limits.clone()),
             shared_subscriptions: SharedSubscriptions::new(results, tasks.clone()),
             streams: Streams::default(),
+            mcp_sessions: Sessions::new(&settings.limits),
+            public_url: Arc::new(PublicUrl::new(listen)),
             allow_origins: listen.allow_origins.clone().into(),
             health: health.clone(),
             slow_operation: Duration::from_millis(settings.observability.slow_operation_ms),
@@ -281,6 +281,14 @@ fn webhooks(settings: &Settings) -> anyhow::Result<Option<Webhooks>> {
     let limits = &settings.webhooks.limits;
     let with_key = |key| Webhooks { key, limits: limits.clone(), queue: WebhookQueue::default() };
     Ok(settings.webhooks.key()?.map(with_key))
+}
+
+/// The use cases, which publish to these channels.
+fn services(db: &Db, settings: &Settings, webhooks: Option<Webhooks>, channels: Channels) -> Arc<Services> {
+    let services = Services::new(db.clone(), settings.limits.clone(), &settings.database)
+        .with_webhooks(webhooks)
+        .publishing_to(move |project, change| channels.publish(project, change));
+    Arc::new(services)
 }
 
 /// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.

@@ -22,9 +22,10 @@ use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt
 
 use crate::config::LogFormat;
 
-/// The filter without `RUST_LOG`. NATS's client logs every attempt to reconnect, and the migration library logs every
-/// migration; this server logs each outage once, and all migrations in one line.
-const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off,sea_orm_migration=warn";
+/// The filter without `RUST_LOG`. NATS's client logs every attempt to reconnect, the migration library logs every
+/// migration, and the SDK of MCP logs every request several times; this server logs each outage once, all migrations in
+/// one line, and no request that succeeds.
+const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off,sea_orm_migration=warn,rmcp=off";
 
 /// An upper bound for `RUST_LOG`: at lower levels, libraries log the bytes of requests and sockets, which contain
 /// tokens and texts.

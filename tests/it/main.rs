@@ -44,6 +44,8 @@ mod log_contents;
 mod login_connection;
 mod logins;
 mod lost_files;
+mod mcp;
+mod mcp_protocol;
 mod model;
 mod modes;
 mod named_snapshots;

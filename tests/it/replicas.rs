@@ -7,8 +7,9 @@ use serde_json::json;
 use tests::{
     client::Client,
     database::{Database, Kind},
+    mcp::{Agent, updated},
     nats::Nats,
-    project::{Project, number},
+    project::{Project, number, with},
     server::{self, Server},
 };
 use tokio::time::sleep;
@@ -67,6 +68,38 @@ async fn shared(primary: &Database, server: &Server) -> (Project, Project) {
     until_replica(server, &bob).await;
     let of_bob = project.of(&bob);
     (project, of_bob)
+}
+
+#[test]
+fn agents_read_from_the_replica_what_it_has() {
+    run_with_standby(async |primary, standby| {
+        let server = server_with(&primary, &[&standby]).await;
+        let (ada, bob) = shared(&primary, &server).await;
+        let agent = Agent::start(&bob.client).await;
+        let read = |more: serde_json::Value| with(json!({ "projectId": bob.id, "path": "a.py" }), more);
+        let before = reads(&server, "replica").await;
+        assert_eq!(agent.ok("read_file", read(json!({}))).await["content"], "old\n");
+        assert!(reads(&server, "replica").await > before);
+        // Given a replica that stands still, then what it lacks is read from the primary: a revision that the agent
+        // names, what it was notified of, and what it has written.
+        replay(&standby, "pause").await;
+        let revision = ada.update_file("a.py", "new\n").await;
+        assert_eq!(agent.ok("read_file", read(json!({ "at": revision }))).await["content"], "new\n");
+        let uri = format!("antiphon://{}/a.py", bob.id);
+        let mut stream = agent.listen(&[]).await;
+        agent.get("resources/subscribe", json!({ "uri": uri })).await;
+        for content in ["newer\n", "newest\n"] {
+            ada.update_file("a.py", content).await;
+            assert_eq!(updated(&mut stream).await, uri);
+        }
+        assert_eq!(agent.ok("read_file", read(json!({}))).await["content"], "newest\n");
+        let own = Agent::start(&ada.client).await;
+        let written = own.ok("write_file", read(json!({ "content": "mine\n", "expectedVersion": 4 }))).await;
+        assert_eq!(written["version"], 5);
+        assert_eq!(own.ok("read_file", read(json!({}))).await["content"], "mine\n");
+        replay(&standby, "resume").await;
+        server.stop().await;
+    });
 }
 
 #[test]

@@ -140,6 +140,14 @@ impl Client {
         self.open_with(method, path, headers, String::new()).await
     }
 
+    /// Sends a JSON body to a path, for a response that can arrive in parts.
+    ///
+    /// # Panics
+    /// If no response starts.
+    pub async fn post_stream(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Stream {
+        self.open_with("POST", path, headers, body.to_string()).await
+    }
+
     async fn open_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Stream {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));

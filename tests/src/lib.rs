@@ -25,6 +25,7 @@ pub mod disk;
 pub mod hostile;
 pub mod issuer;
 pub mod ledger;
+pub mod mcp;
 pub mod nats;
 pub mod nginx;
 pub mod pgbouncer;

@@ -30,6 +30,10 @@ pub struct Listen {
     /// other; 0: ignore both headers. From 0 to 100
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, value_name = "N", value_parser = number(0_usize..=100))]
     pub trusted_proxies: usize,
+    /// URL at which clients reach this server, with the path that a proxy removes, such as https://api.example.com/antiphon.
+    /// MCP clients are referred to it for sign-in. By default it follows from the headers of each request
+    #[arg(long, env = "PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
     /// GraphQL documents that requests can refer to by `documentId`: a folder of ID.graphql files, or a JSON file as
     /// written by relay-compiler, graphql-codegen or Apollo. Each document also has the id sha256:HASH
     #[arg(long, env = "DOCUMENTS", value_name = "PATH")]
@@ -174,6 +178,21 @@ fn origin(text: &str) -> Result<String, String> {
         ("http", Some(80)) | ("https", Some(443)) => host,
         _ => whole,
     })
+}
+
+/// Parses the URL of this server, without a slash at its end.
+///
+/// # Errors
+/// What is wrong; clap adds the value.
+fn public_url(text: &str) -> Result<String, String> {
+    let wrong = || "it is an http:// or https:// URL without a query, for example https://api.example.com".to_owned();
+    let uri: Uri = text.trim().parse().map_err(|_| wrong())?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let has_host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if !is_web || !has_host || uri.query().is_some() || text.contains(['#', '"']) {
+        return Err(wrong());
+    }
+    Ok(uri.to_string().trim_end_matches('/').to_owned())
 }
 
 const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path or a trailing slash, for \

@@ -186,41 +186,9 @@ pub struct Restored {
 /// # Errors
 /// `NotFound`, `Forbidden`; `BadInput` for a revision that does not exist yet, for a conversation without a session,
 /// and for paths if only a conversation is restored; `Conflict` if the precondition fails, or if the chosen paths do not fit the other files.
-pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
-    if restore.scope == Scope::Conversation && restore.paths.is_some() {
-        let message = "The scope CONVERSATION restores no files: leave out `paths`, or restore both.";
-        return Err(Error::bad_input("paths", message));
-    }
-    let (target, noun) = match restore.goal {
-        Goal::Snapshot(id) => (Target::Snapshot(id), SNAPSHOT),
-        Goal::Revision(project, _) => (Target::Project(project), PROJECT),
-    };
-    let mut write = FileWrite::begin(&writer, target, noun, Context::default()).await?;
-    let (at, snapshot) = match restore.goal {
-        Goal::Snapshot(id) => {
-            let snapshot = read_back(&write.write.tx, id).await?;
-            (snapshot.revision, Some(snapshot))
-        }
-        Goal::Revision(_, revision) => (revision, None),
-    };
-    let present = write.write.present_revision();
-    if !(1..=present).contains(&at) {
-        return Err(Error::bad_input("revision", format!("The project has revisions 1 to {present}.")));
-    }
-    if let Some(expected) = restore.expected_revision {
-        check_seen(&write.write, &restore, snapshot.as_ref(), expected).await?;
-    }
-    let hidden = match restore.scope {
-        Scope::Files => 0,
-        Scope::Conversation | Scope::Both => hide(&mut write, &restore, at, snapshot.as_ref()).await?,
-    };
-    let project = write.write.locked.id;
-    let limit = restore.limit();
-    let mut edits = Vec::new();
-    if restore.scope != Scope::Conversation {
-        let member = access::required(&write.write.tx, project).await?;
-        edits = plan::going_back(&write.write.tx, member, (present, at), &limit).await?;
-    }
+pub async fn restore(writer: Writer, restore: Restore, context: Context) -> Result<Restored> {
+    let Planned { mut write, at, snapshot, edits, hidden } = plan_restore(&writer, &restore, context).await?;
+    let (project, present, limit) = (write.write.locked.id, write.write.present_revision(), restore.limit());
     let states = write.states(&[], &[], true).await?;
     let before = states.after(&[]).unwrap_or_default();
     if edits.is_empty() && hidden == 0 {
@@ -246,6 +214,64 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         revision: closed.locked.revision,
     };
     closed.commit(restored).await
+}
+
+/// Whether a restore would change anything. Writes nothing.
+///
+/// # Errors
+/// As [`restore`], except for files that do not fit the chosen paths.
+pub async fn check(writer: Writer, restore: Restore) -> Result<bool> {
+    let planned = plan_restore(&writer, &restore, Context::default()).await?;
+    let changes_something = !planned.edits.is_empty() || planned.hidden > 0;
+    planned.write.write.unchanged(changes_something).await
+}
+
+/// A restore that has locked its project.
+struct Planned {
+    write: FileWrite,
+    /// The revision to restore.
+    at: i32,
+    snapshot: Option<ProjectSnapshot>,
+    edits: Vec<Edit>,
+    /// Number of messages that it has hidden.
+    hidden: u64,
+}
+
+async fn plan_restore(writer: &Writer, restore: &Restore, context: Context) -> Result<Planned> {
+    if restore.scope == Scope::Conversation && restore.paths.is_some() {
+        let message = "The scope CONVERSATION restores no files: leave out `paths`, or restore both.";
+        return Err(Error::bad_input("paths", message));
+    }
+    let (target, noun) = match restore.goal {
+        Goal::Snapshot(id) => (Target::Snapshot(id), SNAPSHOT),
+        Goal::Revision(project, _) => (Target::Project(project), PROJECT),
+    };
+    let mut write = FileWrite::begin(writer, target, noun, context).await?;
+    let (at, snapshot) = match restore.goal {
+        Goal::Snapshot(id) => {
+            let snapshot = read_back(&write.write.tx, id).await?;
+            (snapshot.revision, Some(snapshot))
+        }
+        Goal::Revision(_, revision) => (revision, None),
+    };
+    let present = write.write.present_revision();
+    if !(1..=present).contains(&at) {
+        return Err(Error::bad_input("revision", format!("The project has revisions 1 to {present}.")));
+    }
+    if let Some(expected) = restore.expected_revision {
+        check_seen(&write.write, restore, snapshot.as_ref(), expected).await?;
+    }
+    let hidden = match restore.scope {
+        Scope::Files => 0,
+        Scope::Conversation | Scope::Both => hide(&mut write, restore, at, snapshot.as_ref()).await?,
+    };
+    let project = write.write.locked.id;
+    let mut edits = Vec::new();
+    if restore.scope != Scope::Conversation {
+        let member = access::required(&write.write.tx, project).await?;
+        edits = plan::going_back(&write.write.tx, member, (present, at), &restore.limit()).await?;
+    }
+    Ok(Planned { write, at, snapshot, edits, hidden })
 }
 
 /// Checks the precondition: what the restore replaces (files, the session's messages) has not changed since a revision.

@@ -46,12 +46,9 @@ pub async fn undo(
     project: ProjectId,
     taken: UndoTarget,
     expected_revision: Option<i32>,
+    context: Context,
 ) -> Result<Restored> {
-    let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
-    let taking = Taking::find(&write.write, taken).await?;
-    if let Some(expected) = expected_revision {
-        check_seen(&write.write, taking.kind(), expected).await?;
-    }
+    let (mut write, taking) = find(&writer, project, taken, expected_revision, context).await?;
     write.write.about.description = Some(taking.description());
     let states = write.states(&[], &[], true).await?;
     let (mut shown, mut hidden) = (0, 0);
@@ -85,6 +82,36 @@ pub async fn undo(
         revision: closed.locked.revision,
     };
     closed.commit(restored).await
+}
+
+/// Returns the revisions that an undo would undo, newest first. Writes nothing.
+///
+/// # Errors
+/// As [`undo`].
+pub async fn check(
+    writer: Writer,
+    project: ProjectId,
+    taken: UndoTarget,
+    expected_revision: Option<i32>,
+) -> Result<Vec<i32>> {
+    let (write, taking) = find(&writer, project, taken, expected_revision, Context::default()).await?;
+    write.write.unchanged(taking.revisions).await
+}
+
+/// Locks the project, and finds what to undo.
+async fn find(
+    writer: &Writer,
+    project: ProjectId,
+    taken: UndoTarget,
+    expected_revision: Option<i32>,
+    context: Context,
+) -> Result<(FileWrite, Taking)> {
+    let write = FileWrite::begin(writer, Target::Project(project), PROJECT, context).await?;
+    let taking = Taking::find(&write.write, taken).await?;
+    if let Some(expected) = expected_revision {
+        check_seen(&write.write, taking.kind(), expected).await?;
+    }
+    Ok((write, taking))
 }
 
 /// Checks the precondition: nothing of what the undo writes has changed since the expected revision: files or the

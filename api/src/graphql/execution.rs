@@ -56,7 +56,8 @@ async fn run_once(schema: &impl Executor, limits: &Limits, request: Request, cal
             None => operation.await,
         }
     };
-    let mut response = in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![error]));
+    let mut response =
+        in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![ended(error)]));
     if let Some(caller) = caller {
         caller.mark_committed(&mut response.errors);
     }
@@ -64,7 +65,10 @@ async fn run_once(schema: &impl Executor, limits: &Limits, request: Request, cal
 }
 
 /// Runs an operation within its time limit. Time spent waiting for others does not count.
-async fn in_time<T>(limits: &Limits, operation: impl Future<Output = T>) -> Result<T, ServerError> {
+///
+/// # Errors
+/// `QueryTooComplex` if it takes longer.
+pub async fn in_time<T>(limits: &Limits, operation: impl Future<Output = T>) -> Result<T, Error> {
     let seconds = limits.max_operation_seconds;
     let mut operation = pin!(operation);
     let (mut allowed, mut waited) = (Duration::from_secs(seconds), metrics::waited());
@@ -78,13 +82,18 @@ async fn in_time<T>(limits: &Limits, operation: impl Future<Output = T>) -> Resu
             break;
         }
     }
-    let error = async_graphql::Error::from(Error::QueryTooComplex(format!(
+    Err(Error::QueryTooComplex(format!(
         "The operation takes longer than {seconds} seconds (--max-operation-seconds). Writes that it has started may \
          be completed."
-    )));
+    )))
+}
+
+/// The error of an operation that exceeded its time limit.
+fn ended(error: Error) -> ServerError {
+    let error = async_graphql::Error::from(error);
     let mut ended = ServerError::new(error.message, None);
     ended.extensions = error.extensions;
-    Err(ended)
+    ended
 }
 
 /// An event of a subscription, executed like an operation of its own.
@@ -106,6 +115,6 @@ impl<T: OutputType> OutputType for Run<T> {
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         let caller = caller(ctx).map_err(|error| async_graphql::Error::from(error).into_server_error(field.pos))?;
         let event = batch::drive(&caller.wanted, &caller.reader, self.0.resolve(ctx, field));
-        in_time(&caller.services.limits, event).await?
+        in_time(&caller.services.limits, event).await.map_err(ended)?
     }
 }

@@ -18,7 +18,7 @@ mod mutation;
 mod page;
 mod parent;
 mod query;
-mod reader;
+pub mod reader;
 mod row;
 pub mod scalar;
 pub mod schema;

@@ -189,6 +189,13 @@ pub struct Limits {
     /// Maximum number of open WebSockets and event streams per user at this server. From 1 to 1000000
     #[arg(long, env = "MAX_USER_SOCKETS", default_value_t = 2_000, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
     pub max_user_sockets: usize,
+    /// Maximum number of MCP sessions per user at this server. From 1 to 1000000
+    #[arg(long, env = "MAX_MCP_SESSIONS", default_value_t = 100, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
+    pub max_mcp_sessions: usize,
+    /// Time after which an MCP session without requests and without an open event stream ends, in seconds.
+    /// From 1 to 604800
+    #[arg(long, env = "MCP_SESSION_SECONDS", default_value_t = 3_600, global = true, value_name = "SECONDS", value_parser = number(1_u64..=604_800))]
+    pub mcp_session_seconds: u64,
     /// Maximum number of WebSockets per address (IPv6: /64) whose user is unknown, because they have not sent
     /// `connection_init` yet or sent it without a token. From 1 to 1000000
     #[arg(long, env = "MAX_ADDRESS_SOCKETS", default_value_t = 500, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]

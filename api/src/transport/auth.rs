@@ -128,6 +128,11 @@ impl Verifier {
         }
     }
 
+    /// The issuers that are trusted; empty: any.
+    pub fn issuers(&self) -> &[String] {
+        &self.rules.issuers
+    }
+
     /// Verifies a token and returns its user.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use axum::{
     extract::Request,
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{ACCEPT_ENCODING, RETRY_AFTER},
+        header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE},
         request::Parts,
     },
     middleware::{self, Next},
@@ -32,7 +32,7 @@ use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    graphiql, health, http, operation, origin,
+    graphiql, health, http, mcp, operation, origin,
     state::{AppState, RequestId},
     websocket,
 };
@@ -69,13 +69,14 @@ pub fn router(state: AppState) -> Router {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .allow_credentials(AllowCredentials::predicate(may_have_credentials))
-        .expose_headers([X_REQUEST_ID, RETRY_AFTER])
+        .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, mcp::sessions::SESSION_ID, mcp::PROTOCOL_VERSION])
         .max_age(Duration::from_secs(3600));
     Router::new()
         .merge(graphiql::routes())
         .route("/graphql", any(http::graphql))
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/projects/{id}/insights.csv", get(http::insights_csv))
+        .merge(mcp::routes())
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))

@@ -30,7 +30,8 @@ use crate::{
     model::{actor::Actor, error::Error},
 };
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The id of the last event that a reconnecting client has received.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The format of a sequence of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{auth::Verifier, executor::Executor, health::Health, streams::Streams, throttle::Throttle};
+use super::{
+    auth::Verifier, executor::Executor, health::Health, mcp::sessions::Sessions, public_url::PublicUrl,
+    streams::Streams, throttle::Throttle,
+};
 use crate::{
     domain::{Services, access_token},
     graphql::documents::Documents,
@@ -32,6 +35,10 @@ pub struct AppState {
     pub shared_subscriptions: SharedSubscriptions,
     /// Event streams in single-connection mode.
     pub streams: Streams,
+    /// MCP sessions.
+    pub mcp_sessions: Sessions,
+    /// The URL at which clients reach this server.
+    pub public_url: Arc<PublicUrl>,
     /// Origins of other sites whose pages can call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Readiness of the server.

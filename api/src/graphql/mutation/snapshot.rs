@@ -313,7 +313,8 @@ impl SnapshotMutation {
 async fn undo(ctx: &Context<'_>, project: &ID, taken: UndoTarget, expected: Option<i32>) -> Result<UndoPayload> {
     let project = ProjectId::parse(project, "projectId")?;
     let caller = caller(ctx)?;
-    let undone = caller.write(ctx, |writer| undo::undo(writer, project, taken, expected)).await?;
+    let undone =
+        caller.write(ctx, |writer| undo::undo(writer, project, taken, expected, Conversation::default())).await?;
     Ok(UndoPayload {
         project: Project(undone.project),
         changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
@@ -358,7 +359,7 @@ async fn restore(
         expected_revision,
     };
     let caller = caller(ctx)?;
-    let restored = caller.write(ctx, |writer| snapshot::restore(writer, restore)).await?;
+    let restored = caller.write(ctx, |writer| snapshot::restore(writer, restore, Conversation::default())).await?;
     let backup = restored.backup.ok_or_else(|| Error::internal("a restore made no backup"))?;
     Ok(RestorePayload {
         project: Project(restored.project),

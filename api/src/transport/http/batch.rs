@@ -3,26 +3,16 @@
 use async_graphql::Request;
 use axum::{
     body::Body,
-    http::{HeaderMap, StatusCode, Uri, header::ACCEPT_ENCODING},
+    http::{HeaderMap, StatusCode, Uri},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    body::{BodyLimit, decompress, read_body},
-    media::require_json,
-    query_string,
-    refusal::Refusal,
-};
+use super::{body::read_json, query_string, refusal::Refusal};
 use crate::{
     domain::heavy,
     model::{error::Error, memory::Taken},
-    transport::{
-        coding::{self, Coding},
-        operation,
-        state::AppState,
-        values,
-    },
+    transport::{operation, state::AppState, values},
 };
 
 /// The operations of one HTTP request, and whether they came as an array.
@@ -41,15 +31,7 @@ pub(super) async fn read_batch(
     is_signed_in: bool,
     memory: &mut Taken,
 ) -> Result<Batch, Box<Refusal>> {
-    require_json(headers)?;
-    let coding = Coding::of(headers).map_err(|error| {
-        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
-    })?;
-    let limit = BodyLimit::of(state, is_signed_in);
-    let mut body = read_body(state, headers, body, &limit, memory).await?;
-    if let Some(coding) = coding {
-        body = decompress(state, coding, body, &limit, memory).await?;
-    }
+    let body = read_json(state, headers, body, is_signed_in, memory).await?;
     let (max_batch, max_values) = (state.limits.max_batch, state.limits.max_json_values);
     let (all, size) = (state.services.memory.clone(), body.len());
     let read = move || {

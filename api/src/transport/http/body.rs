@@ -4,18 +4,18 @@ use axum::{
     body::{Body, BodyDataStream, Bytes},
     http::{
         HeaderMap, StatusCode,
-        header::{CONNECTION, CONTENT_LENGTH, EXPECT},
+        header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT},
     },
 };
 use futures::StreamExt;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use super::refusal::Refusal;
+use super::{media::require_json, refusal::Refusal};
 use crate::{
     domain::heavy,
     model::{error::Error, memory::Taken},
     transport::{
-        coding::{Coding, Failure},
+        coding::{self, Coding, Failure},
         state::AppState,
     },
 };
@@ -35,14 +35,34 @@ const SHORT_BODY_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
 
+/// Reads a JSON body, and decompresses it.
+pub(in crate::transport) async fn read_json(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    is_signed_in: bool,
+    memory: &mut Taken,
+) -> Result<Bytes, Box<Refusal>> {
+    require_json(headers)?;
+    let coding = Coding::of(headers).map_err(|error| {
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
+    })?;
+    let limit = BodyLimit::of(state, is_signed_in);
+    let body = read_body(state, headers, body, &limit, memory).await?;
+    match coding {
+        Some(coding) => decompress(state, coding, body, &limit, memory).await,
+        None => Ok(body),
+    }
+}
+
 /// The size limit of a body, before and after decompression.
-pub(super) struct BodyLimit {
+struct BodyLimit {
     bytes: usize,
     setting: &'static str,
 }
 
 impl BodyLimit {
-    pub(super) fn of(state: &AppState, is_signed_in: bool) -> Self {
+    fn of(state: &AppState, is_signed_in: bool) -> Self {
         let limits = &state.limits;
         if is_signed_in || limits.max_anonymous_body_bytes >= limits.max_body_bytes {
             Self { bytes: limits.max_body_bytes, setting: "--max-body-bytes" }
@@ -52,7 +72,7 @@ impl BodyLimit {
         }
     }
 
-    pub(super) fn exceeded(&self) -> Box<Refusal> {
+    fn exceeded(&self) -> Box<Refusal> {
         let message = format!("The request body has more than {} bytes ({}).", self.bytes, self.setting);
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message })
     }
@@ -60,7 +80,7 @@ impl BodyLimit {
 
 /// Decompresses a body outside the threads that serve requests. A body that is short before and after does not wait for
 /// a turn.
-pub(super) async fn decompress(
+async fn decompress(
     state: &AppState,
     coding: Coding,
     body: Bytes,
@@ -90,7 +110,7 @@ pub(super) async fn decompress(
 }
 
 /// Reads a body as it is sent.
-pub(super) async fn read_body(
+async fn read_body(
     state: &AppState,
     headers: &HeaderMap,
     body: Body,

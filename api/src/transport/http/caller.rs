@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The actor of the request's token, if there is a token.
-pub(super) async fn caller(
+pub(in crate::transport) async fn caller(
     state: &AppState,
     headers: &HeaderMap,
     address: Option<Address>,

@@ -30,12 +30,12 @@ use super::{
 use crate::model::{actor::Actor, error::Error, memory::Taken};
 
 mod batch;
-mod body;
-mod caller;
+pub(super) mod body;
+pub(super) mod caller;
 mod insights;
 mod media;
 mod query_string;
-mod refusal;
+pub(super) mod refusal;
 mod respond;
 
 pub use self::insights::insights_csv;

@@ -1,0 +1,356 @@
+//! Given a client of MCP, when it signs in, opens sessions and streams, or sends what is no message, then the endpoint
+//! keeps the rules of the protocol and the limits of the server, and notifies the client of the changes that it watches.
+
+use antiphon::model::clock;
+use serde_json::{Value, json};
+use tests::{
+    database::Database,
+    mcp::{ACCEPT, Agent, assert_refused, initialize, list_changed, next, parsed, updated},
+    project::{Project, each, text, with},
+    server::{Server, token_with, user_id},
+};
+
+const ADA: &str = "ada@example.com";
+const BOB: &str = "bob@example.com";
+
+tests::on_both! {
+    async fn the_handshake_negotiates_the_version_and_starts_a_session(server: Server) {
+        let agent = Agent::new(&server.user(ADA));
+        let answer = parsed(&agent.post(&initialize("agent", "1")).await);
+        let result = &answer["result"];
+        assert_eq!(result["protocolVersion"], "2025-06-18", "{answer}");
+        assert_eq!(result["serverInfo"]["name"], "antiphon", "{answer}");
+        assert_eq!(result["capabilities"], json!({ "tools": {}, "resources": { "subscribe": true, "listChanged": true } }));
+        assert!(text(&result["instructions"]).contains("expectedVersion"));
+        // A version that the server does not know is answered with one that it knows.
+        let mut unknown = initialize("agent", "1");
+        unknown["params"]["protocolVersion"] = json!("1999-01-01");
+        let answer = parsed(&agent.post(&unknown).await);
+        assert!(text(&answer["result"]["protocolVersion"]).starts_with("20"), "{answer}");
+
+        let agent = Agent::start(&server.user(ADA)).await;
+        assert_eq!(agent.get("ping", json!({})).await, json!({}));
+        let tools = agent.get("tools/list", json!({})).await;
+        let names: Vec<String> = each(&tools["tools"], "name").iter().map(text).collect();
+        assert_eq!(names, ["list_projects", "list_files", "read_file", "search", "write_file", "rename", "delete", "diff",
+            "history", "blame", "checkpoint", "restore_preview", "restore", "undo", "list_messages"]);
+        for tool in tools["tools"].as_array().unwrap() {
+            let (hints, name) = (&tool["annotations"], text(&tool["name"]));
+            let writes = ["write_file", "rename", "delete", "checkpoint", "restore", "undo"].contains(&name.as_str());
+            assert_eq!((&hints["readOnlyHint"], &hints["openWorldHint"]), (&json!(!writes), &json!(false)), "{name}");
+            assert_eq!(hints["destructiveHint"], writes && name != "checkpoint", "{name}");
+            assert!(hints["idempotentHint"].is_boolean(), "{name}");
+            assert_eq!((&tool["inputSchema"]["type"], &tool["outputSchema"]["type"]), (&json!("object"), &json!("object")));
+        }
+        let write = tools["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "write_file").unwrap();
+        assert_eq!(write["inputSchema"]["required"], json!(["projectId", "path"]), "{write}");
+    }
+
+    async fn requests_without_a_session_are_answered_by_every_server(database: Database) {
+        let servers = [Server::start(&database).await, Server::start(&database).await];
+        let project = Project::create(&servers[0].user(ADA), "Ours").await;
+        for (at, server) in servers.iter().chain(&servers).enumerate() {
+            let agent = Agent::new(&server.user(ADA));
+            let arguments = json!({ "projectId": project.id, "path": format!("{at}.py"), "content": "" });
+            assert_eq!(agent.ok("write_file", arguments).await["version"], 1);
+        }
+        // The client continues its chat session.
+        let sessions = project.ask("sessions { totalCount edges { node { messageCount title } } }").await;
+        assert_eq!(sessions["sessions"]["totalCount"], 1, "{sessions}");
+        assert_eq!(sessions["sessions"]["edges"][0]["node"], json!({ "messageCount": 4, "title": "MCP client" }));
+        // A session is known to one server only, and the client starts again on the other.
+        let agent = Agent::start(&servers[0].user(ADA)).await;
+        let elsewhere = Agent { client: servers[1].user(ADA), ..agent };
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+        assert_refused(&elsewhere.post(&message).await, 404, -32600, "NOT_FOUND");
+        for server in servers {
+            server.stop().await;
+        }
+    }
+
+    async fn a_version_without_sessions_is_served(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        project.create_file("a.py", "").await;
+        let agent = Agent::new(&ada);
+        let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "modern", "version": "3" },
+            "io.modelcontextprotocol/clientCapabilities": {} });
+        let ask = |method: &'static str, name: &'static str, params: Value| {
+            let (agent, params) = (agent.clone(), with(params, json!({ "_meta": meta })));
+            let message = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params }).to_string();
+            async move {
+                let mut headers = vec![("content-type", "application/json"), ACCEPT, ("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+                if !name.is_empty() {
+                    headers.push(("mcp-name", name));
+                }
+                agent.send("POST", &headers, message).await
+            }
+        };
+        let discovered = parsed(&ask("server/discover", "", json!({})).await);
+        let versions = discovered["result"]["supportedVersions"].as_array().cloned().unwrap_or_default();
+        assert!(versions.contains(&json!("2026-07-28")), "{discovered}");
+        let arguments = json!({ "projectId": project.id, "path": "b.py", "content": "" });
+        let written = parsed(&ask("tools/call", "write_file", json!({ "name": "write_file", "arguments": arguments })).await);
+        assert_eq!(written["result"]["structuredContent"]["version"], 1, "{written}");
+        let sessions = project.ask("sessions { edges { node { title } } }").await;
+        assert_eq!(sessions["sessions"]["edges"][0]["node"]["title"], "modern 3");
+
+        let uri = format!("antiphon://{}/a.py", project.id);
+        let params = json!({ "_meta": meta, "notifications": { "resourceSubscriptions": [uri], "resourcesListChanged": true } });
+        let message = json!({ "jsonrpc": "2.0", "id": 9, "method": "subscriptions/listen", "params": params });
+        let headers = [("content-type", "application/json"), ACCEPT, ("mcp-protocol-version", "2026-07-28"), ("mcp-method", "subscriptions/listen")];
+        let mut stream = agent.client.post_stream("/mcp", &headers, &message).await;
+        let (_, begun) = next(&mut stream).await.expect("an acknowledgment");
+        assert_eq!(begun["method"], "notifications/subscriptions/acknowledged", "{begun}");
+        project.update_file("a.py", "1").await;
+        assert_eq!(updated(&mut stream).await, uri);
+        project.create_file("c.py", "").await;
+        let (_, message) = next(&mut stream).await.expect("a notification");
+        assert_eq!(message["method"], "notifications/resources/list_changed", "{message}");
+    }
+
+    async fn a_client_is_notified_of_what_it_watches(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        for path in ["a.py", "b.py", "dir/c.py"] {
+            project.create_file(path, "1").await;
+        }
+        let uri = |path: &str| format!("antiphon://{}/{path}", project.id);
+        let agent = Agent::start(&ada).await;
+        let mut stream = agent.listen(&[]).await;
+        assert_eq!((stream.status, stream.header("content-type")), (200, "text/event-stream; charset=utf-8"));
+        for path in ["a.py", "b.py", "dir/c.py"] {
+            assert_eq!(agent.get("resources/subscribe", json!({ "uri": uri(path) })).await, json!({}));
+        }
+        agent.get("resources/unsubscribe", json!({ "uri": uri("b.py") })).await;
+        // Changes of others, by any way, in order; and of nothing else.
+        project.update_file("b.py", "2").await;
+        project.create_file("d.py", "").await;
+        project.update_file("a.py", "2").await;
+        assert_eq!(updated(&mut stream).await, uri("a.py"));
+        project.write("renameFile", json!({ "path": "dir", "newPath": "e" }), "revision").await;
+        assert_eq!(updated(&mut stream).await, uri("dir/c.py"));
+        // A client that has listed the files learns that files come and go.
+        agent.get("resources/list", json!({})).await;
+        project.update_file("b.py", "3").await;
+        project.create_file("f.py", "").await;
+        list_changed(&mut stream).await;
+        project.write("deleteFile", json!({ "path": "a.py" }), "revision").await;
+        list_changed(&mut stream).await;
+        let (last, message) = next(&mut stream).await.unwrap();
+        assert_eq!(message["params"]["uri"], uri("a.py"));
+        // After a lost connection it receives what it has missed, and the old stream ends.
+        let mut again = agent.listen(&[("last-event-id", &(last.parse::<u64>().unwrap() - 1).to_string())]).await;
+        assert_eq!(updated(&mut again).await, uri("a.py"));
+        assert!(next(&mut stream).await.is_none());
+        drop(again);
+        project.create_file("a.py", "4").await;
+        let mut again = agent.listen(&[]).await;
+        list_changed(&mut again).await;
+        assert_eq!(updated(&mut again).await, uri("a.py"));
+        // The end of the session ends its stream.
+        assert_eq!(agent.send("DELETE", &[], String::new()).await.status, 204);
+        assert!(next(&mut again).await.is_none());
+        assert_refused(&agent.send("DELETE", &[], String::new()).await, 404, -32600, "NOT_FOUND");
+    }
+
+    async fn the_end_of_an_access_ends_the_stream(server: Server) {
+        let project = Project::create(&server.user(ADA), "Ours").await;
+        project.create_file("a.py", "").await;
+        let bob = server.user(BOB);
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&project.id, BOB, "editor", true).await;
+        let made = project.write("createAccessToken", json!({ "name": "Agent", "role": "EDITOR" }), "token accessToken { id }").await;
+        let machine = server.anonymous().with_token(Some(text(&made["token"])));
+        let uri = json!({ "uri": format!("antiphon://{}/a.py", project.id) });
+        let [member, machine] = [Agent::start(&bob).await, Agent::start(&machine).await];
+        let [mut of_member, mut of_machine] = [member.listen(&[]).await, machine.listen(&[]).await];
+        for (agent, stream) in [(&member, &mut of_member), (&machine, &mut of_machine)] {
+            agent.get("resources/subscribe", uri.clone()).await;
+            project.update_file("a.py", &clock::new_id().to_string()).await;
+            assert_eq!(updated(stream).await, text(&uri["uri"]));
+        }
+        updated(&mut of_member).await;
+        // An access token writes under its own name, in its own session.
+        let write = json!({ "projectId": project.id, "path": "b.py", "content": "" });
+        machine.ok("write_file", write.clone()).await;
+        let author = project.ask("changes(first: 1) { edges { node { path createdBy { fullName } } } }").await;
+        assert_eq!(author["changes"]["edges"][0]["node"], json!({ "path": "b.py", "createdBy": { "fullName": "Agent" } }));
+
+        let whom = json!({ "projectId": project.id, "userId": user_id(BOB) });
+        server.user(ADA).mutate_with("removeCollaborator", whom, "revision").await.ok();
+        assert!(next(&mut of_member).await.is_none());
+        member.fails("write_file", write, "NOT_FOUND").await;
+        let id = &made["accessToken"]["id"];
+        server.user(ADA).mutate_with("revokeAccessToken", json!({ "accessTokenId": id }), "revision").await.ok();
+        assert!(next(&mut of_machine).await.is_none());
+        let refused = machine.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
+        assert_refused(&refused, 401, -32600, "UNAUTHENTICATED");
+    }
+}
+
+tests::on_sqlite! {
+    async fn a_caller_without_a_token_learns_where_to_sign_in(database: Database) {
+        let issuer = "https://login.example.com";
+        let server = Server::start_with(&database, &[]).await;
+        let agent = Agent::new(&server.anonymous());
+        let answer = agent.post(&initialize("agent", "1")).await;
+        assert_refused(&answer, 401, -32600, "UNAUTHENTICATED");
+        let url = format!("{}/.well-known/oauth-protected-resource/mcp", agent.client.base());
+        assert_eq!(answer.header("www-authenticate"), format!("Bearer resource_metadata=\"{url}\""));
+        let answer = Agent::new(&server.anonymous().with_token(Some("anp_x".to_owned()))).post(&initialize("agent", "1")).await;
+        assert_refused(&answer, 401, -32600, "UNAUTHENTICATED");
+        assert_eq!(answer.header("www-authenticate"), format!("Bearer error=\"invalid_token\", resource_metadata=\"{url}\""));
+        for path in ["", "/mcp"] {
+            let path = format!("/.well-known/oauth-protected-resource{path}");
+            let answer = agent.client.send("GET", &path, &[], "").await.unwrap();
+            let metadata = parsed(&answer);
+            assert_eq!((answer.status, &metadata["resource"]), (200, &json!(format!("{}/mcp", agent.client.base()))));
+            assert_eq!((&metadata["bearer_methods_supported"], &metadata["authorization_servers"]), (&json!(["header"]), &Value::Null));
+        }
+        let other = agent.client.send("GET", "/.well-known/oauth-protected-resource/graphql", &[], "").await.unwrap();
+        assert_eq!(other.status, 404);
+        server.stop().await;
+
+        // Behind a proxy that removes a path, with an issuer.
+        let flags = ["--public-url=https://api.example.com/antiphon/", "--jwt-issuer=https://login.example.com,antiphon"];
+        let server = Server::start_with(&database, &flags).await;
+        let client = server.anonymous();
+        let answer = Agent::new(&client).post(&initialize("agent", "1")).await;
+        let url = "https://api.example.com/antiphon/.well-known/oauth-protected-resource/mcp";
+        assert_eq!(answer.header("www-authenticate"), format!("Bearer resource_metadata=\"{url}\""));
+        for path in ["mcp", "antiphon/mcp"] {
+            let path = format!("/.well-known/oauth-protected-resource/{path}");
+            let metadata = parsed(&client.send("GET", &path, &[], "").await.unwrap());
+            assert_eq!(metadata["resource"], "https://api.example.com/antiphon/mcp", "{metadata}");
+            assert_eq!(metadata["authorization_servers"], json!([issuer]), "{metadata}");
+        }
+        server.stop().await;
+    }
+
+    async fn what_is_no_message_is_refused(server: Server) {
+        let agent = Agent::start(&server.user(ADA)).await;
+        for (text, json_rpc) in [
+            ("", -32700),
+            ("{", -32700),
+            ("{} x", -32700),
+            ("\u{0}", -32700),
+            ("[]", -32600),
+            (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600),
+            ("5", -32700),
+            ("null", -32700),
+            (r#"{"id":1,"method":"ping"}"#, -32600),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\ud83d"}}"#, -32600),
+        ] {
+            let answer = agent.post_text(text.to_owned()).await;
+            assert_eq!(answer.status, 400, "{text}: {answer:?}");
+            assert_eq!(parsed(&answer)["error"]["code"], json_rpc, "{text}: {answer:?}");
+        }
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.to_owned();
+        let answer = agent.send("POST", &[("content-type", "text/plain"), ACCEPT], ping.clone()).await;
+        assert_refused(&answer, 415, -32600, "BAD_USER_INPUT");
+        let answer = agent.send("POST", &[("content-type", "application/json"), ("accept", "text/html")], ping.clone()).await;
+        assert_eq!(answer.status, 406, "{answer:?}");
+        let json = ("content-type", "application/json");
+        let answer = agent.send("POST", &[json, ACCEPT, ("mcp-protocol-version", "1999-01-01")], ping.clone()).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        let answer = agent.send("POST", &[json, ACCEPT, ("origin", "https://evil.example")], ping).await;
+        assert_refused(&answer, 403, -32600, "FORBIDDEN");
+        for method in ["PUT", "HEAD", "PATCH"] {
+            let answer = agent.send(method, &[], String::new()).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, "POST, GET, DELETE"), "{method}");
+        }
+        let bare = Agent { session: None, ..agent.clone() };
+        assert_eq!(bare.send("GET", &[("accept", "text/event-stream")], String::new()).await.status, 405);
+        let unknown = Agent { session: Some("0".repeat(32)), ..agent.clone() };
+        assert_refused(&unknown.send("GET", &[], String::new()).await, 404, -32600, "NOT_FOUND");
+        let others = Agent { client: server.user(BOB), ..agent.clone() };
+        for method in ["GET", "POST", "DELETE"] {
+            assert_refused(&others.send(method, &[json, ACCEPT], String::new()).await, 404, -32600, "NOT_FOUND");
+        }
+        // The session goes on, with ids of both types.
+        let answer = agent.post(&json!({ "jsonrpc": "2.0", "id": "a", "method": "ping" })).await;
+        assert_eq!(parsed(&answer), json!({ "jsonrpc": "2.0", "id": "a", "result": {} }));
+        let message = agent.ask("none/such", json!({})).await;
+        assert_eq!(message["error"]["code"], -32601, "{message}");
+        assert_eq!(agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } })).await.status, 202);
+        let answer = agent.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {} })).await;
+        assert!(parsed(&answer)["error"]["code"].is_number(), "{answer:?}");
+    }
+
+    async fn the_limits_are_those_of_the_server(database: Database) {
+        let flags = ["--max-body-bytes=2000", "--max-file-bytes=100", "--max-mcp-sessions=2", "--max-json-values=50",
+            "--max-user-sockets=1", "--max-socket-operations=1", "--max-user-rate", "5"];
+        let server = Server::start_with(&database, &flags).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        for path in ["a", "b"] {
+            project.create_file(path, "x").await;
+        }
+        let agent = Agent::start(&ada).await;
+        let large = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": { "x": "y".repeat(2_000) } });
+        let answer = agent.post(&large).await;
+        assert_refused(&answer, 413, -32600, "PAYLOAD_TOO_LARGE");
+        assert!(text(&parsed(&answer)["error"]["message"]).contains("--max-body-bytes"), "{answer:?}");
+        let many = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": { "x": vec![0; 50] } });
+        assert_refused(&agent.post(&many).await, 413, -32600, "PAYLOAD_TOO_LARGE");
+        let write = json!({ "projectId": project.id, "path": "c", "content": "x".repeat(101) });
+        let error = agent.fails("write_file", write, "PAYLOAD_TOO_LARGE").await;
+        assert_eq!(error["field"], "content", "{error}");
+        let subscribe = |path: &str| json!({ "uri": format!("antiphon://{}/{path}", project.id) });
+        agent.get("resources/subscribe", subscribe("a")).await;
+        agent.get("resources/subscribe", subscribe("a")).await;
+        let message = agent.ask("resources/subscribe", subscribe("b")).await;
+        assert_eq!(message["error"]["data"]["code"], "RATE_LIMITED", "{message}");
+        let _stream = agent.listen(&[]).await;
+        let other = Agent::start(&ada).await;
+        assert_eq!(other.listen(&[]).await.status, 429);
+        let third = parsed(&Agent::new(&ada).post(&initialize("agent", "1")).await);
+        assert!(text(&third["error"]["message"]).contains("--max-mcp-sessions"), "{third}");
+        other.send("DELETE", &[], String::new()).await;
+        Agent::start(&ada).await;
+        // Five in a second, fifty at once.
+        let mut refused = None;
+        for _ in 0..60 {
+            let answer = agent.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" })).await;
+            refused = Some(answer).filter(|answer| answer.status != 200);
+            if refused.is_some() {
+                break;
+            }
+        }
+        let refused = refused.expect("a refusal");
+        assert_refused(&refused, 429, -32600, "RATE_LIMITED");
+        assert!(!refused.header("retry-after").is_empty());
+        server.stop().await;
+    }
+
+    async fn a_stream_ends_with_its_token_and_with_its_server(database: Database) {
+        let server = Server::start_with(&database, &[]).await;
+        let soon = clock::now().timestamp() + 2;
+        let brief = server.anonymous().with_token(Some(token_with(ADA, json!({ "exp": soon }))));
+        let agent = Agent::start(&brief).await;
+        let mut stream = agent.listen(&[]).await;
+        assert!(next(&mut stream).await.is_none());
+        let agent = Agent::start(&server.user(ADA)).await;
+        let mut stream = agent.listen(&[]).await;
+        server.stop().await;
+        assert!(next(&mut stream).await.is_none());
+    }
+
+    async fn pages_of_allowed_sites_can_connect(database: Database) {
+        let server = Server::start_with(&database, &["--allow-origin=https://ide.example.com"]).await;
+        let agent = Agent::new(&server.user(ADA));
+        let origin = ("origin", "https://ide.example.com");
+        let answer = agent.send("POST", &[("content-type", "application/json"), ACCEPT, origin], initialize("web", "1").to_string()).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, "https://ide.example.com"));
+        assert!(answer.header("access-control-expose-headers").contains("mcp-session-id"), "{answer:?}");
+        let preflight = [origin, ("access-control-request-method", "DELETE"), ("access-control-request-headers", "authorization,mcp-session-id,mcp-protocol-version")];
+        let answer = agent.client.send("OPTIONS", "/mcp", &preflight, "").await.unwrap();
+        assert!(answer.header("access-control-allow-headers").contains("mcp-session-id"), "{answer:?}");
+        server.stop().await;
+    }
+}
