@@ -22,6 +22,7 @@ use crate::{
     database_url::{DatabaseUrl, for_operator},
     domain::{
         Services,
+        import_export::git_cache::GitCache,
         webhook::{WebhookQueue, Webhooks},
     },
     graphql::{documents::Documents, schema},
@@ -40,6 +41,7 @@ use crate::{
         auth::{Trusted, Verifier},
         connections::{self, Listener},
         executor::Executor,
+        git::shared::Git,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
         router::router,
@@ -88,8 +90,7 @@ impl App {
         let source = secret_source(&settings, &target)?;
         let nats = settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose()));
         let nats = nats.transpose().map_err(for_operator)?;
-        let listen = &settings.listen;
-        let schema = schema::build(&settings.limits);
+        let (listen, schema) = (&settings.listen, schema::build(&settings.limits));
         let documents =
             Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
@@ -124,6 +125,7 @@ impl App {
             verifier: Arc::new(verifier),
             throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
             limits: Arc::new(settings.limits.clone()),
+            git: git(&settings),
             shared_subscriptions: SharedSubscriptions::new(results, tasks.clone()),
             streams: Streams::default(),
             allow_origins: listen.allow_origins.clone().into(),
@@ -281,6 +283,13 @@ fn webhooks(settings: &Settings) -> anyhow::Result<Option<Webhooks>> {
     let limits = &settings.webhooks.limits;
     let with_key = |key| Webhooks { key, limits: limits.clone(), queue: WebhookQueue::default() };
     Ok(settings.webhooks.key()?.map(with_key))
+}
+
+/// Git over HTTP, unless it is disabled.
+fn git(settings: &Settings) -> Option<Arc<Git>> {
+    let git = &settings.git;
+    let cache = GitCache::new(git.git_cache.as_deref(), git.git_cache_bytes);
+    (git.git_cache_bytes > 0).then(|| Arc::new(Git::new(cache, git.max_push_bytes)))
 }
 
 /// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.

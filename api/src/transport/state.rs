@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{auth::Verifier, executor::Executor, health::Health, streams::Streams, throttle::Throttle};
+use super::{
+    auth::Verifier, executor::Executor, git::shared::Git, health::Health, streams::Streams, throttle::Throttle,
+};
 use crate::{
     domain::{Services, access_token},
     graphql::documents::Documents,
@@ -28,6 +30,8 @@ pub struct AppState {
     pub throttle: Arc<Throttle>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
+    /// Git over HTTP; `None` if it is disabled.
+    pub git: Option<Arc<Git>>,
     /// Shared subscriptions.
     pub shared_subscriptions: SharedSubscriptions,
     /// Event streams in single-connection mode.

@@ -4,25 +4,20 @@ use async_graphql::Request;
 use axum::{
     body::Body,
     extract::Query,
-    http::{HeaderMap, StatusCode, Uri, header::ACCEPT_ENCODING},
+    http::{HeaderMap, StatusCode, Uri},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    body::{BodyLimit, decompress, read_body},
+    body::{BodyLimit, coding_of, decompress, read_body},
     media::require_json,
     refusal::Refusal,
 };
 use crate::{
     domain::heavy,
     model::{error::Error, memory::Taken},
-    transport::{
-        coding::{self, Coding},
-        operation,
-        state::AppState,
-        values,
-    },
+    transport::{operation, state::AppState, values},
 };
 
 /// The operations of one HTTP request, and whether they came as an array.
@@ -42,9 +37,7 @@ pub(super) async fn read_batch(
     memory: &mut Taken,
 ) -> Result<Batch, Box<Refusal>> {
     require_json(headers)?;
-    let coding = Coding::of(headers).map_err(|error| {
-        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
-    })?;
+    let coding = coding_of(headers)?;
     let limit = BodyLimit::of(state, is_signed_in);
     let mut body = read_body(state, headers, body, &limit, memory).await?;
     if let Some(coding) = coding {

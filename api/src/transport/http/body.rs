@@ -4,7 +4,7 @@ use axum::{
     body::{Body, BodyDataStream, Bytes},
     http::{
         HeaderMap, StatusCode,
-        header::{CONNECTION, CONTENT_LENGTH, EXPECT},
+        header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT},
     },
 };
 use futures::StreamExt;
@@ -15,7 +15,7 @@ use crate::{
     domain::heavy,
     model::{error::Error, memory::Taken},
     transport::{
-        coding::{Coding, Failure},
+        coding::{self, Coding, Failure},
         state::AppState,
     },
 };
@@ -87,6 +87,29 @@ pub(super) async fn decompress(
         Err(Failure::Damaged(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error)),
         Err(Failure::NoMemory(error)) => Err(Refusal::failed(error)),
     }
+}
+
+/// Reads and decompresses the body of a signed-in caller.
+pub(in crate::transport) async fn read_whole(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    memory: &mut Taken,
+) -> Result<Bytes, Box<Refusal>> {
+    let coding = coding_of(headers)?;
+    let limit = BodyLimit::of(state, true);
+    let body = read_body(state, headers, body, &limit, memory).await?;
+    match coding {
+        Some(coding) => decompress(state, coding, body, &limit, memory).await,
+        None => Ok(body),
+    }
+}
+
+/// The coding of a body; `None` if it is not compressed.
+pub(in crate::transport) fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Box<Refusal>> {
+    Coding::of(headers).map_err(|error| {
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
+    })
 }
 
 /// Reads a body as it is sent.

@@ -30,11 +30,11 @@ use super::{
 use crate::model::{actor::Actor, error::Error, memory::Taken};
 
 mod batch;
-mod body;
+pub(super) mod body;
 mod caller;
 mod insights;
 mod media;
-mod refusal;
+pub(super) mod refusal;
 mod respond;
 
 pub use self::insights::insights_csv;

@@ -1,0 +1,187 @@
+//! Pushes. This server plays the part of `git receive-pack`, whose references are files; git itself checks the objects.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+    response::Response,
+};
+
+use super::{
+    access::Caller,
+    commands::{BRANCH, Command, Commands, Invalid, ZERO},
+    fetch::response,
+    packet::{Band, FLUSH, line, on_band},
+    refusal::{Refusal, text},
+    shared::Git,
+    upload::Upload,
+};
+use crate::{
+    domain::{
+        import_export::{
+            git_cache::Repository,
+            push::{Checked, Refused},
+        },
+        policy,
+    },
+    model::{enums::ProjectStatus, error::Error},
+};
+
+/// What the server can do.
+const ABILITIES: &str = concat!(
+    "report-status side-band-64k delete-refs atomic ofs-delta quiet object-format=sha1 agent=antiphon/",
+    env!("CARGO_PKG_VERSION")
+);
+
+/// A body over the limit is read up to this multiple of it, and discarded.
+const DRAIN_FACTOR: u64 = 4;
+
+/// The branch and the abilities of the server, for a push.
+pub(super) async fn references(git: &Arc<Git>, caller: &Caller) -> Result<Response, Box<Refusal>> {
+    let repository = writable(git, caller).await?;
+    let first = match repository.commit() {
+        Some(commit) => format!("{commit} {BRANCH}\0{ABILITIES}\n"),
+        None => format!("{ZERO} capabilities^{{}}\0{ABILITIES}\n"),
+    };
+    let body = [&line("# service=git-receive-pack\n"), FLUSH, &line(first), FLUSH].concat();
+    Ok(response("application/x-git-receive-pack-advertisement", body))
+}
+
+/// The repository of a project that the caller can write to.
+async fn writable(git: &Arc<Git>, caller: &Caller) -> Result<Repository, Box<Refusal>> {
+    let repository = caller.repository(git).await?;
+    policy::may_write(repository.project.viewer_role)?;
+    if repository.project.status == ProjectStatus::Deleted {
+        return Err(text(StatusCode::FORBIDDEN, "The project is deleted."));
+    }
+    Ok(repository)
+}
+
+/// A push.
+pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) -> Result<Response, Box<Refusal>> {
+    caller.require_type("application/x-git-receive-pack-request")?;
+    let repository = writable(git, caller).await?;
+    let _slot = git.slots.take(caller.actor.user_id).await?;
+    let mut upload = Upload::new(&caller.headers, body)?;
+    let mut commands = Commands::default();
+    let mut pack = None;
+    while pack.is_none()
+        && let Some(part) = upload.next().await?
+    {
+        pack = match commands.add(&part) {
+            Ok(pack) => pack,
+            Err(Invalid) => {
+                upload.drain(git.max_push_bytes).await?;
+                return Err(text(StatusCode::BAD_REQUEST, "The body is not a push."));
+            }
+        };
+    }
+    // Before it sends a large body, git sends an empty list of commands to see whether it may.
+    let Some(pack) = pack.filter(|_| !commands.list.is_empty()) else {
+        return Ok(response(RESULT, Vec::new()));
+    };
+    let is_refused = commands.list.iter().any(|command| command.flaw().is_some());
+    let branch = commands.list.iter().find(|command| command.flaw().is_none());
+    let outcome = match branch {
+        Some(_) if is_refused && commands.has("atomic") => Err(because("atomic push failed")),
+        Some(branch) => receive(git, caller, repository, branch, (pack, &mut upload)).await?,
+        None => Ok(()),
+    };
+    upload.drain(git.max_push_bytes.saturating_mul(DRAIN_FACTOR)).await?;
+    Ok(response(RESULT, report(&commands, &outcome)))
+}
+
+const RESULT: &str = "application/x-git-receive-pack-result";
+
+fn because(reason: &str) -> Refused {
+    Refused { reason: reason.to_owned(), explanation: String::new() }
+}
+
+/// Receives the objects of a push, checks its commits and writes them.
+async fn receive(
+    git: &Arc<Git>,
+    caller: &Caller,
+    repository: Repository,
+    branch: &Command,
+    (pack, upload): (Vec<u8>, &mut Upload),
+) -> Result<Result<(), Refused>, Box<Refusal>> {
+    if branch.old != repository.commit().as_deref().unwrap_or(ZERO) {
+        return Ok(Err(Refused::fetch_first()));
+    }
+    let services = &caller.state.services;
+    let mut receiving = git.cache.receive(services, &repository, git.max_push_bytes).await?;
+    let (mut bytes, mut part) = (0_u64, Some(Bytes::from(pack)));
+    while let Some(more) = part {
+        bytes += more.len() as u64;
+        if bytes > git.max_push_bytes {
+            let reason = format!("the push has more than {} bytes (MAX_PUSH_BYTES)", git.max_push_bytes);
+            return Ok(Err(because(&reason)));
+        }
+        if !receiving.write(&more).await {
+            break;
+        }
+        part = upload.next().await?;
+    }
+    let received = match receiving.finish().await? {
+        Ok(received) => received,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let checked = match received.check(services, &caller.actor, &repository, &branch.new).await? {
+        Ok(checked) => checked,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    caller.state.throttle.admit(Some(&caller.actor), None, checked.count()).map_err(Refusal::rate_limited)?;
+    write(git, caller, repository, checked).await
+}
+
+/// Writes the commits, and checks that the repository then contains them unchanged.
+async fn write(
+    git: &Arc<Git>,
+    caller: &Caller,
+    repository: Repository,
+    checked: Checked,
+) -> Result<Result<(), Refused>, Box<Refusal>> {
+    let (git, services, actor) = (git.clone(), caller.state.services.clone(), caller.actor.clone());
+    // In a separate task, so that a client that disconnects does not stop it halfway.
+    let written = caller.state.tasks.spawn(async move {
+        let commit = checked.commit().to_owned();
+        if let Err(refused) = checked.write(&services, &actor).await? {
+            return Ok(Err(refused));
+        }
+        let repository = git.cache.open(&services, &actor, repository.project.id).await?;
+        if repository.contains(&commit).await? {
+            return Ok(Ok(()));
+        }
+        let explanation = "Fetch, and compare: the commits are stored, but not with the same ids.".to_owned();
+        Ok::<_, Error>(Err(Refused { reason: "stored as other commits".to_owned(), explanation }))
+    });
+    Ok(written.await.map_err(Error::internal)??)
+}
+
+/// The report on a push. The explanation is shown by git.
+fn report(commands: &Commands, outcome: &Result<(), Refused>) -> Vec<u8> {
+    if !commands.has("report-status") {
+        return Vec::new();
+    }
+    let mut status = line("unpack ok\n");
+    for command in &commands.list {
+        let reason = match (command.flaw(), outcome) {
+            (Some(flaw), _) => Some(flaw),
+            (None, Ok(())) => None,
+            (None, Err(refused)) => Some(refused.reason.as_str()),
+        };
+        status.extend(line(match reason {
+            None => format!("ok {}\n", command.name),
+            Some(reason) => format!("ng {} {}\n", command.name, reason.replace(char::is_control, " ")),
+        }));
+    }
+    status.extend_from_slice(FLUSH);
+    if !commands.has("side-band-64k") {
+        return status;
+    }
+    let explanation =
+        outcome.as_ref().err().map(|refused| refused.explanation.as_str()).filter(|text| !text.is_empty());
+    let explained = explanation.map(|text| on_band(Band::Message, format!("{}\n", text.trim_end()).as_bytes()));
+    [explained.unwrap_or_default(), on_band(Band::Data, &status), FLUSH.to_vec()].concat()
+}
