@@ -315,7 +315,8 @@ fn command() -> clap::Command {
         if is_empty { arg.env(None::<&'static str>) } else { arg }
     });
     let settings: Vec<clap::Arg> = command.get_arguments().cloned().collect();
-    command.mut_subcommands(|mut command| {
+    let note = "Without a command, the options are those of `serve`: see `antiphon serve --help`.";
+    command.mut_args(|arg| arg.hide(true)).after_help(note).mut_subcommands(|mut command| {
         for setting in &settings {
             let is_own = command.get_arguments().any(|own| own.get_id() == setting.get_id());
             command = match is_own {
@@ -577,6 +578,8 @@ mod tests {
         let schema = help(&["schema"]);
         assert!(!schema.contains("--listen") && !schema.contains("--database-url"), "{schema}");
         assert!(schema.lines().count() < 12, "{schema}");
+        let top = help(&[]);
+        assert!(top.contains("antiphon serve --help") && !top.contains("--listen"), "{top}");
         for (command, own, others) in [
             (
                 "migrate",

@@ -65,6 +65,12 @@ struct AccessLabels {
     access: &'static str,
 }
 
+/// Label of an attempt to deliver to a webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+}
+
 /// Label of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {
@@ -112,12 +118,13 @@ pub struct Metrics {
     /// Open WebSockets.
     pub sockets: Gauge,
     /// Running subscriptions.
-    pub listeners: Gauge,
+    pub subscriptions: Gauge,
     /// Results sent to subscribers.
     pub deliveries: Counter,
     /// Subscription results kept for subscribers or on their way to them, in bytes.
     pub result_bytes: Gauge,
     lag: Histogram,
+    webhook_attempts: Durations<AttemptLabels>,
     /// Size of new file contents, in bytes.
     pub blob_bytes: Counter,
     /// Their size in storage, in bytes.
@@ -151,10 +158,11 @@ impl Default for Metrics {
             heavy_waiting: Gauge::default(),
             heavy_tasks: Counter::default(),
             sockets: Gauge::default(),
-            listeners: Gauge::default(),
+            subscriptions: Gauge::default(),
             deliveries: Counter::default(),
             result_bytes: Gauge::default(),
             lag: durations(),
+            webhook_attempts: Family::new_with_constructor(durations),
             blob_bytes: Counter::default(),
             blob_stored_bytes: Counter::default(),
             cpu: Counter::default(),
@@ -167,6 +175,7 @@ impl Default for Metrics {
         m.register_database(ours);
         m.register_queues(ours);
         m.register_subscriptions(ours);
+        m.register_webhooks(ours);
         m.register_contents(ours);
         if process().is_some() {
             m.register_process(registry.sub_registry_with_prefix("process"));
@@ -246,7 +255,7 @@ impl Metrics {
 
     fn register_subscriptions(&self, r: &mut Registry) {
         r.register("sockets", "Open WebSockets", self.sockets.clone());
-        r.register("listeners", "Running subscriptions", self.listeners.clone());
+        r.register("subscriptions", "Running subscriptions", self.subscriptions.clone());
         r.register("deliveries", "Subscription results sent", self.deliveries.clone());
         r.register_with_unit(
             "subscription_result",
@@ -260,6 +269,21 @@ impl Metrics {
             Unit::Seconds,
             self.lag.clone(),
         );
+    }
+
+    fn register_webhooks(&self, r: &mut Registry) {
+        r.register_with_unit(
+            "webhook_attempt",
+            "Time until the receiver of a webhook answered, by outcome: accepted or failed",
+            Unit::Seconds,
+            self.webhook_attempts.clone(),
+        );
+    }
+
+    /// Counts an attempt to deliver to a webhook.
+    pub fn webhook_attempted(&self, time: Duration, is_accepted: bool) {
+        let outcome = if is_accepted { "accepted" } else { "failed" };
+        self.webhook_attempts.get_or_create(&AttemptLabels { outcome }).observe(time.as_secs_f64());
     }
 
     fn register_contents(&self, r: &mut Registry) {
@@ -333,7 +357,7 @@ impl Metrics {
     pub async fn waiting<T>(&self, access: &'static str, begin: impl Future<Output = T>) -> T {
         let of = AccessLabels { access };
         let started = Instant::now();
-        let waiting = Held::new(&self.pool_waiting.get_or_create(&of));
+        let waiting = Counted::new(&self.pool_waiting.get_or_create(&of));
         let begun = begin.await;
         drop(waiting);
         self.pool_waits.get_or_create(&of).observe(started.elapsed().as_secs_f64());
@@ -344,7 +368,7 @@ impl Metrics {
     pub async fn waiting_turn<T>(&self, lane: &'static str, wait: impl Future<Output = T>) -> T {
         let of = QueueLabels { lane };
         let started = Instant::now();
-        let waiting = Held::new(&self.turns_waiting.get_or_create(&of));
+        let waiting = Counted::new(&self.turns_waiting.get_or_create(&of));
         let waited = wait.await;
         drop(waiting);
         self.turn_waits.get_or_create(&of).observe(started.elapsed().as_secs_f64());
@@ -405,9 +429,9 @@ impl EncodeLabelValue for Name {
 
 /// Increments a gauge until it is dropped.
 #[derive(Debug)]
-pub struct Held(Gauge);
+pub struct Counted(Gauge);
 
-impl Held {
+impl Counted {
     /// Increments the gauge.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
@@ -415,7 +439,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -423,9 +447,9 @@ impl Drop for Held {
 
 /// Bytes counted in a gauge until this value is dropped.
 #[derive(Debug)]
-pub struct HeldBytes(Gauge, i64);
+pub struct CountedBytes(Gauge, i64);
 
-impl HeldBytes {
+impl CountedBytes {
     /// Adds `bytes`.
     pub fn new(gauge: &Gauge, bytes: usize) -> Self {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -434,7 +458,7 @@ impl HeldBytes {
     }
 }
 
-impl Drop for HeldBytes {
+impl Drop for CountedBytes {
     fn drop(&mut self) {
         self.0.dec_by(self.1);
     }

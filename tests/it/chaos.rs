@@ -28,7 +28,7 @@ use tokio_tungstenite::{
 
 const LISTENERS: usize = 20;
 const WRITERS: usize = 4;
-const WRITES: usize = 2_000;
+const WRITES: usize = 1_000;
 /// How often each subscriber's connection is cut: 100 times in all.
 const CUTS: usize = 5;
 const KILLS: usize = 5;

@@ -91,7 +91,9 @@ tests::on_both! {
         listener.event().await;
         let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
-        let there: BTreeSet<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let mut there: BTreeSet<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+        // Only servers with replicas have it; `replicas.rs` reads it.
+        there.insert("antiphon_replica_usable");
         let dashboard: Value = serde_json::from_str(&deployed("deploy/grafana/dashboard.json")).unwrap();
         for (file, named) in [("dashboard", dashboard.to_string()), ("alerts", deployed("deploy/prometheus/alerts.yaml"))] {
             let names = metrics(&named);

@@ -33,6 +33,7 @@ mod history;
 mod hostile;
 mod house;
 mod http;
+mod http2;
 mod import_export;
 mod imports_at_once;
 mod insights;

@@ -105,12 +105,17 @@ impl Model {
         let revision = self.states.len();
         let before = self.states.last().cloned().unwrap_or_default();
         let ids: BTreeSet<&String> = before.keys().chain(state.keys()).collect();
-        let mut made = Vec::new();
-        for id in ids {
+        let (kept, deleted): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| state.contains_key(*id));
+        let (mut made, mut last) = (Vec::new(), BTreeMap::new());
+        for id in deleted.into_iter().chain(kept) {
             let (old, new) = (before.get(id), state.get(id));
             if old != new {
                 let path = new.or(old).unwrap().path.clone();
-                let number = self.next_number(id, &path, new.is_some());
+                let above = last.get(&path).copied().unwrap_or_default();
+                let number = self.next_number(id, &path, new.is_some()).max(above + 1);
+                if new.is_none() {
+                    last.insert(path.clone(), number);
+                }
                 made.push((id.clone(), Version { revision, number, path, file: new.cloned() }));
             }
         }

@@ -127,7 +127,7 @@ tests::on_both! {
         project.create_file("before.py", "1\n").await;
         let mut subscription = project.listen(1, "revision").await;
         subscription.event().await;
-        assert_eq!(metric(&server, "antiphon_listeners").await, 1.0);
+        assert_eq!(metric(&server, "antiphon_subscriptions").await, 1.0);
         assert_eq!(metric(&server, "antiphon_sockets").await, 1.0);
         // Events from before the subscription do not count in the delivery lag.
         assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 0.0);

@@ -615,9 +615,9 @@ fn times_that_the_service_cannot_read_are_refused() {
         for row in &columns {
             let [table, column] = row.as_slice() else { panic!("{row:?}") };
             for at in ["infinity", "-infinity", "290000-01-01"] {
+                let insert = copy_of(database, table, Some((column, at))).await;
                 for (person, email) in PEOPLE {
-                    let insert = copy_of(database, table, Some((column, at))).await;
-                    for sql in [format!("UPDATE {table} SET {column} = '{at}'"), insert] {
+                    for sql in [format!("UPDATE {table} SET {column} = '{at}'"), insert.clone()] {
                         let done = connection.run(email, &sql).await;
                         assert!(done == Ok(0) || done == Err(DENIED.to_owned()), "{sql} as {person}: {done:?}");
                     }

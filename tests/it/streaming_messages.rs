@@ -251,7 +251,7 @@ tests::on_both! {
     }
 
     async fn many_small_chunks_cost_the_same_from_the_first_to_the_last(database: Database) {
-        const CHUNKS: i64 = 5_000;
+        const CHUNKS: i64 = 2_000;
         // The client that does not read does not answer pings either.
         let server = Server::start_with(&database, &["--socket-ping-seconds=3600"]).await;
         let ada = server.user("ada@example.com");

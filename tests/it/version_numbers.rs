@@ -90,6 +90,23 @@ tests::on_both! {
         assert_accepted(&project, "z\nagain\n").await;
     }
 
+    async fn a_file_that_arrives_in_the_revision_that_deletes_another_has_a_number_of_its_own(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Names").await;
+        project.create_file("a", "old1\n").await;
+        let first = project.revision().await;
+        rename(&project, "a", "b").await;
+        let fresh = project.create_file("a", "fresh\n").await;
+        project.update_file("a", "fresh 2\n").await;
+        let seen = version(&project, "a").await;
+        project.write("restoreRevision", json!({ "revision": first }), "revision").await;
+        assert_refused(&project, seen).await;
+        assert_eq!(project.contents().await, [("a".to_owned(), "old1\n".to_owned())]);
+        let query = "query($id: ID!) { node(id: $id) { ... on ProjectFile { path isDeleted version } } }";
+        let deleted = project.client.gql(query, json!({ "id": fresh })).await.ok();
+        assert_eq!(deleted["node"], json!({ "path": "a", "isDeleted": true, "version": seen + 1 }));
+        assert_eq!(version(&project, "a").await, seen + 2);
+    }
+
     async fn a_version_is_reverted_to_by_its_number(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Names").await;
         project.create_file("a", "old1\n").await;

@@ -88,7 +88,8 @@ async fn touch(project: &Project, name: &str) -> i64 {
 
 tests::on_both! {
     async fn events_are_sent_as_standard_webhooks_with_the_names_of_the_api(database: Database) {
-        let server = Server::start_with(&database, &LOCAL).await;
+        let flags = [LOCAL[0], LOCAL[1], "--metrics-listen", "127.0.0.1:0"];
+        let server = Server::start_with(&database, &flags).await;
         let (ada, receiver) = (server.user("ada@example.com"), Receiver::start().await);
         let project = Project::create(&ada, "Observed").await;
         let session = project.start_session().await;
@@ -138,6 +139,11 @@ tests::on_both! {
         let read = ada.gql(query, json!({ "id": log[0]["id"] })).await.ok();
         assert_eq!(read["node"], json!({ "id": log[0]["id"], "kind": "PROJECT_UPDATED", "webhook": { "id": id },
             "event": { "id": received[2].header("webhook-id"), "revision": 5 } }));
+
+        // The operator sees the attempts.
+        let metrics = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
+        let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+        assert!(metrics.contains("antiphon_webhook_attempt_seconds_count{outcome=\"accepted\"} 3"), "{metrics}");
         server.stop().await;
     }
 

@@ -107,15 +107,19 @@ pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<
     bar.finish_and_clear();
     let imported = imported?;
     print(&format!(
-        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced, {} conflicts; {} commits to go{}\n",
+        "project {}: {} imported, {} of files, {} left out, {} of commits replaced, {}; {} to go{}\n",
         imported.project.0,
-        imported.commits,
-        imported.versions,
+        count(imported.commits, "commit"),
+        count(imported.versions, "version"),
         imported.skipped,
-        imported.replaced,
-        imported.kept,
-        imported.left,
+        count(imported.replaced, "part"),
+        count(imported.kept, "conflict"),
+        count(imported.left, "commit"),
         if imported.is_shallow { "; the repository is shallow: older commits are missing" } else { "" }
     ))?;
     Ok(if imported.kept > 0 { ExitCode::from(CONFLICTS) } else { ExitCode::SUCCESS })
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

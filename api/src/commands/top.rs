@@ -137,7 +137,7 @@ impl Interval<'_> {
             page,
             "sockets {:.0} · subscriptions {:.0} · deliveries {:.1}/s, {lag:.0} ms after the write",
             self.now.value("antiphon_sockets"),
-            self.now.value("antiphon_listeners"),
+            self.now.value("antiphon_subscriptions"),
             self.rate("antiphon_deliveries_total"),
         )?;
         let connections = |state: &str| {
@@ -210,7 +210,10 @@ async fn live(db: Option<&Db>) -> Result<Vec<LiveProject>, String> {
     let db = db.ok_or("there is no such database; see --database-url (DATABASE_URL)")?;
     let read = async {
         if !db.is_sqlite() && !db.login().await?.reads_all {
-            return Ok(Err("on PostgreSQL this needs the owner's login (DATABASE_URL)".to_owned()));
+            return Ok(Err(
+                "on PostgreSQL this needs the owner's login in DATABASE_URL, or in DATABASE_DIRECT_URL if it is set"
+                    .to_owned(),
+            ));
         }
         let operator = db.operator().await?;
         operator::live(&operator, clock::now() - PRESENT, ROWS).await.map(Ok)

@@ -163,23 +163,23 @@ pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Resu
         let held = wanted.iter().map(|(project, between)| {
             let (after, until) = (between.from.min(between.to), between.from.max(between.to));
             let end = if at(between) == after { End::Start } else { End::End };
-            file::Held { project: *project, after, until, end }
+            file::StatesAt { project: *project, after, until, end }
         });
         held.collect()
     };
-    let before = file::held_of_each(tx, &side(|between| between.from)).await?;
-    let after = file::held_of_each(tx, &side(|between| between.to)).await?;
+    let before = file::states_of_each(tx, &side(|between| between.from)).await?;
+    let after = file::states_of_each(tx, &side(|between| between.to)).await?;
     let mut pairs: Vec<HashMap<FileId, Pair>> = vec![HashMap::new(); wanted.len()];
-    for (place, head) in before {
+    for (place, state) in before {
         if let Some(pairs) = pairs.get_mut(place) {
-            let id = head.file.id;
-            pairs.entry(id).or_default().0 = Some(head.file);
+            let id = state.file.id;
+            pairs.entry(id).or_default().0 = Some(state.file);
         }
     }
-    for (place, head) in after {
+    for (place, state) in after {
         if let Some(pairs) = pairs.get_mut(place) {
-            let id = head.file.id;
-            pairs.entry(id).or_default().1 = Some(head.file);
+            let id = state.file.id;
+            pairs.entry(id).or_default().1 = Some(state.file);
         }
     }
     let mut hashes: HashSet<(Member<'_>, Hash)> = HashSet::new();
@@ -262,7 +262,7 @@ pub(super) async fn of_edits(tx: &Tx, wanted: &[(Member<'_>, Vec<Edit>, bool)]) 
 
 /// The file that an edit changes, if it is live.
 fn live(edit: &Edit) -> Option<&File> {
-    edit.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted)
+    edit.state.as_ref().map(|state| &state.file).filter(|file| !file.is_deleted)
 }
 
 async fn diff_edits(

@@ -16,7 +16,7 @@ use crate::model::language::language_of;
 use crate::model::manifest::manifest;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, Chains, NewBlob};
-use crate::storage::file::{self, Head};
+use crate::storage::file::{self, FileState};
 use crate::storage::file_write::FileChanges;
 use crate::storage::revision::{Conversation, Named};
 use crate::storage::snapshot::Follow;
@@ -69,35 +69,40 @@ impl FileWrite {
 
     /// The live files around these paths; all live files if that is as cheap, or if the message's checkpoint needs
     /// them. `contents` are those that the write brings.
-    pub(super) async fn heads(&self, paths: &[FilePath], contents: &[Hash], all: bool) -> Result<Heads> {
+    pub(super) async fn states(&self, paths: &[FilePath], contents: &[Hash], all: bool) -> Result<FileStates> {
         let Write { tx, locked, .. } = &self.write;
         /// For more paths than this, reading all files is faster.
         const MANY: usize = 500;
         let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
         if all || names + contents.len() > MANY || self.follows_checkpoint() {
-            return Heads::all(tx, locked.id).await;
+            return FileStates::all(tx, locked.id).await;
         }
-        let (heads, are_new) = file::heads_around(tx, locked.id, paths, contents).await?;
+        let (states, are_new) = file::states_around(tx, locked.id, paths, contents).await?;
         let new = if are_new { contents.iter().copied().collect() } else { HashSet::new() };
-        Ok(Heads { new, ..Heads::new(heads, false) })
+        Ok(FileStates { new, ..FileStates::new(states, false) })
     }
 
     fn follows_checkpoint(&self) -> bool {
         self.conversation.is_some_and(|conversation| conversation.snapshot_id.is_some())
     }
 
-    /// Makes the edits, in a fixed order. `heads` are the live files before; errors name the argument `field`.
-    pub(super) async fn apply(&mut self, heads: &Heads, edits: Vec<Edit>, field: &'static str) -> Result<Vec<Changed>> {
-        let gathered = Gathered::read(&self.write.tx, self.write.locked.id, heads, edits, field).await?;
-        self.make(heads, gathered.prepare().await?)
+    /// Makes the edits, in a fixed order. `states` are the live files before; errors name the argument `field`.
+    pub(super) async fn apply(
+        &mut self,
+        states: &FileStates,
+        edits: Vec<Edit>,
+        field: &'static str,
+    ) -> Result<Vec<Changed>> {
+        let gathered = Gathered::read(&self.write.tx, self.write.locked.id, states, edits, field).await?;
+        self.make(states, gathered.prepare().await?)
     }
 
-    /// Makes prepared edits. `heads` are the live files for which they were prepared.
-    pub(super) fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
+    /// Makes prepared edits. `states` are the live files for which they were prepared.
+    pub(super) fn make(&mut self, states: &FileStates, prepared: Prepared) -> Result<Vec<Changed>> {
         let (changed, blobs) = self.change(prepared)?;
         let mut follow = None;
         if let Some(id) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
-            let files = match heads.after(&changed) {
+            let files = match states.after(&changed) {
                 Some(files) => files,
                 None => return Err(Error::internal("a checkpoint was read without all files")),
             };
@@ -115,10 +120,12 @@ impl FileWrite {
         let project = locked.id;
         let Prepared { edits, new_blobs } = prepared;
         let mut changed = Vec::with_capacity(edits.len());
+        // A file can arrive at a path at which another one is deleted.
+        let mut deleted: HashMap<FilePath, i32> = HashMap::new();
         for (edit, prepared) in edits {
             let is_file = edit.file_type == FileType::File;
             let is_deleted = edit.change_type == ChangeType::Delete;
-            let before = edit.head.as_ref().map(|head| &head.file);
+            let before = edit.state.as_ref().map(|state| &state.file);
             let mode = if is_file { edit.mode_after() } else { FileMode::File };
             // A file created at the path of a deleted one shares only its history.
             let is_same = |file: &&File| !file.is_deleted || edit.restores.is_some();
@@ -129,7 +136,11 @@ impl FileWrite {
                 .or_else(|| is_file.then(|| language_of(&edit.path)).flatten())
                 .map(str::to_owned);
             let version = before.map_or(0, |file| file.version) + 1;
-            let number = (before.map_or(0, File::number) + 1).max(edit.others + 1);
+            let others = edit.others.max(deleted.get(&edit.path).copied().unwrap_or_default());
+            let number = before.map_or(0, File::number).max(others) + 1;
+            if is_deleted {
+                deleted.insert(edit.path.clone(), number);
+            }
             let file = File {
                 id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
                 project_id: project,
@@ -185,11 +196,11 @@ impl Gathered {
     pub(super) async fn read(
         tx: &Tx,
         project: ProjectId,
-        heads: &Heads,
+        states: &FileStates,
         edits: Vec<Edit>,
         field: &'static str,
     ) -> Result<Self> {
-        check_tree(heads, &edits, field)?;
+        check_tree(states, &edits, field)?;
         let mut edits = in_order(edits);
         continue_lineages(tx, project, &mut edits).await?;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
@@ -198,7 +209,7 @@ impl Gathered {
                 stored.extend(edit.live_blob());
             }
             match &edit.content {
-                Content::Bytes(_, hash) if heads.new.contains(hash) => {}
+                Content::Bytes(_, hash) if states.new.contains(hash) => {}
                 Content::Bytes(_, hash) => hashes.push(*hash),
                 Content::Blob(blob) => stored.push(*blob),
                 Content::None | Content::Same => {}
@@ -228,28 +239,28 @@ async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> R
     if paths.is_empty() {
         return Ok(());
     }
-    let mut ever: HashMap<FilePath, Vec<Head>> = HashMap::new();
-    for (path, head) in file::ever_at(tx, project, &paths).await? {
-        ever.entry(path).or_default().push(head);
+    let mut ever: HashMap<FilePath, Vec<FileState>> = HashMap::new();
+    for (path, state) in file::ever_at(tx, project, &paths).await? {
+        ever.entry(path).or_default().push(state);
     }
-    let mut taken: HashSet<FileId> = edits.iter().filter_map(|edit| Some(edit.head.as_ref()?.file.id)).collect();
+    let mut taken: HashSet<FileId> = edits.iter().filter_map(|edit| Some(edit.state.as_ref()?.file.id)).collect();
     for edit in edits.iter_mut().filter(arrives) {
         let Some(ever) = ever.get(&edit.path) else { continue };
-        if edit.head.is_none() {
-            let goes_on = |head: &&Head| {
-                let file = &head.file;
+        if edit.state.is_none() {
+            let goes_on = |state: &&FileState| {
+                let file = &state.file;
                 file.is_deleted
                     && file.path == edit.path
                     && file.file_type == edit.file_type
                     && !taken.contains(&file.id)
             };
             // The last one is the newest.
-            edit.head = ever.iter().rev().find(goes_on).cloned();
-            taken.extend(edit.head.as_ref().map(|head| head.file.id));
+            edit.state = ever.iter().rev().find(goes_on).cloned();
+            taken.extend(edit.state.as_ref().map(|state| state.file.id));
         }
-        let own = edit.head.as_ref().map(|head| head.file.id);
-        let others = ever.iter().filter(|head| Some(head.file.id) != own);
-        edit.others = others.map(|head| head.file.number()).max().unwrap_or_default();
+        let own = edit.state.as_ref().map(|state| state.file.id);
+        let others = ever.iter().filter(|state| Some(state.file.id) != own);
+        edit.others = others.map(|state| state.file.number()).max().unwrap_or_default();
     }
     Ok(())
 }
@@ -301,7 +312,7 @@ impl<'p> Passage<'p> {
 impl Edit {
     /// The old and the new path of its file.
     pub(super) fn passage(&self) -> Passage<'_> {
-        let from = self.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted).map(|file| &file.path);
+        let from = self.state.as_ref().map(|state| &state.file).filter(|file| !file.is_deleted).map(|file| &file.path);
         Passage { from, to: (self.change_type != ChangeType::Delete).then_some(&self.path) }
     }
 }
@@ -368,23 +379,23 @@ pub(super) fn arranged<T>(changes: Vec<T>, passage: impl Fn(&T) -> Passage<'_>) 
 }
 
 /// Live files by their paths.
-pub(super) struct Heads {
-    pub(super) by_path: HashMap<FilePath, Head>,
+pub(super) struct FileStates {
+    pub(super) by_path: HashMap<FilePath, FileState>,
     /// Whether these are all live files of the project.
     complete: bool,
     /// Contents that the project does not have yet, as far as known.
     new: HashSet<Hash>,
 }
 
-impl Heads {
-    fn new(heads: Vec<Head>, complete: bool) -> Self {
-        let by_path = heads.into_iter().map(|head| (head.file.path.clone(), head)).collect();
+impl FileStates {
+    fn new(states: Vec<FileState>, complete: bool) -> Self {
+        let by_path = states.into_iter().map(|state| (state.file.path.clone(), state)).collect();
         Self { by_path, complete, new: HashSet::new() }
     }
 
     /// All live files of a project.
     pub(super) async fn all(tx: &Tx, project: ProjectId) -> Result<Self> {
-        Ok(Self::new(file::heads(tx, project).await?, true))
+        Ok(Self::new(file::states(tx, project).await?, true))
     }
 
     /// All files that were live at a revision.
@@ -392,13 +403,13 @@ impl Heads {
         Ok(Self::new(file::heads_at(tx, project, at).await?, true))
     }
 
-    pub(super) fn get(&self, path: &FilePath) -> Option<&Head> {
+    pub(super) fn get(&self, path: &FilePath) -> Option<&FileState> {
         self.by_path.get(path)
     }
 
     /// The live files strictly below a folder.
-    pub(super) fn below(&self, folder: &FilePath) -> Vec<Head> {
-        self.by_path.values().filter(|head| head.file.path.is_under(folder)).cloned().collect()
+    pub(super) fn below(&self, folder: &FilePath) -> Vec<FileState> {
+        self.by_path.values().filter(|state| state.file.path.is_under(folder)).cloned().collect()
     }
 
     /// Paths and hashes of all live files after these changes; `None` if not all are known.
@@ -406,7 +417,8 @@ impl Heads {
         if !self.complete {
             return None;
         }
-        let mut files: HashMap<FileId, &File> = self.by_path.values().map(|head| (head.file.id, &head.file)).collect();
+        let mut files: HashMap<FileId, &File> =
+            self.by_path.values().map(|state| (state.file.id, &state.file)).collect();
         files.extend(changed.iter().map(|changed| (changed.file.id, &changed.file)));
         let live = files.into_values().filter(|file| !file.is_deleted);
         Some(live.filter_map(|file| Some((file.path.as_str().to_owned(), file.hash?))).collect())
@@ -414,13 +426,13 @@ impl Heads {
 }
 
 /// Checks that after the edits each path has one entry, and that nothing is below a file.
-pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
+pub(super) fn check_tree(states: &FileStates, edits: &[Edit], field: &'static str) -> Result<()> {
     // The files that keep their paths, and the paths that the edits fill.
     let (mut stays, mut comes): (BTreeMap<&FilePath, &File>, BTreeMap<&FilePath, FileType>) = Default::default();
-    stays.extend(heads.by_path.iter().map(|(path, head)| (path, &head.file)));
+    stays.extend(states.by_path.iter().map(|(path, state)| (path, &state.file)));
     for edit in edits {
-        if let Some(head) = edit.head.as_ref().filter(|head| !head.file.is_deleted) {
-            stays.remove(&head.file.path);
+        if let Some(state) = edit.state.as_ref().filter(|state| !state.file.is_deleted) {
+            stays.remove(&state.file.path);
         }
     }
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {

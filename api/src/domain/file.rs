@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub use super::edit::{Changed, Context};
-use super::edit::{FileWrite, Heads};
+use super::edit::{FileStates, FileWrite};
 use super::file_edit::{Content, Edit};
 use super::project::Target;
 use super::write::Noun;
@@ -19,7 +19,7 @@ use crate::model::limits::Limits;
 use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
-use crate::storage::file::{self, Head};
+use crate::storage::file::{self, FileState};
 pub use crate::storage::file::{
     by_ids, by_paths, children_count, children_page, count, entries, page, project_with_page,
 };
@@ -96,12 +96,12 @@ fn stale(entry: &Entry, expected: i32) -> Conflict {
 }
 
 /// The conflict of a new path with a file or folder that has it.
-fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
+fn occupied(path: &FilePath, field: &'static str, by: Option<&FileState>) -> Error {
     Error::Conflict(Box::new(Conflict {
         message: format!("A file or folder already exists at {:?}.", path.as_str()),
         field: Some(field),
-        current_version: Some(by.map_or(0, |head| head.file.number())),
-        current_hash: by.and_then(|head| head.file.hash).map(hex::encode),
+        current_version: Some(by.map_or(0, |state| state.file.number())),
+        current_hash: by.and_then(|state| state.file.hash).map(hex::encode),
         paths: vec![path.as_str().to_owned()],
         ..Conflict::default()
     }))
@@ -140,8 +140,8 @@ pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Re
 
 impl FileWrite {
     /// Makes an edit of one file and returns its outcome.
-    async fn edit(mut self, heads: &Heads, edit: Edit, field: &'static str) -> Result<Outcome> {
-        let changes = self.apply(heads, vec![edit], field).await?;
+    async fn edit(mut self, states: &FileStates, edit: Edit, field: &'static str) -> Result<Outcome> {
+        let changes = self.apply(states, vec![edit], field).await?;
         let change = changes.first().cloned().ok_or_else(|| Error::internal("a write made no change"))?;
         let file = Entry::File(change.file.clone());
         let revision = self.write.locked.revision;
@@ -152,12 +152,12 @@ impl FileWrite {
     /// a row.
     async fn edit_tree(
         mut self,
-        heads: &Heads,
+        states: &FileStates,
         edits: Vec<Edit>,
         after: Entry,
         field: &'static str,
     ) -> Result<Outcome> {
-        let changes = self.apply(heads, edits, field).await?;
+        let changes = self.apply(states, edits, field).await?;
         let own = |file: &File| changes.iter().find(|changed| changed.file.id == file.id).cloned();
         let change = after.file().and_then(own);
         let file = change.as_ref().map_or(after, |change| Entry::File(change.file.clone()));
@@ -172,14 +172,14 @@ impl FileWrite {
 }
 
 /// The live file or folder at a path, and everything below it. A folder may have no row.
-fn tree(heads: &Heads, path: &FilePath) -> Result<(Entry, Vec<Head>)> {
-    let below = heads.below(path);
+fn tree(states: &FileStates, path: &FilePath) -> Result<(Entry, Vec<FileState>)> {
+    let below = states.below(path);
     let mut tree = below.clone();
-    if let Some(head) = heads.get(path) {
-        tree.push(head.clone());
-        return Ok((Entry::File(head.file.clone()), tree));
+    if let Some(state) = states.get(path) {
+        tree.push(state.clone());
+        return Ok((Entry::File(state.file.clone()), tree));
     }
-    let of = |time: fn(&File) -> DateTime<Utc>| below.iter().map(move |head| time(&head.file));
+    let of = |time: fn(&File) -> DateTime<Utc>| below.iter().map(move |state| time(&state.file));
     let (oldest, newest) = (of(|file| file.created_at).min(), of(|file| file.updated_at).max());
     match (below.first(), oldest, newest) {
         (Some(first), Some(created_at), Some(updated_at)) => {
@@ -221,12 +221,12 @@ pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Ou
     let content = file_content(writer.limits(), "", new.file_type, new.content)?;
     check_folder("", new.file_type, new.mode, new.language.as_deref())?;
     let write = FileWrite::begin(&writer, Target::Project(new.project_id), PROJECT, context).await?;
-    let heads = write.heads(std::slice::from_ref(&new.path), &[], false).await?;
-    if let Some(head) = heads.get(&new.path) {
-        return Err(occupied(&new.path, "path", Some(head)));
+    let states = write.states(std::slice::from_ref(&new.path), &[], false).await?;
+    if let Some(state) = states.get(&new.path) {
+        return Err(occupied(&new.path, "path", Some(state)));
     }
     let edit = Edit::create(new.path, new.file_type, new.language, content).with_mode(new.mode);
-    write.edit(&heads, edit, "path").await
+    write.edit(&states, edit, "path").await
 }
 
 /// Checks that a folder has no mode and no language.
@@ -291,30 +291,30 @@ pub async fn update(
     }
     let content = content.map_or(Content::Same, Content::bytes);
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
-    let heads = write.heads(std::slice::from_ref(&named.path), content.hash().as_slice(), false).await?;
-    let (entry, _) = tree(&heads, &named.path)?;
-    let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned() else {
+    let states = write.states(std::slice::from_ref(&named.path), content.hash().as_slice(), false).await?;
+    let (entry, _) = tree(&states, &named.path)?;
+    let Some(state) = states.get(&named.path).filter(|state| state.file.file_type == FileType::File).cloned() else {
         check_folder("", FileType::Folder, mode.filter(|_| matches!(content, Content::Same)), None)?;
         return Err(Error::bad_input("path", "A folder has no contents."));
     };
-    if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.number()) {
+    if let Some(expected) = named.expected_version.filter(|expected| *expected != state.file.number()) {
         let tx = &write.write.tx;
-        let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
+        let seen = file::state_of_version(tx, state.file.id, None, Some(expected)).await?;
         let seen = seen.and_then(|seen| seen.blob);
         let merge = match content {
             Content::Bytes(sent, _) => {
-                let sides = vec![Sides { seen, now: head.blob, sent }];
+                let sides = vec![Sides { seen, now: state.blob, sent }];
                 merges(tx, named.project_id, sides).await?.pop().flatten()
             }
             Content::None | Content::Same | Content::Blob(_) => None,
         };
         return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
     }
-    let content = if content.hash() == head.file.hash { Content::Same } else { content };
-    if matches!(content, Content::Same) && mode.is_none_or(|mode| mode == head.file.mode) {
+    let content = if content.hash() == state.file.hash { Content::Same } else { content };
+    if matches!(content, Content::Same) && mode.is_none_or(|mode| mode == state.file.mode) {
         return write.unchanged(entry).await;
     }
-    write.edit(&heads, Edit::update(head, content).with_mode(mode), "path").await
+    write.edit(&states, Edit::update(state, content).with_mode(mode), "path").await
 }
 
 /// Moves a file, or a folder with everything below it.
@@ -328,30 +328,30 @@ pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: C
         return Err(Error::bad_input("newPath", "Nothing can move below itself."));
     }
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
-    let heads = write.heads(&[named.path.clone(), new_path.clone()], &[], false).await?;
-    let (entry, moving) = tree(&heads, &named.path)?;
+    let states = write.states(&[named.path.clone(), new_path.clone()], &[], false).await?;
+    let (entry, moving) = tree(&states, &named.path)?;
     check_version(&entry, named.expected_version)?;
     if new_path == named.path {
         return write.unchanged(entry).await;
     }
     // The moved files leave room: "a/b" can become "a" if "a" contains nothing else.
-    let stays = |head: &Head| head.file.path != named.path && !head.file.path.is_under(&named.path);
-    let taken = heads.get(&new_path);
-    if taken.is_some() || heads.below(&new_path).iter().any(stays) {
+    let stays = |state: &FileState| state.file.path != named.path && !state.file.path.is_under(&named.path);
+    let taken = states.get(&new_path);
+    if taken.is_some() || states.below(&new_path).iter().any(stays) {
         return Err(occupied(&new_path, "newPath", taken));
     }
     let mut edits = Vec::with_capacity(moving.len());
-    for head in moving {
-        let moved = head.file.path.rebase(&named.path, &new_path);
+    for state in moving {
+        let moved = state.file.path.rebase(&named.path, &new_path);
         let too_long = || Error::bad_input("newPath", "A path below the folder would become too long.");
-        edits.push(Edit::rename(head, moved.ok_or_else(too_long)?, Content::Same));
+        edits.push(Edit::rename(state, moved.ok_or_else(too_long)?, Content::Same));
     }
     let updated_at = write.write.locked.at;
     let after = match entry {
         Entry::Folder(folder) => Entry::Folder(Folder { path: new_path, updated_at, ..folder }),
         file => file,
     };
-    write.edit_tree(&heads, edits, after, "newPath").await
+    write.edit_tree(&states, edits, after, "newPath").await
 }
 
 /// Deletes a file, or a folder with everything below it. Its versions are kept.
@@ -361,15 +361,15 @@ pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: C
 pub async fn delete(writer: Writer, named: Named, context: Context) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
-    let heads = write.heads(std::slice::from_ref(&named.path), &[], false).await?;
-    let (entry, going) = tree(&heads, &named.path)?;
+    let states = write.states(std::slice::from_ref(&named.path), &[], false).await?;
+    let (entry, going) = tree(&states, &named.path)?;
     check_version(&entry, named.expected_version)?;
     let updated_at = write.write.locked.at;
     let after = match entry {
         Entry::Folder(folder) => Entry::Folder(Folder { is_deleted: true, updated_at, ..folder }),
         file => file,
     };
-    write.edit_tree(&heads, going.into_iter().map(Edit::delete).collect(), after, "path").await
+    write.edit_tree(&states, going.into_iter().map(Edit::delete).collect(), after, "path").await
 }
 
 /// Identifies an earlier version of a file.
@@ -395,29 +395,29 @@ pub async fn revert(
 ) -> Result<Outcome> {
     let write = FileWrite::begin(&writer, Target::File(id), ("file", "fileId"), context).await?;
     let tx = &write.write.tx;
-    let head = file::heads_by_ids(tx, write.write.locked.id, &[id]).await?.into_iter().next();
-    let head = head.ok_or_else(|| Error::not_found("file", "fileId"))?;
-    let entry = Entry::File(head.file.clone());
+    let state = file::states_by_ids(tx, write.write.locked.id, &[id]).await?.into_iter().next();
+    let state = state.ok_or_else(|| Error::not_found("file", "fileId"))?;
+    let entry = Entry::File(state.file.clone());
     check_version(&entry, expected_version)?;
     let (snapshot, version, field) = match earlier {
         Earlier::Snapshot(snapshot) => (Some(snapshot), None, "snapshotId"),
         Earlier::Version(version) => (None, Some(version), "version"),
     };
-    let earlier = file::held_version(tx, id, snapshot, version).await?;
+    let earlier = file::state_of_version(tx, id, snapshot, version).await?;
     let earlier = earlier.ok_or_else(|| Error::not_found("version of this file", field))?;
     if earlier.file.is_deleted {
         let message = "This version is the file's deletion: there is nothing to go back to.";
         return Err(Error::bad_input(field, message));
     }
-    let heads = write.heads(std::slice::from_ref(&head.file.path), &[], false).await?;
-    if head.file.is_deleted {
-        let place = head.file.path.clone();
-        let earlier = Head { file: File { path: place, ..earlier.file }, ..earlier };
-        return write.edit(&heads, Edit::revive(head, &earlier), "fileId").await;
+    let states = write.states(std::slice::from_ref(&state.file.path), &[], false).await?;
+    if state.file.is_deleted {
+        let place = state.file.path.clone();
+        let earlier = FileState { file: File { path: place, ..earlier.file }, ..earlier };
+        return write.edit(&states, Edit::revive(state, &earlier), "fileId").await;
     }
-    if (head.file.hash, head.file.mode) == (earlier.file.hash, earlier.file.mode) {
+    if (state.file.hash, state.file.mode) == (earlier.file.hash, earlier.file.mode) {
         return write.unchanged(entry).await;
     }
-    let content = if head.file.hash == earlier.file.hash { Content::Same } else { Content::of(&earlier) };
-    write.edit(&heads, Edit::update(head, content).restoring(&earlier), "fileId").await
+    let content = if state.file.hash == earlier.file.hash { Content::Same } else { Content::of(&earlier) };
+    write.edit(&states, Edit::update(state, content).restoring(&earlier), "fileId").await
 }

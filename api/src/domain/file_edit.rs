@@ -15,12 +15,12 @@ use crate::model::path::FilePath;
 use crate::model::text::shown;
 use crate::storage::blob::{BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
-use crate::storage::file::Head;
+use crate::storage::file::FileState;
 
 /// One change of one file.
 pub(super) struct Edit {
     /// The file to change, deleted or not; `None` for a new one.
-    pub(super) head: Option<Head>,
+    pub(super) state: Option<FileState>,
     pub(super) change_type: ChangeType,
     /// The path after the edit (for a deletion, before it).
     pub(super) path: FilePath,
@@ -68,25 +68,25 @@ impl Content {
 impl Edit {
     pub(super) fn create(path: FilePath, file_type: FileType, language: Option<String>, content: Content) -> Self {
         let change_type = ChangeType::Create;
-        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None, others: 0 }
+        Self { state: None, change_type, path, file_type, language, content, mode: None, restores: None, others: 0 }
     }
 
-    pub(super) fn update(head: Head, content: Content) -> Self {
-        let path = head.file.path.clone();
-        Self { change_type: ChangeType::Update, ..Self::rename(head, path, content) }
+    pub(super) fn update(state: FileState, content: Content) -> Self {
+        let path = state.file.path.clone();
+        Self { change_type: ChangeType::Update, ..Self::rename(state, path, content) }
     }
 
-    pub(super) fn rename(head: Head, path: FilePath, content: Content) -> Self {
-        let file_type = head.file.file_type;
-        Self { head: Some(head), change_type: ChangeType::Rename, ..Self::create(path, file_type, None, content) }
+    pub(super) fn rename(state: FileState, path: FilePath, content: Content) -> Self {
+        let file_type = state.file.file_type;
+        Self { state: Some(state), change_type: ChangeType::Rename, ..Self::create(path, file_type, None, content) }
     }
 
-    pub(super) fn delete(head: Head) -> Self {
-        Self { change_type: ChangeType::Delete, mode: Some(FileMode::File), ..Self::update(head, Content::None) }
+    pub(super) fn delete(state: FileState) -> Self {
+        Self { change_type: ChangeType::Delete, mode: Some(FileMode::File), ..Self::update(state, Content::None) }
     }
 
     /// Restores a deleted file to an earlier state.
-    pub(super) fn revive(deleted: Head, earlier: &Head) -> Self {
+    pub(super) fn revive(deleted: FileState, earlier: &FileState) -> Self {
         let path = earlier.file.path.clone();
         let edit = Self { change_type: ChangeType::Create, ..Self::rename(deleted, path, Content::of(earlier)) };
         edit.restoring(earlier)
@@ -95,7 +95,7 @@ impl Edit {
 
 impl Edit {
     /// Marks the edit as restoring an earlier version of the file.
-    pub(super) fn restoring(self, earlier: &Head) -> Self {
+    pub(super) fn restoring(self, earlier: &FileState) -> Self {
         Self { mode: Some(earlier.file.mode), restores: Some(earlier.file.version), ..self }
     }
 
@@ -106,14 +106,14 @@ impl Edit {
 
     /// The mode after the edit.
     pub(super) fn mode_after(&self) -> FileMode {
-        let kept = || self.head.as_ref().filter(|head| !head.file.is_deleted).map(|head| head.file.mode);
+        let kept = || self.state.as_ref().filter(|state| !state.file.is_deleted).map(|state| state.file.mode);
         self.mode.or_else(kept).unwrap_or_default()
     }
 }
 
 impl Content {
     /// The content of a version.
-    pub(super) fn of(version: &Head) -> Self {
+    pub(super) fn of(version: &FileState) -> Self {
         version.blob.map_or(Self::None, Self::Blob)
     }
 }
@@ -141,7 +141,7 @@ pub(super) struct PreparedContent {
 impl Edit {
     /// The content of the file before the edit.
     pub(super) fn live_blob(&self) -> Option<BlobRef> {
-        self.head.as_ref().filter(|head| !head.file.is_deleted).and_then(|head| head.blob)
+        self.state.as_ref().filter(|state| !state.file.is_deleted).and_then(|state| state.blob)
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) 
     for edit in edits {
         let content = match &edit.content {
             Content::Same => {
-                let file = edit.head.as_ref().map(|head| &head.file);
+                let file = edit.state.as_ref().map(|state| &state.file);
                 let hash = file.and_then(|file| file.hash);
                 PreparedContent { hash, size: file.map_or(0, |file| file.size_bytes), stat: Stat::default() }
             }

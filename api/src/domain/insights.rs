@@ -67,16 +67,16 @@ async fn read(tx: &Tx, wanted: &[Until<'_>], range: Range) -> Result<(Vec<Vec<Pa
         return Ok((parts, Vec::new()));
     }
     let members: Vec<Member<'_>> = wanted.iter().map(|(member, _)| *member).collect();
-    let positions = activity::positions(tx, &members).await?;
-    let positions: HashMap<ProjectId, _> = positions.into_iter().map(|at| (at.project.project(), at)).collect();
+    let progress = activity::progress(tx, &members).await?;
+    let progress: HashMap<ProjectId, _> = progress.into_iter().map(|at| (at.project.project(), at)).collect();
     let mut segments: HashMap<ProjectId, Vec<Segment>> = HashMap::new();
     for segment in activity::segments(tx, &members, range.from, range.to).await? {
         segments.entry(segment.project).or_default().push(segment);
     }
     let mut stretches = Vec::new();
     for (index, ((member, until), parts)) in wanted.iter().zip(&mut parts).enumerate() {
-        let Some(position) = positions.get(&member.project()) else { continue };
-        let last = until.unwrap_or(i32::MAX).min(position.revision);
+        let Some(stored) = progress.get(&member.project()) else { continue };
+        let last = until.unwrap_or(i32::MAX).min(stored.revision);
         let mut add = |after: i32, until: i32| {
             if after < until {
                 stretches.push((index, Stretch { project: *member, after, until }));
@@ -89,7 +89,7 @@ async fn read(tx: &Tx, wanted: &[Until<'_>], range: Range) -> Result<(Vec<Vec<Pa
                 _ => add(after, until.min(last)),
             }
         }
-        let mut after = position.segments.saturating_mul(SEGMENT);
+        let mut after = stored.segments.saturating_mul(SEGMENT);
         while after < last {
             let until = last.min(after.saturating_add(SEGMENTS_AT_ONCE * SEGMENT));
             add(after, until);
@@ -104,7 +104,7 @@ async fn read(tx: &Tx, wanted: &[Until<'_>], range: Range) -> Result<(Vec<Vec<Pa
             }
         }
     }
-    let behind = positions.values().filter(|at| at.revision / SEGMENT > at.segments);
+    let behind = progress.values().filter(|at| at.revision / SEGMENT > at.segments);
     let behind = behind.map(|at| (at.project.project(), at.revision)).collect();
     Ok((parts, behind))
 }
@@ -196,9 +196,9 @@ impl Services {
         loop {
             let tx = self.read_for_all(actor, Needs::Present).await?;
             let Some(member) = access::member(&tx, project).await? else { return Ok(0) };
-            let Some(position) = activity::positions(&tx, &[member]).await?.pop() else { return Ok(0) };
-            done = done.max(position.segments);
-            let until = (position.revision / SEGMENT).min(done + SEGMENTS_AT_ONCE);
+            let Some(progress) = activity::progress(&tx, &[member]).await?.pop() else { return Ok(0) };
+            done = done.max(progress.segments);
+            let until = (progress.revision / SEGMENT).min(done + SEGMENTS_AT_ONCE);
             if until <= done {
                 return Ok(done);
             }

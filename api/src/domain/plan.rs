@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::{Heads, check_tree};
+use super::edit::{FileStates, check_tree};
 use super::file_edit::{Content, Edit};
 use super::{Member, Tx, heavy};
 use crate::model::enums::FileType;
@@ -17,7 +17,7 @@ use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
 use crate::storage::chat;
-use crate::storage::file::{self, ChangedAt, End, Head, Held};
+use crate::storage::file::{self, ChangedAt, End, FileState, StatesAt};
 use crate::storage::file_snapshot;
 use crate::storage::undo::{self, Made};
 
@@ -36,15 +36,15 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn of(head: &Head) -> Option<Self> {
-        (!head.file.is_deleted).then(|| Self {
-            path: head.file.path.clone(),
-            file_type: head.file.file_type,
-            mode: head.file.mode,
-            language: head.file.set_language().map(str::to_owned),
-            hash: head.file.hash,
-            content: Content::of(head),
-            restores: Some(head.file.version),
+    fn of(state: &FileState) -> Option<Self> {
+        (!state.file.is_deleted).then(|| Self {
+            path: state.file.path.clone(),
+            file_type: state.file.file_type,
+            mode: state.file.mode,
+            language: state.file.set_language().map(str::to_owned),
+            hash: state.file.hash,
+            content: Content::of(state),
+            restores: Some(state.file.version),
         })
     }
 
@@ -66,7 +66,7 @@ struct Step {
     /// The file; `None` for a new one.
     file: Option<FileId>,
     /// The present state, if the file is live.
-    now: Option<Head>,
+    now: Option<FileState>,
     /// The target state.
     to: Option<Wanted>,
 }
@@ -114,13 +114,13 @@ pub(super) async fn going_back(
     if limit.is_none() {
         return edits(tx, project.project(), steps).await;
     }
-    let heads = Heads::at(tx, project, from).await?;
+    let states = FileStates::at(tx, project, from).await?;
     if let Some(paths) = &limit.paths {
-        check_known(tx, project, paths, &steps, &heads).await?;
+        check_known(tx, project, paths, &steps, &states).await?;
         steps = within(steps, paths);
     }
     let edits = edits(tx, project.project(), steps).await?;
-    check_tree(&heads, &edits, if limit.paths.is_some() { "paths" } else { "sessionId" })?;
+    check_tree(&states, &edits, if limit.paths.is_some() { "paths" } else { "sessionId" })?;
     Ok(edits)
 }
 
@@ -137,9 +137,9 @@ async fn between(tx: &Tx, project: Member<'_>, from: i32, to: i32) -> Result<Vec
 }
 
 async fn between_each(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Vec<Vec<Step>>> {
-    fn end(project: Member<'_>, at: i32, other: i32) -> Held<'_> {
+    fn end(project: Member<'_>, at: i32, other: i32) -> StatesAt<'_> {
         let end = if at <= other { End::Start } else { End::End };
-        Held { project, after: at.min(other), until: at.max(other), end }
+        StatesAt { project, after: at.min(other), until: at.max(other), end }
     }
     let from: Vec<_> = wanted.iter().map(|(project, (from, to))| end(*project, *from, *to)).collect();
     let to: Vec<_> = wanted.iter().map(|(project, (from, to))| end(*project, *to, *from)).collect();
@@ -147,23 +147,29 @@ async fn between_each(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Ve
     fn step(steps: &mut [BTreeMap<FileId, Step>], place: usize, id: FileId) -> Option<&mut Step> {
         Some(steps.get_mut(place)?.entry(id).or_insert_with(|| Step { file: Some(id), now: None, to: None }))
     }
-    for (place, head) in file::held_of_each(tx, &from).await? {
-        if let Some(step) = step(&mut steps, place, head.file.id) {
-            step.now = Some(head);
+    for (place, state) in file::states_of_each(tx, &from).await? {
+        if let Some(step) = step(&mut steps, place, state.file.id) {
+            step.now = Some(state);
         }
     }
-    for (place, head) in file::held_of_each(tx, &to).await? {
-        if let Some(step) = step(&mut steps, place, head.file.id) {
-            step.to = Wanted::of(&head);
+    for (place, state) in file::states_of_each(tx, &to).await? {
+        if let Some(step) = step(&mut steps, place, state.file.id) {
+            step.to = Wanted::of(&state);
         }
     }
     Ok(steps.into_iter().map(|steps| steps.into_values().collect()).collect())
 }
 
 /// Refuses paths that never existed: they are probably misspelt.
-async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[Step], heads: &Heads) -> Result<()> {
+async fn check_known(
+    tx: &Tx,
+    project: Member<'_>,
+    paths: &[FilePath],
+    steps: &[Step],
+    states: &FileStates,
+) -> Result<()> {
     let targets = steps.iter().filter_map(|step| step.to.as_ref().map(|to| &to.path));
-    let known: Vec<&FilePath> = heads.by_path.keys().chain(targets).collect();
+    let known: Vec<&FilePath> = states.by_path.keys().chain(targets).collect();
     for (at, path) in paths.iter().enumerate() {
         let is_known = known.iter().any(|known| *known == path || known.is_under(path));
         if !is_known && !file_snapshot::was_ever(tx, project, path).await? {
@@ -213,22 +219,22 @@ async fn edits(tx: &Tx, project: ProjectId, steps: Vec<Step>) -> Result<Vec<Edit
     let deleted = if deleted.is_empty() {
         HashMap::new()
     } else {
-        file::heads_by_ids(tx, project, &deleted).await?.into_iter().map(|head| (head.file.id, head)).collect()
+        file::states_by_ids(tx, project, &deleted).await?.into_iter().map(|state| (state.file.id, state)).collect()
     };
     Ok(edits_of(steps, deleted))
 }
 
 /// The edits, given the deleted files to restore.
-fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
+fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, FileState>) -> Vec<Edit> {
     let mut edits = Vec::new();
     for Step { file, now, to } in steps {
         edits.extend(match (now, to) {
             (None, None) => None,
             (Some(now), None) => Some(Edit::delete(now)),
             (None, Some(to)) => {
-                let head = file.and_then(|file| deleted.remove(&file));
+                let state = file.and_then(|file| deleted.remove(&file));
                 let made = Edit::create(to.path, to.file_type, to.language, to.content);
-                Some(Edit { restores: head.as_ref().and(to.restores), head, mode: Some(to.mode), ..made })
+                Some(Edit { restores: state.as_ref().and(to.restores), state, mode: Some(to.mode), ..made })
             }
             (Some(now), Some(to)) => {
                 let is_same = now.file.hash == to.hash;
@@ -266,13 +272,13 @@ pub(super) async fn taking_back(
     field: &'static str,
 ) -> Result<Inverse> {
     let taking = TakeBack { revisions, undone, at, paths: None };
-    let Taken { steps, changes, only_languages } = take_back(tx, project, taking, field).await?;
+    let TakenBack { steps, changes, only_languages } = take_back(tx, project, taking, field).await?;
     Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes, only_languages })
 }
 
 /// Steps that undo changes.
 #[derive(Default)]
-struct Taken {
+struct TakenBack {
     steps: Vec<Step>,
     changes: Vec<(i32, FileId)>,
     only_languages: bool,
@@ -290,25 +296,25 @@ struct TakeBack<'t> {
     paths: Option<&'t [FilePath]>,
 }
 
-async fn take_back(tx: &Tx, project: Member<'_>, taking: TakeBack<'_>, field: &'static str) -> Result<Taken> {
+async fn take_back(tx: &Tx, project: Member<'_>, taking: TakeBack<'_>, field: &'static str) -> Result<TakenBack> {
     let TakeBack { revisions, undone, at, paths } = taking;
     let mut changes = file::changed_at(tx, project, revisions).await?;
     changes.retain(|change| undone.is_none_or(|undone| !undone.has(change.revision, change.file)));
     changes.reverse();
     let files: HashSet<FileId> = changes.iter().map(|change| change.file).collect();
     if files.is_empty() {
-        return Ok(Taken::default());
+        return Ok(TakenBack::default());
     }
     let files: Vec<FileId> = files.into_iter().collect();
     let mut now = file::heads_by_ids_at(tx, project, &files, at).await?;
     if let Some(paths) = paths {
         let chosen = at_paths(&changes, &now, paths);
         changes.retain(|change| chosen.contains(&change.file));
-        now.retain(|head| chosen.contains(&head.file.id));
+        now.retain(|state| chosen.contains(&state.file.id));
     }
     let mut stored: Vec<BlobRef> = Vec::new();
-    for head in changes.iter().flat_map(|change| change.before.iter().chain([&change.after])).chain(&now) {
-        stored.extend(head.blob);
+    for state in changes.iter().flat_map(|change| change.before.iter().chain([&change.after])).chain(&now) {
+        stored.extend(state.blob);
     }
     let chains = blob::of_project(tx, project.project(), &stored, &[]).await?;
     let bytes = chains.size();
@@ -321,8 +327,8 @@ async fn take_back(tx: &Tx, project: Member<'_>, taking: TakeBack<'_>, field: &'
 
 /// The files that are at these paths before or after their changes are undone, or would be if nothing were in the way.
 /// The changes are the newest first.
-fn at_paths(changes: &[ChangedAt], now: &[Head], paths: &[FilePath]) -> HashSet<FileId> {
-    let now: HashMap<FileId, &Head> = now.iter().map(|head| (head.file.id, head)).collect();
+fn at_paths(changes: &[ChangedAt], now: &[FileState], paths: &[FilePath]) -> HashSet<FileId> {
+    let now: HashMap<FileId, &FileState> = now.iter().map(|state| (state.file.id, state)).collect();
     let mut of_files: HashMap<FileId, Vec<&ChangedAt>> = HashMap::new();
     for change in changes {
         of_files.entry(change.file).or_default().push(change);
@@ -332,8 +338,8 @@ fn at_paths(changes: &[ChangedAt], now: &[Head], paths: &[FilePath]) -> HashSet<
 }
 
 /// Whether one file is among those of [`at_paths`].
-fn reaches(changes: &[&ChangedAt], now: Option<&Head>, paths: &[FilePath]) -> bool {
-    let live = |head: &Head| (!head.file.is_deleted).then(|| head.file.path.clone());
+fn reaches(changes: &[&ChangedAt], now: Option<&FileState>, paths: &[FilePath]) -> bool {
+    let live = |state: &FileState| (!state.file.is_deleted).then(|| state.file.path.clone());
     let mut path = now.and_then(live);
     if path.as_ref().is_some_and(|path| is_chosen(path, paths)) {
         return true;
@@ -384,7 +390,7 @@ fn overlap(files: Vec<FileConflict>, revisions: &[i32], field: &'static str) -> 
 /// Files during an undo.
 struct TakingBack {
     /// The live files.
-    now: HashMap<FileId, Head>,
+    now: HashMap<FileId, FileState>,
     /// The target state of each file.
     to: BTreeMap<FileId, Option<Wanted>>,
     conflicts: BTreeMap<FileId, (String, Option<Merge>)>,
@@ -394,13 +400,13 @@ struct TakingBack {
 }
 
 impl TakingBack {
-    fn new(now: Vec<Head>, chains: Chains) -> Self {
-        let to = now.iter().map(|head| (head.file.id, Wanted::of(head))).collect();
-        let now = now.into_iter().map(|head| (head.file.id, head)).collect();
+    fn new(now: Vec<FileState>, chains: Chains) -> Self {
+        let to = now.iter().map(|state| (state.file.id, Wanted::of(state))).collect();
+        let now = now.into_iter().map(|state| (state.file.id, state)).collect();
         Self { now, to, conflicts: BTreeMap::new(), changes: Vec::new(), chains, steps: MAX_STEPS }
     }
 
-    fn run(mut self, changes: &[ChangedAt]) -> (Taken, Vec<FileConflict>) {
+    fn run(mut self, changes: &[ChangedAt]) -> (TakenBack, Vec<FileConflict>) {
         let mut only_languages = true;
         for change in changes {
             let (before, after) = (change.before.as_ref().and_then(Wanted::of), Wanted::of(&change.after));
@@ -426,17 +432,17 @@ impl TakingBack {
         let mut conflicts: Vec<FileConflict> = conflicts
             .into_iter()
             .map(|(id, (path, merge))| {
-                let live = now.get(&id).filter(|head| !head.file.is_deleted).map(|head| &head.file);
+                let live = now.get(&id).filter(|state| !state.file.is_deleted).map(|state| &state.file);
                 let current_hash = live.and_then(|file| file.hash).map(hex::encode);
                 FileConflict { path, current_version: live.map(File::number), current_hash, merge }
             })
             .collect();
         conflicts.sort_by(|a, b| a.path.cmp(&b.path));
         let steps = to.into_iter().map(|(id, to)| {
-            let now = now.remove(&id).filter(|head| !head.file.is_deleted);
+            let now = now.remove(&id).filter(|state| !state.file.is_deleted);
             Step { file: Some(id), now, to }
         });
-        (Taken { steps: steps.collect(), changes, only_languages }, conflicts)
+        (TakenBack { steps: steps.collect(), changes, only_languages }, conflicts)
     }
 
     /// The state of a file after undoing a change of it and keeping later ones.

@@ -1,7 +1,7 @@
 //! Snapshots of a project, and restoring a revision.
 
 use super::compare::{self, FileDiff};
-use super::edit::{Changed, Context, FileWrite, Heads, in_order};
+use super::edit::{Changed, Context, FileStates, FileWrite, in_order};
 use super::file::PROJECT;
 use super::file_edit::Edit;
 pub use super::plan::Limit;
@@ -221,15 +221,15 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         let member = access::required(&write.write.tx, project).await?;
         edits = plan::going_back(&write.write.tx, member, (present, at), &limit).await?;
     }
-    let heads = write.heads(&[], &[], true).await?;
-    let before = heads.after(&[]).unwrap_or_default();
+    let states = write.states(&[], &[], true).await?;
+    let before = states.after(&[]).unwrap_or_default();
     if edits.is_empty() && hidden == 0 {
         return nothing_to_do(write.write, snapshot, &before).await;
     }
     let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
     // The complete state is consistent, as it was then; only a choice of paths can conflict with other files.
-    let changes = write.apply(&heads, edits, "paths").await?;
-    let after = Files::of(&heads, &changes);
+    let changes = write.apply(&states, edits, "paths").await?;
+    let after = Files::of(&states, &changes);
     let whole = limit == Limit::default() && restore.scope != Scope::Conversation;
     if whole && snapshot.is_some_and(|snapshot| snapshot.manifest != after.manifest) {
         return Err(Error::internal(format!("restoring revision {at} did not give the snapshot's manifest")));
@@ -361,8 +361,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn of(heads: &Heads, changes: &[Changed]) -> Self {
-        let files = heads.after(changes).unwrap_or_default();
+    pub(super) fn of(states: &FileStates, changes: &[Changed]) -> Self {
+        let files = states.after(changes).unwrap_or_default();
         Self { count: i32::try_from(files.len()).unwrap_or(i32::MAX), manifest: manifest_of(&files) }
     }
 }

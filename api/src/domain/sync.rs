@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use super::edit::{Changed, Context, FileWrite, Gathered, Heads};
+use super::edit::{Changed, Context, FileStates, FileWrite, Gathered};
 use super::file::{PROJECT, Sides, check_context, check_folder, file_content, merges};
 use super::file_edit::{Content, Edit, Prepared};
 use super::project::Target;
@@ -17,7 +17,7 @@ use crate::model::ids::ProjectId;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
 use crate::storage::db::Size;
-use crate::storage::file::{self, Head};
+use crate::storage::file::{self, FileState};
 
 /// One file of a sync.
 #[derive(Clone, Debug)]
@@ -110,19 +110,19 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
         let Some(ahead) = Ahead::of(&writer, sync.project_id, &job).await? else { break };
         let write = FileWrite::begin(&writer, target, PROJECT, context.clone()).await?;
         if ahead.holds(&write.write).await? {
-            check_revision(&write.write, &ahead.heads, &job, sync.expected_revision).await?;
-            return finish(write, &ahead.heads, ahead.unchanged, ahead.prepared).await;
+            check_revision(&write.write, &ahead.states, &job, sync.expected_revision).await?;
+            return finish(write, &ahead.states, ahead.unchanged, ahead.prepared).await;
         }
         write.write.tx.rollback().await?;
     }
     let write = FileWrite::begin(&writer, target, PROJECT, context).await?;
     let given: Vec<FilePath> = job.wanted.iter().map(|(path, ..)| path).chain(&job.deletes).cloned().collect();
     let contents: Vec<Hash> = job.wanted.iter().filter_map(|(.., content)| content.hash()).collect();
-    let heads = write.heads(&given, &contents, job.mirror).await?;
-    check_revision(&write.write, &heads, &job, sync.expected_revision).await?;
-    let (gathered, unchanged) = gather(&write.write.tx, sync.project_id, &heads, &job).await?;
+    let states = write.states(&given, &contents, job.mirror).await?;
+    check_revision(&write.write, &states, &job, sync.expected_revision).await?;
+    let (gathered, unchanged) = gather(&write.write.tx, sync.project_id, &states, &job).await?;
     let prepared = gathered.prepare().await?;
-    finish(write, &heads, unchanged, prepared).await
+    finish(write, &states, unchanged, prepared).await
 }
 
 /// The error for a file without content that has no content to keep.
@@ -162,7 +162,7 @@ impl Meta {
 struct Ahead {
     /// The revision at which it was prepared.
     revision: i32,
-    heads: Heads,
+    states: FileStates,
     prepared: Prepared,
     unchanged: usize,
 }
@@ -176,15 +176,15 @@ impl Ahead {
         let Some(present) = present.filter(|present| policy::may_write(present.viewer_role).is_ok()) else {
             return Ok(None);
         };
-        let heads = Heads::all(&tx, project).await?;
-        let (gathered, unchanged) = match gather(&tx, project, &heads, job).await {
+        let states = FileStates::all(&tx, project).await?;
+        let (gathered, unchanged) = match gather(&tx, project, &states, job).await {
             Ok(gathered) => gathered,
             Err(error) if error.is_passing() => return Err(error),
             Err(_) => return Ok(None),
         };
         drop(tx);
         let prepared = gathered.prepare().await?;
-        Ok(Some(Self { revision: present.revision, heads, prepared, unchanged }))
+        Ok(Some(Self { revision: present.revision, states, prepared, unchanged }))
     }
 
     /// Whether no files have changed since.
@@ -195,18 +195,18 @@ impl Ahead {
 }
 
 /// The edits of a sync, and the number of files that already have the target state.
-async fn gather(tx: &Tx, project: ProjectId, heads: &Heads, job: &Job) -> Result<(Gathered, usize)> {
-    let (edits, unchanged) = plan(heads, job.wanted.clone(), &job.deletes, job.mirror)?;
+async fn gather(tx: &Tx, project: ProjectId, states: &FileStates, job: &Job) -> Result<(Gathered, usize)> {
+    let (edits, unchanged) = plan(states, job.wanted.clone(), &job.deletes, job.mirror)?;
     let edits = detect_renames(tx, project, edits).await?;
-    Ok((Gathered::read(tx, project, heads, edits, "files").await?, unchanged))
+    Ok((Gathered::read(tx, project, states, edits, "files").await?, unchanged))
 }
 
-async fn finish(mut write: FileWrite, heads: &Heads, unchanged: usize, prepared: Prepared) -> Result<Synced> {
+async fn finish(mut write: FileWrite, states: &FileStates, unchanged: usize, prepared: Prepared) -> Result<Synced> {
     if prepared.is_empty() {
         let revision = write.write.present_revision();
         return write.write.unchanged(Synced { unchanged, revision, ..Synced::default() }).await;
     }
-    let changes = write.make(heads, prepared)?;
+    let changes = write.make(states, prepared)?;
     let revision = write.write.locked.revision;
     write.write.commit(EventKind::FilesChanged, Synced { changes, unchanged, revision }).await
 }
@@ -221,16 +221,16 @@ async fn has_changed(write: &Write, job: &Job, after: i32) -> Result<bool> {
     let given: HashSet<FilePath> = job.wanted.iter().map(|(path, ..)| path).chain(&job.deletes).cloned().collect();
     let folders: HashSet<FilePath> = given.iter().flat_map(FilePath::ancestors).collect();
     let changed = file::changed_after(tx, project, after).await?;
-    let now = file::heads_by_ids(tx, project, &changed).await?;
-    let then = file::held(tx, project, after).await?;
-    let mut paths = now.iter().chain(&then).map(|head| &head.file.path);
+    let now = file::states_by_ids(tx, project, &changed).await?;
+    let then = file::states_before(tx, project, after).await?;
+    let mut paths = now.iter().chain(&then).map(|state| &state.file.path);
     Ok(paths.any(|path| {
         given.contains(path) || folders.contains(path) || path.ancestors().any(|folder| given.contains(&folder))
     }))
 }
 
 /// Checks the precondition that no files have changed since a revision; its conflict names the files.
-async fn check_revision(write: &Write, heads: &Heads, job: &Job, expected: Option<i32>) -> Result<()> {
+async fn check_revision(write: &Write, states: &FileStates, job: &Job, expected: Option<i32>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
     let current = write.present_revision();
     let is_past = (0..current).contains(&expected);
@@ -244,7 +244,7 @@ async fn check_revision(write: &Write, heads: &Heads, job: &Job, expected: Optio
         },
         field: Some("expectedRevision"),
         current_revision: Some(current),
-        files: conflicts(write, heads, job, expected).await?,
+        files: conflicts(write, states, job, expected).await?,
         ..Conflict::default()
     })))
 }
@@ -268,16 +268,16 @@ const MAX_CONFLICTS: usize = 100;
 
 /// The files that have changed since the caller saw the project and differ from the caller's target: those of the sync,
 /// then the others.
-async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Result<Vec<FileConflict>> {
+async fn conflicts(write: &Write, states: &FileStates, job: &Job, seen_at: i32) -> Result<Vec<FileConflict>> {
     let (tx, project) = (&write.tx, write.locked.id);
     let changed = file::changed_after(tx, project, seen_at).await?;
-    let changed = file::heads_by_ids(tx, project, &changed).await?;
-    let seen = file::held(tx, project, seen_at).await?;
-    let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
-    let of_path = |path: &FilePath, head: Option<&Head>| FileConflict {
+    let changed = file::states_by_ids(tx, project, &changed).await?;
+    let seen = file::states_before(tx, project, seen_at).await?;
+    let seen: HashMap<FilePath, FileState> = seen.into_iter().map(|state| (state.file.path.clone(), state)).collect();
+    let of_path = |path: &FilePath, state: Option<&FileState>| FileConflict {
         path: path.as_str().to_owned(),
-        current_version: head.map(|head| head.file.number()),
-        current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
+        current_version: state.map(|state| state.file.number()),
+        current_hash: state.and_then(|state| state.file.hash).map(hex::encode),
         merge: None,
     };
     let (mut files, mut sides) = (Vec::new(), Vec::new());
@@ -287,12 +287,12 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
             Content::Same => None,
             Content::None | Content::Blob(_) => continue,
         };
-        let head = heads.get(path);
-        let touched = match head {
-            Some(head) => {
-                let holds_other = sent.is_some() && head.file.hash != content.hash();
-                (holds_other || meta.differs(&head.file))
-                    && changed.iter().any(|changed| changed.file.id == head.file.id)
+        let state = states.get(path);
+        let touched = match state {
+            Some(state) => {
+                let holds_other = sent.is_some() && state.file.hash != content.hash();
+                (holds_other || meta.differs(&state.file))
+                    && changed.iter().any(|changed| changed.file.id == state.file.id)
             }
             None => seen.contains_key(path),
         };
@@ -300,10 +300,10 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
             continue;
         }
         if let Some(sent) = sent {
-            let seen = seen.get(path).and_then(|head| head.blob);
-            sides.push((files.len(), Sides { seen, now: head.and_then(|head| head.blob), sent }));
+            let seen = seen.get(path).and_then(|state| state.blob);
+            sides.push((files.len(), Sides { seen, now: state.and_then(|state| state.blob), sent }));
         }
-        files.push(of_path(path, head));
+        files.push(of_path(path, state));
     }
     let (places, sides): (Vec<usize>, Vec<Sides>) = sides.into_iter().unzip();
     for (place, merge) in places.into_iter().zip(merges(tx, project, sides).await?) {
@@ -313,32 +313,32 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
     }
     // Files that the sync does not mention, or would delete. There is nothing to merge at the old path of a moved file.
     let given: HashSet<&FilePath> = job.wanted.iter().map(|(path, ..)| path).collect();
-    let mut others: Vec<(FilePath, Option<&Head>)> = Vec::new();
-    for head in &changed {
-        let live = Some(head).filter(|head| !head.file.is_deleted);
-        others.extend(live.map(|head| (head.file.path.clone(), Some(head))));
+    let mut others: Vec<(FilePath, Option<&FileState>)> = Vec::new();
+    for state in &changed {
+        let live = Some(state).filter(|state| !state.file.is_deleted);
+        others.extend(live.map(|state| (state.file.path.clone(), Some(state))));
     }
-    let gone = seen.keys().filter(|path| heads_lack(&changed, path));
+    let gone = seen.keys().filter(|path| states_lack(&changed, path));
     others.extend(gone.map(|path| (path.clone(), None)));
     others.retain(|(path, _)| !given.contains(path));
     others.sort_by(|(a, _), (b, _)| a.cmp(b));
     let room = MAX_CONFLICTS.saturating_sub(files.len());
-    files.extend(others.into_iter().take(room).map(|(path, head)| of_path(&path, head)));
+    files.extend(others.into_iter().take(room).map(|(path, state)| of_path(&path, state)));
     if files.is_empty() {
         // The changed file already has the caller's target state.
         files.extend(
             changed
                 .iter()
                 .take(MAX_CONFLICTS)
-                .map(|head| of_path(&head.file.path, Some(head).filter(|head| !head.file.is_deleted))),
+                .map(|state| of_path(&state.file.path, Some(state).filter(|state| !state.file.is_deleted))),
         );
     }
     Ok(files)
 }
 
 /// Whether none of these live files is at a path.
-fn heads_lack(heads: &[Head], path: &FilePath) -> bool {
-    !heads.iter().any(|head| !head.file.is_deleted && head.file.path == *path)
+fn states_lack(states: &[FileState], path: &FilePath) -> bool {
+    !states.iter().any(|state| !state.file.is_deleted && state.file.path == *path)
 }
 
 /// Minimum similarity of contents for a rename: git's default.
@@ -355,7 +355,7 @@ const MAX_COMPARED: usize = 32 << 20;
 async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result<Vec<Edit>> {
     let (mut gone, mut new, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for edit in edits {
-        match (&edit.change_type, &edit.content, edit.head.as_ref().and_then(|head| head.blob)) {
+        match (&edit.change_type, &edit.content, edit.state.as_ref().and_then(|state| state.blob)) {
             (ChangeType::Delete, _, Some(blob)) => gone.push((blob, edit)),
             (ChangeType::Create, Content::Bytes(bytes, _), _) if !bytes.is_empty() => new.push(edit),
             _ => rest.push(edit),
@@ -397,8 +397,8 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
             if from.is_none() || to.is_none() {
                 continue;
             }
-            if let (Some(Edit { head: Some(head), .. }), Some(created)) = (from.take(), to.take()) {
-                let moved = Edit::rename(head, created.path, created.content);
+            if let (Some(Edit { state: Some(state), .. }), Some(created)) = (from.take(), to.take()) {
+                let moved = Edit::rename(state, created.path, created.content);
                 rest.push(Edit { language: created.language, ..moved }.with_mode(created.mode));
             }
         }
@@ -409,19 +409,19 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
 }
 
 /// The edits for the wanted files, and the number of files that already have the target state.
-fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) -> Result<(Vec<Edit>, usize)> {
+fn plan(states: &FileStates, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) -> Result<(Vec<Edit>, usize)> {
     let (mut edits, mut unchanged) = (Vec::new(), 0);
-    let mut gone: HashMap<FilePath, Head> = HashMap::new();
+    let mut gone: HashMap<FilePath, FileState> = HashMap::new();
     for path in deletes {
-        gone.extend(heads.get(path).map(|head| (path.clone(), head.clone())));
-        gone.extend(heads.below(path).into_iter().map(|below| (below.file.path.clone(), below)));
+        gone.extend(states.get(path).map(|state| (path.clone(), state.clone())));
+        gone.extend(states.below(path).into_iter().map(|below| (below.file.path.clone(), below)));
     }
     if mirror {
-        gone.extend(heads.by_path.iter().map(|(path, head)| (path.clone(), head.clone())));
+        gone.extend(states.by_path.iter().map(|(path, state)| (path.clone(), state.clone())));
         for (path, ..) in &wanted {
             // Keep the folders of the given files, and the given files, unless a file becomes a folder or the reverse.
             for folder in path.ancestors() {
-                if gone.get(&folder).is_some_and(|head| head.file.file_type == FileType::Folder) {
+                if gone.get(&folder).is_some_and(|state| state.file.file_type == FileType::Folder) {
                     gone.remove(&folder);
                 }
             }
@@ -429,15 +429,15 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
     }
     let mut new = Vec::new();
     for (index, (path, file_type, meta, content)) in wanted.into_iter().enumerate() {
-        match heads.get(&path) {
-            Some(head) if head.file.file_type == file_type => {
+        match states.get(&path) {
+            Some(state) if state.file.file_type == file_type => {
                 gone.remove(&path);
-                let is_same = matches!(content, Content::Same) || content.hash() == head.file.hash;
-                if is_same && !meta.differs(&head.file) {
+                let is_same = matches!(content, Content::Same) || content.hash() == state.file.hash;
+                if is_same && !meta.differs(&state.file) {
                     unchanged += 1;
                 } else {
                     let content = if is_same { Content::Same } else { content };
-                    let edit = Edit { language: meta.language, ..Edit::update(head.clone(), content) };
+                    let edit = Edit { language: meta.language, ..Edit::update(state.clone(), content) };
                     edits.push(edit.with_mode(meta.mode));
                 }
             }
@@ -454,22 +454,22 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
         // A file that is deleted at one path and created at another with the same content was renamed.
         let moved = match &content {
             Content::Bytes(bytes, hash) if !bytes.is_empty() => {
-                let same = gone.values().filter(|head| head.file.hash == Some(*hash));
-                let best = same.min_by_key(|head| {
-                    let head: &Head = head;
-                    let (old, new) = (head.file.path.name(), path.name());
-                    (old != new, Reverse(common(old, new)), &head.file.path)
+                let same = gone.values().filter(|state| state.file.hash == Some(*hash));
+                let best = same.min_by_key(|state| {
+                    let state: &FileState = state;
+                    let (old, new) = (state.file.path.name(), path.name());
+                    (old != new, Reverse(common(old, new)), &state.file.path)
                 });
-                best.map(|head| head.file.path.clone())
+                best.map(|state| state.file.path.clone())
             }
             _ => None,
         };
         match moved.and_then(|from| gone.remove(&from)) {
-            Some(head) => edits.push(Edit { language, ..Edit::rename(head, path, Content::Same) }.with_mode(mode)),
+            Some(state) => edits.push(Edit { language, ..Edit::rename(state, path, Content::Same) }.with_mode(mode)),
             None => edits.push(Edit::create(path, file_type, language, content).with_mode(mode)),
         }
     }
-    let mut gone: Vec<Head> = gone.into_values().collect();
+    let mut gone: Vec<FileState> = gone.into_values().collect();
     gone.sort_by(|a, b| a.file.path.cmp(&b.file.path));
     edits.extend(gone.into_iter().map(Edit::delete));
     Ok((edits, unchanged))

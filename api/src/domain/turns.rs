@@ -151,12 +151,12 @@ struct Lane {
 
 /// Number of turns, and of large ones among them.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Held {
+struct InUse {
     turns: usize,
     large: usize,
 }
 
-impl Held {
+impl InUse {
     fn add(&mut self, size: Size) {
         self.turns += 1;
         self.large += usize::from(size == Size::Large);
@@ -170,8 +170,8 @@ impl Held {
 
 #[derive(Default)]
 struct State {
-    all: Held,
-    of_users: HashMap<UserId, Held>,
+    all: InUse,
+    of_users: HashMap<UserId, InUse>,
     /// Waiting tasks by flow, in the order of their next turns. None of them fits now.
     waiting: VecDeque<(Flow, VecDeque<oneshot::Sender<Turn>>)>,
 }
@@ -404,7 +404,7 @@ mod tests {
         drop(first);
         assert!(third.try_recv().is_ok());
         let state = lane.state.lock();
-        assert!(state.all == Held::default() && state.of_users.is_empty() && state.waiting.is_empty());
+        assert!(state.all == InUse::default() && state.of_users.is_empty() && state.waiting.is_empty());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::storage::{chat, event};
 
 /// The writes that a caller undoes.
 #[derive(Clone, Copy, Debug)]
-pub enum Taken {
+pub enum UndoTarget {
     /// A revision.
     Revision(i32),
     /// Everything that was written for a message and is not undone yet. The second value is the argument `revision`,
@@ -43,7 +43,7 @@ pub enum Taken {
 pub async fn undo(
     writer: Writer,
     project: ProjectId,
-    taken: Taken,
+    taken: UndoTarget,
     expected_revision: Option<i32>,
 ) -> Result<Restored> {
     let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
@@ -52,7 +52,7 @@ pub async fn undo(
     }
     let taking = Taking::find(&write.write, taken).await?;
     write.write.about.description = Some(taking.description());
-    let heads = write.heads(&[], &[], true).await?;
+    let states = write.states(&[], &[], true).await?;
     let (mut shown, mut hidden) = (0, 0);
     let Taking { revisions, inverse, kind, is_hiding, .. } = taking;
     if kind == EventKind::ProjectUpdated {
@@ -62,7 +62,7 @@ pub async fn undo(
     }
     let mut changes = Vec::new();
     if kind == EventKind::FilesChanged {
-        changes = write.apply(&heads, inverse.edits, "revision").await?;
+        changes = write.apply(&states, inverse.edits, "revision").await?;
     }
     if is_hiding {
         let Write { tx, locked, .. } = &write.write;
@@ -71,7 +71,7 @@ pub async fn undo(
             (shown, hidden) = (shown + numbers.0, hidden + numbers.1);
         }
     }
-    let after = Files::of(&heads, &changes);
+    let after = Files::of(&states, &changes);
     let closed = write.write.close(kind).await?;
     undo::note(&closed.tx, project, closed.locked.revision, &revisions, &inverse.changes).await?;
     let restored = Restored {
@@ -89,13 +89,13 @@ pub async fn undo(
 
 /// Checks the precondition: nothing that the undo can write has changed since the expected revision. Messages do not
 /// count.
-async fn check_seen(write: &Write, taken: Taken, expected: i32) -> Result<()> {
+async fn check_seen(write: &Write, taken: UndoTarget, expected: i32) -> Result<()> {
     const OF_FILES: &[EventKind] = &[EventKind::FilesChanged, EventKind::ProjectRestored];
     let (tx, project) = (&write.tx, write.locked.id);
     let kinds = match taken {
-        Taken::Message(..) => OF_FILES,
-        Taken::Newest | Taken::NewestUndo => &EventKind::UNDOABLE,
-        Taken::Revision(revision) => match event::one(tx, project, revision).await?.map(|event| event.kind) {
+        UndoTarget::Message(..) => OF_FILES,
+        UndoTarget::Newest | UndoTarget::NewestUndo => &EventKind::UNDOABLE,
+        UndoTarget::Revision(revision) => match event::one(tx, project, revision).await?.map(|event| event.kind) {
             Some(EventKind::ProjectUpdated) => &[EventKind::ProjectUpdated],
             _ => OF_FILES,
         },
@@ -125,16 +125,16 @@ const LOOKED_AT: i32 = 200;
 
 impl Taking {
     /// Finds what to undo.
-    async fn find(write: &Write, taken: Taken) -> Result<Self> {
+    async fn find(write: &Write, taken: UndoTarget) -> Result<Self> {
         let (tx, project) = (&write.tx, write.locked.id);
         let member = access::required(tx, project).await?;
         let undos = undo::of_projects(tx, &[member]).await?.remove(&project).unwrap_or_default();
         match taken {
-            Taken::Revision(revision) => {
+            UndoTarget::Revision(revision) => {
                 let gone = || Error::conflict("revision", format!("Revision {revision} is already undone."));
                 Self::of_revision(write, member, revision, None).await?.ok_or_else(gone)
             }
-            Taken::Message(message, revision) => {
+            UndoTarget::Message(message, revision) => {
                 let found = chat::conversation(tx, project, None, Some(message)).await?;
                 if found.and_then(|found| found.message_id).is_none() {
                     return Err(Error::not_found("message in this project", "messageId"));
@@ -146,7 +146,7 @@ impl Taking {
                 let undone = undo::files(tx, member).await?;
                 Self::of_message(write, member, &undone, message).await?.ok_or_else(gone)
             }
-            Taken::NewestUndo => {
+            UndoTarget::NewestUndo => {
                 let undone = undo::files(tx, member).await?;
                 let candidates = Self::standing(tx, member, &undos, &undone, undos.of_changes().collect()).await?;
                 for revision in candidates {
@@ -156,7 +156,7 @@ impl Taking {
                 }
                 Err(Error::bad_input("projectId", "There is nothing to redo."))
             }
-            Taken::Newest => {
+            UndoTarget::Newest => {
                 let undone = undo::files(tx, member).await?;
                 let (mut before, mut in_the_way) = (i32::MAX, None);
                 loop {

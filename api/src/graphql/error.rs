@@ -8,7 +8,7 @@ use async_graphql::{Context, ErrorExtensionValues, ErrorExtensions, ServerError,
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::model::error::{Error, FileConflict, Position, Result};
+use crate::model::error::{Error, FileConflict, Newest, Result};
 use crate::model::merge::{Encoded, Merge};
 
 impl From<Error> for async_graphql::Error {
@@ -105,8 +105,8 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
         }
         Error::MayBeStored => extensions.set("mayBeStored", true),
         Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
-        Error::PositionLost(Position::Revision(revision)) => extensions.set("revision", *revision),
-        Error::PositionLost(Position::Length(length)) => extensions.set("currentLength", *length),
+        Error::PositionLost(Newest::Revision(revision)) => extensions.set("revision", *revision),
+        Error::PositionLost(Newest::Length(length)) => extensions.set("currentLength", *length),
         _ => {}
     }
 }

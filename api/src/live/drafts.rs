@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::shared_read::SharedRead;
 use crate::domain::{Needs, Services};
 use crate::model::actor::Actor;
-use crate::model::error::{Error, Position, Result};
+use crate::model::error::{Error, Newest, Result};
 use crate::model::ids::{MessageId, ProjectId};
 use crate::model::streaming_message::{MessageEnd, StreamingMessage};
 use crate::storage::{chat, project, streaming_message};
@@ -101,14 +101,14 @@ impl DraftText {
         let start = usize::try_from(offset)
             .map_err(|_| Error::bad_input("afterOffset", "An offset is a number of bytes, 0 or more."))?;
         let end = match self.shared.get(|_| true, |before| self.read(services, actor, before)).await? {
-            State::Lost(length) => return Err(Error::PositionLost(Position::Length(length))),
+            State::Lost(length) => return Err(Error::PositionLost(Newest::Length(length))),
             State::Ended(end) => Some(end),
             State::Streaming => None,
         };
         let text = self.text.lock();
         let length = length_of(&text);
         if offset > length {
-            return Err(Error::PositionLost(Position::Length(length)));
+            return Err(Error::PositionLost(Newest::Length(length)));
         }
         let rest = text.get(start..).ok_or_else(|| {
             let message = format!("The message has {length} bytes, and no character begins there.");

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::channel::Channel;
 use super::source::{Item, Next as FromSource, Position, Source};
-use crate::metrics::{HeldBytes, Metrics};
+use crate::metrics::{CountedBytes, Metrics};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::{Error, Result};
@@ -86,7 +86,7 @@ pub struct Delivery {
 struct CountedText {
     text: String,
     _memory: Taken,
-    _bytes: HeldBytes,
+    _bytes: CountedBytes,
 }
 
 impl Delivery {
@@ -125,7 +125,7 @@ impl Results {
     }
 
     fn counted(&self, text: String, memory: Taken, code: &'static str, position: Option<Position>) -> Delivery {
-        let bytes = HeldBytes::new(&self.metrics.result_bytes, text.len());
+        let bytes = CountedBytes::new(&self.metrics.result_bytes, text.len());
         Delivery { result: Arc::new(CountedText { text, _memory: memory, _bytes: bytes }), code, position }
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::{Needs, Services, Tx, access};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::enums::EventKind;
-use crate::model::error::{Error, Position, Result};
+use crate::model::error::{Error, Newest, Result};
 use crate::model::event::Event;
 use crate::model::ids::{ProjectId, UserId};
 use crate::storage::{event, operator, project};
@@ -69,7 +69,7 @@ impl Entries {
     }
 
     fn check(&self) -> Result<()> {
-        self.lost.map_or(Ok(()), |revision| Err(Error::PositionLost(Position::Revision(revision))))
+        self.lost.map_or(Ok(()), |revision| Err(Error::PositionLost(Newest::Revision(revision))))
     }
 }
 
@@ -112,12 +112,12 @@ impl LogTail {
     }
 
     /// Whether the tail agrees with the database. True if nothing was read yet.
-    pub fn agrees(&self, head: Option<&operator::Head>) -> bool {
+    pub fn agrees(&self, log_end: Option<&operator::LogEnd>) -> bool {
         let Some(read) = self.shared.latest() else { return true };
-        head.is_some_and(|head| {
-            read.to == head.revision
-                && read.last.is_none_or(|last| last.created_at == head.at)
-                && *read.members == head.members
+        log_end.is_some_and(|log_end| {
+            read.to == log_end.revision
+                && read.last.is_none_or(|last| last.created_at == log_end.at)
+                && *read.members == log_end.members
         })
     }
 

@@ -30,14 +30,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The present users of one server.
 pub struct LocalPresence {
     server: Uuid,
-    listeners: Mutex<HashMap<(ProjectId, UserId), Listener>>,
+    subscribers: Mutex<HashMap<(ProjectId, UserId), Subscriber>>,
     changed: Notify,
     /// How long an entry of another server is valid.
     lifetime: Duration,
 }
 
 /// A user who subscribes to a project.
-struct Listener {
+struct Subscriber {
     subscriptions: usize,
     since: DateTime<Utc>,
 }
@@ -45,19 +45,19 @@ struct Listener {
 impl LocalPresence {
     /// No users. Entries of other servers are valid for `lifetime`.
     pub fn new(lifetime: Duration) -> Self {
-        Self { server: clock::new_id(), listeners: Mutex::default(), changed: Notify::new(), lifetime }
+        Self { server: clock::new_id(), subscribers: Mutex::default(), changed: Notify::new(), lifetime }
     }
 
     /// Counts one more subscription of a user, until the guard is dropped.
     pub fn enter(self: &Arc<Self>, presence: &Arc<ProjectPresence>, user: UserId) -> PresenceGuard {
         let guard = PresenceGuard { local: self.clone(), presence: presence.clone(), user };
         let is_first = {
-            let mut listeners = self.listeners.lock();
-            let listener = listeners
+            let mut subscribers = self.subscribers.lock();
+            let subscriber = subscribers
                 .entry((presence.project, user))
-                .or_insert_with(|| Listener { subscriptions: 0, since: clock::now() });
-            listener.subscriptions += 1;
-            listener.subscriptions == 1
+                .or_insert_with(|| Subscriber { subscriptions: 0, since: clock::now() });
+            subscriber.subscriptions += 1;
+            subscriber.subscriptions == 1
         };
         if is_first {
             guard.changed();
@@ -124,8 +124,12 @@ impl LocalPresence {
     }
 
     fn all(&self) -> Vec<(ProjectId, Person)> {
-        let person = |user_id: UserId, listener: &Listener| Person { user_id, since: listener.since };
-        self.listeners.lock().iter().map(|((project, user), listener)| (*project, person(*user, listener))).collect()
+        let person = |user_id: UserId, subscriber: &Subscriber| Person { user_id, since: subscriber.since };
+        self.subscribers
+            .lock()
+            .iter()
+            .map(|((project, user), subscriber)| (*project, person(*user, subscriber)))
+            .collect()
     }
 }
 
@@ -147,13 +151,13 @@ impl Drop for PresenceGuard {
     fn drop(&mut self) {
         let key = (self.presence.project, self.user);
         let is_last = {
-            let mut listeners = self.local.listeners.lock();
-            let is_last = listeners.get_mut(&key).is_some_and(|listener| {
-                listener.subscriptions -= 1;
-                listener.subscriptions == 0
+            let mut subscribers = self.local.subscribers.lock();
+            let is_last = subscribers.get_mut(&key).is_some_and(|subscriber| {
+                subscriber.subscriptions -= 1;
+                subscriber.subscriptions == 0
             });
             if is_last {
-                listeners.remove(&key);
+                subscribers.remove(&key);
             }
             is_last
         };

@@ -14,7 +14,7 @@ use crate::domain::{Needs, Services, access};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::enums::EventKind;
-use crate::model::error::{Error, Position as Present, Result};
+use crate::model::error::{Error, Newest, Result};
 use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::presence::Person;
@@ -410,7 +410,7 @@ async fn start(services: &Services, actor: &Actor, channel: &Channel, after: Opt
         Some(after) if after < 0 => {
             Err(Error::bad_input("afterRevision", "Revisions begin with 1; 0 is before all of them."))
         }
-        Some(after) if after > newest => Err(Error::PositionLost(Present::Revision(newest))),
+        Some(after) if after > newest => Err(Error::PositionLost(Newest::Revision(newest))),
         Some(after) => Ok(after),
     }
 }

@@ -91,9 +91,9 @@ impl Live {
             return Ok(());
         }
         let projects: Vec<ProjectId> = channels.keys().copied().collect();
-        let heads = operator::heads(&self.db.operator().await?, &projects).await?;
+        let log_ends = operator::log_ends(&self.db.operator().await?, &projects).await?;
         for (project, channel) in channels {
-            if !channel.tail.agrees(heads.get(&project)) {
+            if !channel.tail.agrees(log_ends.get(&project)) {
                 channel.publish(Change::Resync);
             } else if channel.drafts.has_subscribers() {
                 // Comparing the logs does not show a side change.

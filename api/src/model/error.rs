@@ -53,7 +53,7 @@ pub enum Error {
     ReadOnly(String),
     /// A subscriber's position is not in the log, which ends before it or has diverged since. The client must read the
     /// project again and subscribe from there.
-    PositionLost(Position),
+    PositionLost(Newest),
     /// The connection to the database was lost during the commit, and the outcome is unknown. Clients see `UNAVAILABLE`
     /// with `mayBeStored`.
     MayBeStored,
@@ -66,7 +66,7 @@ pub enum Error {
 
 /// The current end of a subscriber's log or text, if its position is lost.
 #[derive(Clone, Copy, Debug)]
-pub enum Position {
+pub enum Newest {
     /// The project's current revision.
     Revision(i32),
     /// The length of a streaming message, in bytes.
@@ -193,11 +193,11 @@ impl Error {
             | Self::BadInput { message, .. } => message.clone(),
             Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),
-            Self::PositionLost(Position::Revision(revision)) => format!(
+            Self::PositionLost(Newest::Revision(revision)) => format!(
                 "This position is not in the project's log, which is at revision {revision}: read the project again \
                  and subscribe from there."
             ),
-            Self::PositionLost(Position::Length(length)) => {
+            Self::PositionLost(Newest::Length(length)) => {
                 format!("The message has only {length} bytes: discard its text and subscribe from the beginning.")
             }
             Self::MayBeStored => {

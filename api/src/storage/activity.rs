@@ -17,7 +17,7 @@ use crate::model::ids::{FileId, ProjectId, UserId};
 
 /// How far a project and its stored segments are.
 #[derive(Clone, Copy, Debug)]
-pub struct Position<'t> {
+pub struct Progress<'t> {
     /// The project.
     pub project: Member<'t>,
     /// Its newest revision.
@@ -71,22 +71,22 @@ fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Result<T> {
     row.try_get("", column).map_err(fail)
 }
 
-/// The positions of projects.
-pub async fn positions<'t>(tx: &Tx, projects: &[Member<'t>]) -> Result<Vec<Position<'t>>> {
+/// The progress of projects.
+pub async fn progress<'t>(tx: &Tx, projects: &[Member<'t>]) -> Result<Vec<Progress<'t>>> {
     let members: HashMap<ProjectId, Member<'t>> = projects.iter().map(|member| (member.project(), *member)).collect();
     let mut sql = Sql::new(
         "SELECT p.id, p.revision, coalesce((SELECT max(a.segment) FROM project_activity a WHERE a.project_id = p.id), 0) AS segments \
          FROM projects p WHERE p.id IN ",
     );
     sql.list(projects.iter().copied());
-    let mut positions = Vec::with_capacity(projects.len());
+    let mut progress = Vec::with_capacity(projects.len());
     for row in tx.rows(sql).await? {
         if let Some(project) = members.get(&ProjectId(get(&row, "id")?)) {
             let (revision, segments) = (get(&row, "revision")?, get(&row, "segments")?);
-            positions.push(Position { project: *project, revision, segments });
+            progress.push(Progress { project: *project, revision, segments });
         }
     }
-    Ok(positions)
+    Ok(progress)
 }
 
 /// The stored segments that have revisions in a range of time, in order; with their cells if all of their revisions are in it.

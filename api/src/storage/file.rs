@@ -361,19 +361,19 @@ pub async fn children_count(tx: &Tx, lists: &[Moment<'_>], parent: Option<&FileP
 
 /// The state of a file or folder at one version, as a write needs it.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub struct FileState {
     /// The file at that version.
     pub file: File,
     /// The content; `None` for a folder.
     pub blob: Option<BlobRef>,
 }
 
-fn head(row: &QueryResult) -> Result<Head> {
+fn state(row: &QueryResult) -> Result<FileState> {
     let file = file(row)?;
     let id: Option<BlobId> = get(row, "blob_id")?;
     let depth = get(row, "depth")?;
     let blob = id.zip(file.hash).map(|(id, hash)| BlobRef { id, hash, depth });
-    Ok(Head { file, blob })
+    Ok(FileState { file, blob })
 }
 
 const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_path AS present_path, f.file_type, f.language, f.size_bytes, \
@@ -381,20 +381,20 @@ const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_path AS pres
      JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// All live files and folders of a locked project.
-pub async fn heads(tx: &Tx, project: ProjectId) -> Result<Vec<Head>> {
+pub async fn states(tx: &Tx, project: ProjectId) -> Result<Vec<FileState>> {
     let mut sql = Sql::new(HEADS);
     sql.push("f.project_id = ").bind(project.0).push(" AND NOT f.is_deleted");
-    tx.rows(sql).await?.iter().map(head).collect()
+    tx.rows(sql).await?.iter().map(state).collect()
 }
 
 /// The live files and folders of a locked project at these paths, above them and below them. Also returns whether it is
 /// certain that the project has none of these contents.
-pub async fn heads_around(
+pub async fn states_around(
     tx: &Tx,
     project: ProjectId,
     paths: &[FilePath],
     contents: &[Hash],
-) -> Result<(Vec<Head>, bool)> {
+) -> Result<(Vec<FileState>, bool)> {
     let exact = paths.iter().flat_map(|path| path.ancestors().chain([path.clone()]));
     let exact: BTreeSet<String> = exact.map(|path| path.as_str().to_owned()).collect();
     let mut sql = Sql::new("SELECT EXISTS (SELECT 1 FROM blobs n WHERE n.project_id = ");
@@ -407,12 +407,12 @@ pub async fn heads_around(
     sql.push(")");
     let rows = tx.rows(sql).await?;
     let are_new = rows.first().map_or(Ok(false), |row| get::<bool>(row, "stored").map(|stored| !stored))?;
-    Ok((rows.iter().map(head).collect::<Result<_>>()?, are_new))
+    Ok((rows.iter().map(state).collect::<Result<_>>()?, are_new))
 }
 
 /// The files that were ever at these paths of a locked project, as they are now, each with the path at which it was.
 /// The file that changed last comes last.
-pub async fn ever_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<(FilePath, Head)>> {
+pub async fn ever_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<(FilePath, FileState)>> {
     let mut found = Vec::new();
     for paths in paths.chunks(super::sql::ROWS_PER_STATEMENT) {
         let arrivals = HEADS.replacen("SELECT ", "SELECT w.path, ", 1);
@@ -422,18 +422,18 @@ pub async fn ever_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<
         sql.list(paths.iter().map(|path| path.as_str().to_owned()));
         sql.push(") w ON w.file_id = f.id ORDER BY f.updated_at, f.id");
         for row in tx.rows(sql).await? {
-            found.push((FilePath::from_stored(get(&row, "path")?), head(&row)?));
+            found.push((FilePath::from_stored(get(&row, "path")?), state(&row)?));
         }
     }
     Ok(found)
 }
 
 /// All live files and folders as of a revision.
-pub async fn heads_at(tx: &Tx, project: Member<'_>, at: i32) -> Result<Vec<Head>> {
+pub async fn heads_at(tx: &Tx, project: Member<'_>, at: i32) -> Result<Vec<FileState>> {
     let mut sql = Sql::new("SELECT ");
     sql.push(HELD).push("v.project_id = ").bind(project).push(" AND v.change_type <> 'delete' AND ");
     valid_at(&mut sql, at);
-    tx.rows(sql).await?.iter().map(head).collect()
+    tx.rows(sql).await?.iter().map(state).collect()
 }
 
 /// The changes of files at these revisions, each with the file's state before and after it, in the order of the
@@ -450,15 +450,15 @@ pub async fn changed_at(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Resu
         let mut sql = Sql::new("SELECT c.revision AS n, ");
         of(sql.push(&after));
         sql.push("v.version = c.version ORDER BY c.revision, v.id");
-        let after: Vec<(i32, Head)> =
-            tx.rows(sql).await?.iter().map(|row| Ok((get(row, "n")?, head(row)?))).collect::<Result<_>>()?;
+        let after: Vec<(i32, FileState)> =
+            tx.rows(sql).await?.iter().map(|row| Ok((get(row, "n")?, state(row)?))).collect::<Result<_>>()?;
         let mut sql = Sql::new("SELECT c.revision AS n, ");
         of(sql.push(&before));
         sql.push("v.version = c.version - 1");
-        let mut before: HashMap<(i32, FileId), Head> = HashMap::new();
+        let mut before: HashMap<(i32, FileId), FileState> = HashMap::new();
         for row in tx.rows(sql).await? {
-            let head = head(&row)?;
-            before.insert((get(&row, "n")?, head.file.id), head);
+            let state = state(&row)?;
+            before.insert((get(&row, "n")?, state.file.id), state);
         }
         for (revision, after) in after {
             let before = before.remove(&(revision, after.file.id));
@@ -476,42 +476,42 @@ pub struct ChangedAt {
     /// The file.
     pub file: FileId,
     /// The previous version.
-    pub before: Option<Head>,
+    pub before: Option<FileState>,
     /// The version that the change made.
-    pub after: Head,
+    pub after: FileState,
 }
 
 /// Files of a locked project, including deleted ones.
-pub async fn heads_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result<Vec<Head>> {
+pub async fn states_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result<Vec<FileState>> {
     let mut sql = Sql::new(HEADS);
     sql.push("f.project_id = ").bind(project.0).push(" AND f.id IN ").list(ids.iter().map(|id| id.0));
-    tx.rows(sql).await?.iter().map(head).collect()
+    tx.rows(sql).await?.iter().map(state).collect()
 }
 
 /// Files as of a revision, including deleted ones. Files that did not exist yet are left out.
-pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i32) -> Result<Vec<Head>> {
+pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i32) -> Result<Vec<FileState>> {
     let mut found = Vec::new();
     for ids in ids.chunks(super::sql::ROWS_PER_STATEMENT) {
         let mut sql = Sql::new("SELECT ");
         sql.push(HELD).push("v.project_id = ").bind(project).push(" AND v.file_id IN ").list(ids.iter().map(|id| id.0));
         valid_at(sql.push(" AND "), at);
-        found.extend(tx.rows(sql).await?.iter().map(head).collect::<Result<Vec<Head>>>()?);
+        found.extend(tx.rows(sql).await?.iter().map(state).collect::<Result<Vec<FileState>>>()?);
     }
     Ok(found)
 }
 
-/// A file at one version, in the columns of [`Head`]. Goes after `SELECT` and ends inside a `WHERE`.
+/// A file at one version, in the columns of [`FileState`]. Goes after `SELECT` and ends inside a `WHERE`.
 const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_path AS present_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.version_offset, \
      v.blob_id, b.depth FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// The state of a file of a locked project in the version with this id or number.
-pub async fn held_version(
+pub async fn state_of_version(
     tx: &Tx,
     file: FileId,
     snapshot: Option<FileSnapshotId>,
     version: Option<i32>,
-) -> Result<Option<Head>> {
+) -> Result<Option<FileState>> {
     let mut sql = Sql::new("SELECT ");
     sql.push(HELD).push("v.file_id = ").bind(file.0);
     if let Some(snapshot) = snapshot {
@@ -520,20 +520,20 @@ pub async fn held_version(
     if let Some(version) = version {
         sql.push(" AND v.version <= ").bind(version).push(" AND v.version + v.version_offset = ").bind(version);
     }
-    tx.row(sql).await?.as_ref().map(head).transpose()
+    tx.row(sql).await?.as_ref().map(state).transpose()
 }
 
 /// The states, at a revision, of the files of a locked project that changed after it. Files that did not exist at the
 /// revision are left out.
-pub async fn held(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<Head>> {
+pub async fn states_before(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<FileState>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(Vec::new()) };
-    let held = held_of_each(tx, &[Held { project, after: at, until: i32::MAX, end: End::Start }]).await?;
-    Ok(held.into_iter().map(|(_, head)| head).collect())
+    let states = states_of_each(tx, &[StatesAt { project, after: at, until: i32::MAX, end: End::Start }]).await?;
+    Ok(states.into_iter().map(|(_, state)| state).collect())
 }
 
 /// The files that changed in a range of revisions, at the start or the end of the range.
 #[derive(Clone, Copy)]
-pub struct Held<'t> {
+pub struct StatesAt<'t> {
     /// Their project.
     pub project: Member<'t>,
     /// Start of the range, exclusive.
@@ -554,9 +554,9 @@ pub enum End {
 }
 
 /// The states of files, each with the index of its request. Files that did not exist are left out.
-pub async fn held_of_each(tx: &Tx, wanted: &[Held<'_>]) -> Result<Vec<(usize, Head)>> {
+pub async fn states_of_each(tx: &Tx, wanted: &[StatesAt<'_>]) -> Result<Vec<(usize, FileState)>> {
     let numbered: Vec<_> = wanted.iter().copied().enumerate().collect();
-    let sql = union(&numbered, |sql, (index, Held { project, after, until, end })| {
+    let sql = union(&numbered, |sql, (index, StatesAt { project, after, until, end })| {
         // Versions are numbered without gaps, so the changes determine the version without reading the others: at the
         // earlier revision it is the one before the file's first change, at the later revision the one of its last
         // change.
@@ -568,7 +568,7 @@ pub async fn held_of_each(tx: &Tx, wanted: &[Held<'_>]) -> Result<Vec<(usize, He
         sql.push(" GROUP BY w.file_id) AND v.change_type <> 'delete'");
         Ok(())
     })?;
-    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, head(row)?))).collect()
+    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, state(row)?))).collect()
 }
 
 /// The files of a locked project that changed after a revision.

@@ -434,7 +434,7 @@ pub async fn addresses(operator: &Operator, project: ProjectId) -> Result<Vec<St
 }
 
 /// A project's newest revision and its members.
-pub struct Head {
+pub struct LogEnd {
     /// Newest revision.
     pub revision: i32,
     /// Time of the newest revision.
@@ -445,10 +445,10 @@ pub struct Head {
 
 /// The newest revision and the members of each of these projects. Projects that do not exist are left out. Callers use
 /// the result only to decide which logs to read again, on behalf of an actor.
-pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, Head>> {
+pub async fn log_ends(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, LogEnd>> {
     /// PostgreSQL allows 65,535 values in a statement, SQLite half as many.
     const AT_ONCE: usize = 10_000;
-    let mut heads: HashMap<ProjectId, Head> = HashMap::with_capacity(projects.len());
+    let mut log_ends: HashMap<ProjectId, LogEnd> = HashMap::with_capacity(projects.len());
     if !tx.is_sqlite() {
         tx.be_nobody().await?;
     }
@@ -473,10 +473,14 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
             let revision = row.try_get("", "revision").map_err(fail)?;
             let member = UserId(row.try_get("", "member").map_err(fail)?);
             let at: DateTime<Utc> = row.try_get("", "at").map_err(fail)?;
-            heads.entry(id).or_insert_with(|| Head { revision, at, members: HashSet::new() }).members.insert(member);
+            log_ends
+                .entry(id)
+                .or_insert_with(|| LogEnd { revision, at, members: HashSet::new() })
+                .members
+                .insert(member);
         }
     }
-    Ok(heads)
+    Ok(log_ends)
 }
 
 /// Whether the database refuses writes: on PostgreSQL a standby or a read-only setting, on SQLite a read-only or full

@@ -1,5 +1,5 @@
-//! Accepts HTTP/1.1 connections, and closes those on which no request arrives. axum's own loop has no timeout for the
-//! head of a request.
+//! Accepts connections for HTTP/1.1 and for HTTP/2 without TLS ("h2c" with prior knowledge, RFC 9113 section 3.3), and
+//! closes those on which no request arrives. axum's own loop has no timeout for the head of a request.
 
 use std::{
     io::{self, ErrorKind},
@@ -8,22 +8,29 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+    response::Response,
+};
+use http_body_util::BodyExt;
 use hyper::{
     Request, StatusCode,
     body::Incoming,
-    header::UPGRADE,
-    server::conn::http1,
+    header::{HOST, HeaderValue, UPGRADE},
+    server::conn::{http1, http2},
     service::{Service, service_fn},
 };
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, lookup_host},
-    time::sleep,
+    sync::watch,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,6 +39,16 @@ use crate::config::listen::Address;
 
 /// Pause after a failed accept, for example when the limit on open files is reached.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1.1 request begins like this.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Requests at a time on an HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+/// Bytes of a response that an HTTP/2 connection holds for a client that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Time between the pings that detect a lost client of HTTP/2.
+const PING: Duration = Duration::from_secs(20);
 
 /// A listening socket.
 pub enum Listener {
@@ -139,13 +156,32 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
+/// How connections are served.
+#[derive(Clone)]
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    /// Longest time without a request.
+    head_time: Duration,
+}
+
+impl Protocols {
+    fn new(head_time: Duration) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(head_time);
+        // Header names are case-insensitive, but some clients compare them literally.
+        http1.title_case_headers(true).preserve_header_case(true);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2.timer(TokioTimer::new()).keep_alive_interval(PING).max_concurrent_streams(MAX_STREAMS);
+        http2.max_send_buf_size(SEND_BUFFER);
+        Self { http1, http2, head_time }
+    }
+}
+
 /// Serves connections until `shutdown`, then waits for the running requests. Closes a connection if the head of a
 /// request does not arrive within `head_time`, both initially and after a response.
 pub async fn serve(listener: Listener, router: Router, head_time: Duration, shutdown: CancellationToken) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_time);
-    // Header names are case-insensitive, but some clients compare them literally.
-    http.title_case_headers(true).preserve_header_case(true);
+    let protocols = Protocols::new(head_time);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -154,7 +190,7 @@ pub async fn serve(listener: Listener, router: Router, head_time: Duration, shut
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(serve_one(stream, peer, router.clone(), http.clone(), shutdown.clone()));
+                connections.spawn(serve_one(stream, peer, router.clone(), protocols.clone(), shutdown.clone()));
             }
             // The client has already disconnected.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -170,38 +206,117 @@ pub async fn serve(listener: Listener, router: Router, head_time: Duration, shut
 }
 
 async fn serve_one(
-    stream: Box<dyn Stream>,
+    mut stream: Box<dyn Stream>,
     peer: SocketAddr,
     router: Router,
-    http: http1::Builder,
+    protocols: Protocols,
     shutdown: CancellationToken,
 ) {
+    let first = tokio::select! {
+        first = timeout(protocols.head_time, first_bytes(&mut stream)) => first,
+        () = shutdown.cancelled() => return,
+    };
+    let Ok(Ok(first)) = first else { return };
+    let is_http2 = first == PREFACE;
     let router = TowerToHyperService::new(router);
     let limit = ReadLimit::default();
-    let stream = Limited::new(stream, limit.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let stream = TokioIo::new(Limited::new(stream, first, limit.clone()));
+    let running = watch::Sender::new(0_usize);
+    let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(limit.clone());
+        insert_host(&mut request);
         // Some clients look for `Sec-WebSocket-Protocol` in the response in the same letter case as they sent it.
         let upgrade = request.headers().contains_key(UPGRADE).then(|| request.extensions().clone());
+        let request_of_http2 = is_http2.then(|| Running::new(&running));
         let answer = router.call(request);
         async move {
-            let mut response = answer.await?;
+            let mut response: Response = answer.await?;
             if let (Some(upgrade), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
                 response.extensions_mut().extend(upgrade);
             }
-            Ok::<_, std::convert::Infallible>(response)
+            Ok::<_, std::convert::Infallible>(match request_of_http2 {
+                Some(running) => response.map(|body| running.until_sent(body)),
+                None => response,
+            })
         }
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = if is_http2 {
+        let mut connection = pin!(protocols.http2.serve_connection(stream, service));
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = idle(running.subscribe(), protocols.head_time) => {
+                connection.as_mut().graceful_shutdown();
+                // A client that does not answer is not waited for.
+                timeout(protocols.head_time, connection).await.unwrap_or(Ok(()))
+            }
+        }
+    } else {
+        let mut connection = pin!(protocols.http1.serve_connection(stream, service).with_upgrades());
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = served {
         tracing::trace!(%error, %peer, "a connection ended with an error");
+    }
+}
+
+/// Reads until the bytes are the preface of HTTP/2 or cannot become it.
+async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    let mut first = Vec::with_capacity(PREFACE.len());
+    while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
+        if stream.take((PREFACE.len() - first.len()) as u64).read_buf(&mut first).await? == 0 {
+            break;
+        }
+    }
+    Ok(first.into())
+}
+
+/// HTTP/2 has the host in the request's URI only.
+fn insert_host(request: &mut Request<Incoming>) {
+    let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let (false, Some(Ok(host))) = (request.headers().contains_key(HOST), host) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Waits until an HTTP/2 connection has had no request for this time. hyper limits this only for HTTP/1.1.
+async fn idle(mut running: watch::Receiver<usize>, time: Duration) {
+    while *running.borrow_and_update() > 0 || timeout(time, running.changed()).await.is_ok() {
+        if running.wait_for(|running| *running == 0).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A request of an HTTP/2 connection, until its response is sent.
+struct Running(watch::Sender<usize>);
+
+impl Running {
+    fn new(running: &watch::Sender<usize>) -> Self {
+        running.send_modify(|running| *running += 1);
+        Self(running.clone())
+    }
+
+    fn until_sent(self, body: Body) -> Body {
+        Body::new(body.map_frame(move |frame| {
+            let Self(_) = &self;
+            frame
+        }))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running = running.saturating_sub(1));
     }
 }

@@ -100,7 +100,7 @@ fn end(failure: Failure) -> Step {
 }
 
 /// A subscription of one client.
-struct Listener {
+struct SubscriptionRun {
     executor: Executor,
     shared: SharedSubscriptions,
     connection: Connection,
@@ -137,8 +137,8 @@ fn listen(
                 return;
             }
         };
-        let listener = Arc::new(Listener { executor, shared, connection, asked, actor });
-        let mut source = match listener.clone().open(topic, resume).await {
+        let run = Arc::new(SubscriptionRun { executor, shared, connection, asked, actor });
+        let mut source = match run.clone().open(topic, resume).await {
             Ok(source) => source,
             Err(failure) => {
                 yield end(failure);
@@ -146,7 +146,7 @@ fn listen(
             }
         };
         loop {
-            let (back, advanced) = match listener.clone().advance(source).await {
+            let (back, advanced) = match run.clone().advance(source).await {
                 Ok(advanced) => advanced,
                 Err(failure) => {
                     yield end(failure);
@@ -157,13 +157,13 @@ fn listen(
             match advanced {
                 Advanced::Result(result, _turn) => yield Step::Result(result),
                 Advanced::CaughtUp(mut at) => {
-                    let Some(mut subscriber) = listener.join(&plan, &source, at) else { return };
+                    let Some(mut subscriber) = run.join(&plan, &source, at) else { return };
                     loop {
                         match subscriber.next(&mut at).await {
                             Next::Delivery(result) => yield Step::Result(result),
                             Next::Behind => break,
                             Next::Evicted => {
-                                yield end(listener.failed(Error::no_project()).await);
+                                yield end(run.failed(Error::no_project()).await);
                                 return;
                             }
                             Next::Failed(failure) => {
@@ -184,7 +184,7 @@ fn listen(
     }
 }
 
-impl Listener {
+impl SubscriptionRun {
     /// Runs work in a separate task, so that a client that reads slowly holds no transaction open, and its time is not
     /// counted.
     async fn in_task<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Failure> {
@@ -201,14 +201,14 @@ impl Listener {
     /// Checks the subscription and opens its topic.
     async fn open(self: Arc<Self>, topic: Result<Topic, Error>, resume: Option<i32>) -> Result<Source, Failure> {
         self.executor.check(&self.asked, &self.actor).await?;
-        let listener = self.clone();
+        let run = self.clone();
         let opened = self.in_task(async move {
             let mut failures = Failures::default();
             loop {
                 let opened = match &topic {
                     Ok(topic) => {
-                        let live = listener.executor.live.clone();
-                        Source::open(live, listener.actor.clone(), topic, resume).await
+                        let live = run.executor.live.clone();
+                        Source::open(live, run.actor.clone(), topic, resume).await
                     }
                     Err(error) => Err(error.clone()),
                 };
@@ -216,7 +216,7 @@ impl Listener {
                     Ok(source) => return Ok(source),
                     Err(error) => error,
                 };
-                let failure = listener.failed(error).await;
+                let failure = run.failed(error).await;
                 if !failures.may_go_on(&failure).await {
                     return Err(failure);
                 }
@@ -227,9 +227,9 @@ impl Listener {
 
     /// Takes the next item of a source, and executes the subscription for it.
     async fn advance(self: Arc<Self>, mut source: Source) -> Result<(Source, Advanced), Failure> {
-        let listener = self.clone();
+        let run = self.clone();
         let advanced = self.in_task(async move {
-            let advanced = listener.advance_here(&mut source).await;
+            let advanced = run.advance_here(&mut source).await;
             (source, advanced)
         });
         advanced.await

@@ -8,7 +8,7 @@ use async_graphql::parser::types::OperationType;
 use futures::Stream;
 
 use super::{operation::Outcome, state::AppState};
-use crate::metrics::{Cost, Held, Metrics, counted, counted_stream};
+use crate::metrics::{Cost, Counted, Metrics, counted, counted_stream};
 
 /// Longest operation name in a span or the log, in characters.
 const MAX_NAME: usize = 100;
@@ -42,7 +42,7 @@ pub struct Measured {
     started: Instant,
     cost: Arc<Cost>,
     slow: Duration,
-    listens: Option<Held>,
+    listens: Option<Counted>,
     has_ended: bool,
 }
 
@@ -56,7 +56,7 @@ impl Measured {
         request_id: &str,
         slow: Duration,
     ) -> Self {
-        let listens = (kind == OperationType::Subscription).then(|| Held::new(&metrics.listeners));
+        let listens = (kind == OperationType::Subscription).then(|| Counted::new(&metrics.subscriptions));
         let kind = match kind {
             OperationType::Query => "query",
             OperationType::Mutation => "mutation",

@@ -20,7 +20,7 @@ use crate::{
         error_path, guard, variables,
     },
     model::{
-        error::{Error, Position},
+        error::{Error, Newest},
         limits::Limits,
     },
 };
@@ -130,7 +130,7 @@ pub fn refusal(error: &Error, request_id: &str) -> ServerError {
         match error {
             Error::BadInput { field, .. } if !field.is_empty() => extensions.set("field", field.as_str()),
             Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
-            Error::PositionLost(Position::Revision(revision)) => extensions.set("revision", *revision),
+            Error::PositionLost(Newest::Revision(revision)) => extensions.set("revision", *revision),
             error if error.cause().is_some() => extensions.set("requestId", request_id),
             _ => {}
         }

@@ -11,6 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use axum::body::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -68,13 +69,15 @@ impl ReadLimit {
 /// A connection with a limit.
 pub struct Limited<S> {
     stream: S,
+    /// Bytes that were read from the connection before.
+    first: Bytes,
     limit: ReadLimit,
 }
 
 impl<S> Limited<S> {
-    /// Wraps a connection with this limit.
-    pub fn new(stream: S, limit: ReadLimit) -> Self {
-        Self { stream, limit }
+    /// Wraps a connection of which these first bytes were read.
+    pub fn new(stream: S, first: Bytes, limit: ReadLimit) -> Self {
+        Self { stream, first, limit }
     }
 }
 
@@ -91,6 +94,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
             if discarded.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+        }
+        if !self.first.is_empty() && buffer.remaining() > 0 {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first.split_to(length));
+            return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
@@ -135,10 +143,13 @@ mod tests {
     async fn what_exceeds_the_limit_is_thrown_away() {
         let (ours, mut theirs) = duplex(1_000_000);
         let limit = ReadLimit::default();
-        let mut ours = Limited::new(ours, limit.clone());
+        let mut ours = Limited::new(ours, Bytes::from_static(&[2; 150]), limit.clone());
         let mut bytes = [0; 100];
         theirs.write_all(&[1; 100_000]).await.unwrap();
         ours.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, [2; 100]);
+        ours.read_exact(&mut bytes).await.unwrap();
+        assert_eq!((bytes[49], bytes[50]), (2, 1));
         limit.set(100);
         ours.read_exact(&mut bytes).await.unwrap();
         assert!(!limit.is_exceeded());

@@ -55,7 +55,7 @@ pub(super) async fn check(hosts: &Hosts, settings: &Settings, findings: &mut Fin
         return false;
     }
     match timeout(CHECK_TIMEOUT, check_server(hosts, settings, findings)).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(has_session)) => has_session,
         Ok(Err(error)) => {
             findings.broken(
                 "database",
@@ -77,7 +77,8 @@ pub(super) async fn check(hosts: &Hosts, settings: &Settings, findings: &mut Fin
     }
 }
 
-async fn check_server(hosts: &Hosts, settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+/// Returns whether a session can be opened for the other checks.
+async fn check_server(hosts: &Hosts, settings: &Settings, findings: &mut Findings) -> anyhow::Result<bool> {
     let options = hosts.last();
     // A pooler in transaction mode does not support prepared statements, so none are used here.
     let mut one = options.connect().await?;
@@ -90,13 +91,13 @@ async fn check_server(hosts: &Hosts, settings: &Settings, findings: &mut Finding
     check_clock(&row, (before, after), findings)?;
     check_connections(&row, settings, findings)?;
     check_encryption(&row, options, findings)?;
-    check_pooler(&mut one, hosts, settings, findings).await;
+    let has_session = check_pooler(&mut one, hosts, settings, findings).await;
     // With a direct URL, the check of the pooler includes the schema.
     if settings.store.database_direct_url.is_none() {
         check_schema(&mut one, options, settings, findings).await;
     }
     one.close().await?;
-    Ok(())
+    Ok(has_session)
 }
 
 fn check_version(row: &PgRow, hosts: &Hosts, findings: &mut Findings) -> anyhow::Result<()> {
@@ -206,66 +207,67 @@ fn check_encryption(row: &PgRow, options: &PgConnectOptions, findings: &mut Find
     Ok(())
 }
 
-/// A pooler in transaction mode needs another URL for sessions.
-async fn check_pooler(one: &mut PgConnection, hosts: &Hosts, settings: &Settings, findings: &mut Findings) {
+/// What is broken, why it matters, and the remedy.
+type Problem = (String, &'static str, &'static str);
+
+/// A pooler in transaction mode needs another URL for sessions. Returns whether there is a usable one.
+async fn check_pooler(one: &mut PgConnection, hosts: &Hosts, settings: &Settings, findings: &mut Findings) -> bool {
     const NAME: &str = "pooler";
-    let target = DatabaseUrl::Postgres(hosts.clone());
-    let has_session = connection_check::has_session(one, hosts).await;
-    let direct = match target.direct(settings) {
-        Ok(direct) => direct,
-        Err(error) => {
-            return findings.broken(
-                NAME,
-                format!("{error:#}"),
-                "the server does not start",
-                "correct the URL; it is not shown here, because it can contain a password",
-            );
-        }
-    };
-    if let Some(refusal) = match &direct {
-        Some(direct) => refusal(direct.connect()).await,
-        None => None,
-    } {
-        return findings.broken(
+    match examine_pooler(one, hosts, settings).await {
+        Ok((is_needless, Some(_))) if is_needless => findings.warn(
             NAME,
-            format!("--database-direct-url (DATABASE_DIRECT_URL) cannot be opened: {refusal:#}"),
-            "the server does not start, and migrations and commands fail",
-            "check the URL, and that the database is reachable from this machine without the pooler",
-        );
-    }
-    let schema = settings.store.database_schema.as_deref();
-    match (has_session, &direct) {
-        (Err(error), _) => findings.broken(
-            NAME,
-            format!("{error:#}"),
-            "the server does not start",
-            "use the pooler in session or transaction mode, or the direct connection",
+            "--database-direct-url (DATABASE_DIRECT_URL) is set, but --database-url leads to no pooler in transaction mode",
+            "each statement is prepared again whenever it is used, which takes about twice the time",
+            "remove DATABASE_DIRECT_URL",
         ),
-        (Ok(true), None) => findings.fine(NAME, "no pooler in transaction mode"),
-        (Ok(false), None) => findings.broken(
-            NAME,
-            "the connection goes through a pooler in transaction mode",
+        Ok((_, Some(direct))) => findings.fine(NAME, format!("in transaction mode; sessions use {direct}")),
+        Ok((_, None)) => findings.fine(NAME, "no pooler in transaction mode"),
+        Err((what, why, remedy)) => {
+            findings.broken(NAME, what, why, remedy);
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether the connection has sessions of its own, and the direct URL that the settings name.
+async fn examine_pooler(
+    one: &mut PgConnection,
+    hosts: &Hosts,
+    settings: &Settings,
+) -> Result<(bool, Option<Hosts>), Problem> {
+    const NO_START: &str = "the server does not start";
+    let has_session = connection_check::has_session(one, hosts).await.map_err(|error| {
+        (format!("{error:#}"), NO_START, "use the pooler in session or transaction mode, or the direct connection")
+    })?;
+    let direct = DatabaseUrl::Postgres(hosts.clone()).direct(settings).map_err(|error| {
+        let remedy = "correct the URL; it is not shown here, because it can contain a password";
+        (format!("{error:#}"), NO_START, remedy)
+    })?;
+    let Some(direct) = direct else {
+        if has_session {
+            return Ok((true, None));
+        }
+        return Err((
+            "the connection goes through a pooler in transaction mode".to_owned(),
             "LISTEN, migrations and locks need a session, which does not survive a transaction there; the server does not \
              start",
             "set DATABASE_DIRECT_URL to the URL of the database without the pooler, or use the pooler in session mode \
              (Supabase: port 5432 instead of 6543)",
-        ),
-        (Ok(is_needless), Some(direct)) => match connection_check::check(hosts, Some(direct), schema).await {
-            Err(error) => findings.broken(
-                NAME,
-                format!("{error:#}"),
-                "the server does not start",
-                "set DATABASE_DIRECT_URL to the URL of the same database without the pooler",
-            ),
-            Ok(_) if is_needless => findings.warn(
-                NAME,
-                "--database-direct-url (DATABASE_DIRECT_URL) is set, but --database-url leads to no pooler in transaction mode",
-                "each statement is prepared again whenever it is used, which takes about twice the time",
-                "remove DATABASE_DIRECT_URL",
-            ),
-            Ok(_) => findings.fine(NAME, format!("in transaction mode; sessions use {direct}")),
-        },
+        ));
+    };
+    if let Some(refusal) = refusal(direct.connect()).await {
+        return Err((
+            format!("--database-direct-url (DATABASE_DIRECT_URL) cannot be opened: {refusal:#}"),
+            "the server does not start, and migrations and commands fail",
+            "check the URL, and that the database is reachable from this machine without the pooler",
+        ));
     }
+    let schema = settings.store.database_schema.as_deref();
+    connection_check::check(hosts, Some(&direct), schema).await.map_err(|error| {
+        (format!("{error:#}"), NO_START, "set DATABASE_DIRECT_URL to the URL of the same database without the pooler")
+    })?;
+    Ok((has_session, Some(direct)))
 }
 
 async fn check_schema(

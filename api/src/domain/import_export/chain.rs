@@ -21,7 +21,7 @@ use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::file::{FileMode, FileSnapshot, Hash};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
-use crate::storage::file::{ChangedAt, Head, changed_at};
+use crate::storage::file::{ChangedAt, FileState, changed_at};
 
 /// Entries of the log read at once.
 const BATCH: usize = 200;
@@ -79,7 +79,7 @@ impl<'c> Chain<'c> {
         let mut pack = self.add_contents(&batch).await?;
         for event in &batch.log {
             for change in batch.changes_of(event) {
-                if let Some((path, _)) = change.before.as_ref().and_then(|head| served(head)) {
+                if let Some((path, _)) = change.before.as_ref().and_then(|state| served(state)) {
                     self.root.set(&mut self.objects, path, None).await?;
                 }
             }
@@ -137,7 +137,7 @@ impl<'c> Chain<'c> {
     async fn add_contents(&mut self, batch: &Batch) -> Result<Pack> {
         let mut pack = Pack::new(self.repository)?;
         let after = batch.changes.values().flatten().map(|change| &change.after);
-        let new = after.filter_map(|head| Some((served(head)?.1, head.file.size_bytes)));
+        let new = after.filter_map(|state| Some((served(state)?.1, state.file.size_bytes)));
         let new: BTreeSet<(Hash, i32)> = new.filter(|(hash, _)| !self.blobs.contains_key(hash)).collect();
         let new: Vec<(Hash, i32)> = new.into_iter().collect();
         for group in groups(&new, |(_, size)| *size) {
@@ -215,11 +215,11 @@ impl Batch {
 }
 
 /// The path and the content of a file that a commit can contain. git refuses to check out the others.
-fn served(head: &Head) -> Option<(&str, Hash)> {
-    let hash = head.file.hash.filter(|_| !head.file.is_deleted)?;
-    let path = head.file.path.as_str();
+fn served(state: &FileState) -> Option<(&str, Hash)> {
+    let hash = state.file.hash.filter(|_| !state.file.is_deleted)?;
+    let path = state.file.path.as_str();
     let mut parts = path.split('/');
-    let is_link = head.file.mode == FileMode::Symlink;
+    let is_link = state.file.mode == FileMode::Symlink;
     parts.all(|part| is_servable(part, is_link)).then_some((path, hash))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::git::{Object, Objects};
-use crate::domain::edit::{Changed, Heads};
+use crate::domain::edit::{Changed, FileStates};
 use crate::domain::sync::SyncFile;
 use crate::domain::{Member, Services, Tx, access, file, project};
 use crate::model::actor::Actor;
@@ -119,7 +119,7 @@ impl Present {
         let found = project::by_ids(&tx, &[project]).await?.into_iter().next();
         let found = found.ok_or_else(|| Error::not_found("project", "name"))?;
         let member = access::required(&tx, project).await?;
-        let heads = Heads::all(&tx, project).await?;
+        let states = FileStates::all(&tx, project).await?;
         let mut present = Self {
             project,
             by_path: HashMap::new(),
@@ -128,8 +128,8 @@ impl Present {
             origins: HashMap::new(),
             revision: found.revision,
         };
-        for head in heads.by_path.into_values() {
-            present.put(&head.file);
+        for state in states.by_path.into_values() {
+            present.put(&state.file);
         }
         present.read_edited(&tx, member, 0).await?;
         Ok(present)
@@ -146,8 +146,8 @@ impl Present {
         let member = access::required(&tx, self.project).await?;
         let changed = storage::file::changed_after(&tx, self.project, self.revision).await?;
         if !changed.is_empty() {
-            let heads = storage::file::heads_by_ids(&tx, self.project, &changed).await?;
-            self.replace(heads.iter().map(|head| &head.file));
+            let states = storage::file::states_by_ids(&tx, self.project, &changed).await?;
+            self.replace(states.iter().map(|state| &state.file));
             self.read_edited(&tx, member, self.revision).await?;
         }
         self.revision = found.revision;

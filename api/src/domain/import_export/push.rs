@@ -18,7 +18,7 @@ use super::present::Theirs;
 use super::reading::{Read, read_changes, read_commit};
 use super::record;
 use crate::domain::chat::{add_ended_session, add_message};
-use crate::domain::edit::Heads;
+use crate::domain::edit::FileStates;
 use crate::domain::file::Context;
 use crate::domain::sync::{self, Sync, SyncFile};
 use crate::domain::write::OTHER_IMPORT;
@@ -207,8 +207,8 @@ impl Obstacles {
     async fn read(services: &Services, actor: &Actor, project: ProjectId) -> Result<Self> {
         let tx = services.read(actor).await?;
         let (mut folders, mut hidden) = (HashSet::new(), BTreeSet::new());
-        for (path, head) in Heads::all(&tx, project).await?.by_path {
-            if head.file.file_type == FileType::Folder {
+        for (path, state) in FileStates::all(&tx, project).await?.by_path {
+            if state.file.file_type == FileType::Folder {
                 folders.insert(path);
             } else if path.as_str().split('/').any(|part| !is_servable(part, true)) {
                 hidden.insert(path);

@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Simp
 
 use crate::domain::file::Context as Conversation;
 use crate::domain::snapshot::{self, Goal, NewSnapshot, Restore, Scope};
-use crate::domain::undo::{self, Taken};
+use crate::domain::undo::{self, UndoTarget};
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::types::code_change::CodeChange;
@@ -290,9 +290,9 @@ impl SnapshotMutation {
     ) -> Attempt<UndoPayload> {
         attempt(async {
             let taken = match (input.revision, input.message_id) {
-                (revision, Some(message)) => Taken::Message(MessageId::parse(&message, "messageId")?, revision),
-                (Some(revision), None) => Taken::Revision(revision),
-                (None, None) => Taken::Newest,
+                (revision, Some(message)) => UndoTarget::Message(MessageId::parse(&message, "messageId")?, revision),
+                (Some(revision), None) => UndoTarget::Revision(revision),
+                (None, None) => UndoTarget::Newest,
             };
             undo(ctx, &input.project_id, taken, input.expected_revision).await
         })
@@ -306,11 +306,11 @@ impl SnapshotMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The project.")] input: RedoInput,
     ) -> Attempt<UndoPayload> {
-        attempt(undo(ctx, &input.project_id, Taken::NewestUndo, input.expected_revision)).await
+        attempt(undo(ctx, &input.project_id, UndoTarget::NewestUndo, input.expected_revision)).await
     }
 }
 
-async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i32>) -> Result<UndoPayload> {
+async fn undo(ctx: &Context<'_>, project: &ID, taken: UndoTarget, expected: Option<i32>) -> Result<UndoPayload> {
     let project = ProjectId::parse(project, "projectId")?;
     let caller = caller(ctx)?;
     let undone = caller.write(ctx, |writer| undo::undo(writer, project, taken, expected)).await?;

@@ -235,7 +235,10 @@ impl Deliverer {
             signatures: signatures.join(" "),
             body: message.body.clone(),
         };
-        Ok(self.sender.send(outgoing).await)
+        let start = Instant::now();
+        let attempt = self.sender.send(outgoing).await;
+        self.services.metrics().webhook_attempted(start.elapsed(), attempt.error.is_none());
+        Ok(attempt)
     }
 
     fn retry_after(self: &Arc<Self>, project: ProjectId, pause: Duration) {

@@ -71,7 +71,7 @@ pub(super) enum Outcome {
 
 /// A transaction on its own connection.
 pub(super) struct Session {
-    held: Mutex<Held>,
+    leased: Mutex<Leased>,
     pub(super) backend: DbBackend,
     metrics: Arc<Metrics>,
     /// Cancelled when the server of the connection is lost.
@@ -89,26 +89,26 @@ impl Session {
     ) -> Result<(Self, Vec<QueryResult>)> {
         let mut object = pool::take(pool, deadline).await?;
         let backend = pool::alone(&mut object).backend();
-        let mut held = Held { lease: Lease::Pooled(object), state: State::Busy, over_budget: None };
+        let mut leased = Leased { lease: Lease::Pooled(object), state: State::Busy, over_budget: None };
         let rows = match pool.manager().backend_deadline(deadline) {
-            None => held.open(&opening).await?,
-            Some(limit) => match timeout_at(limit, held.open(&opening)).await {
+            None => leased.open(&opening).await?,
+            Some(limit) => match timeout_at(limit, leased.open(&opening)).await {
                 Ok(opened) => opened?,
                 Err(_) => {
-                    held.close();
+                    leased.close();
                     // The pooler does not say whether all backends are busy or the database is away.
                     return Err(Error::Unavailable("database: the pooler had no backend in time".to_owned()));
                 }
             },
         };
-        held.state = if matches!(opening, Opening::Whole(_)) { State::Ended } else { State::Ready };
-        Ok((Self { held: Mutex::new(held), backend, metrics: metrics.clone(), lost: None }, rows))
+        leased.state = if matches!(opening, Opening::Whole(_)) { State::Ended } else { State::Ready };
+        Ok((Self { leased: Mutex::new(leased), backend, metrics: metrics.clone(), lost: None }, rows))
     }
 
     /// A transaction with a turn to write to a SQLite file.
     pub(super) fn of_turn(turn: Turn, metrics: &Arc<Metrics>) -> Self {
-        let held = Mutex::new(Held { lease: Lease::Turn(turn), state: State::Ready, over_budget: None });
-        Self { held, backend: DbBackend::Sqlite, metrics: metrics.clone(), lost: None }
+        let leased = Mutex::new(Leased { lease: Lease::Turn(turn), state: State::Ready, over_budget: None });
+        Self { leased, backend: DbBackend::Sqlite, metrics: metrics.clone(), lost: None }
     }
 
     /// The same, whose statements fail when the token is cancelled.
@@ -117,32 +117,32 @@ impl Session {
     }
 
     pub(super) async fn query(&self, statement: Statement, budget: Option<&Budget>) -> DbResult<Vec<QueryResult>> {
-        let mut held = self.held.lock().await;
-        held.state.start();
+        let mut leased = self.leased.lock().await;
+        leased.state.start();
         let started = Instant::now();
-        let query = held.connection()?.query(statement, budget);
+        let query = leased.connection()?.query(statement, budget);
         let result = match &self.lost {
             None => query.await,
             Some(lost) => lost.run_until_cancelled(query).await.unwrap_or(Err(sqlx::Error::PoolClosed)),
         };
-        held.ended(started, result, &self.metrics)
+        leased.ended(started, result, &self.metrics)
     }
 
     pub(super) async fn execute(&self, statement: Statement) -> DbResult<ExecResult> {
-        let mut held = self.held.lock().await;
-        held.state.start();
+        let mut leased = self.leased.lock().await;
+        leased.state.start();
         let started = Instant::now();
-        let result = held.connection()?.execute(statement).await;
-        held.ended(started, result, &self.metrics)
+        let result = leased.connection()?.execute(statement).await;
+        leased.ended(started, result, &self.metrics)
     }
 
     /// Runs a string of statements without values.
     pub(super) async fn run(&self, text: &str) -> DbResult<Vec<QueryResult>> {
-        let mut held = self.held.lock().await;
-        held.state.start();
+        let mut leased = self.leased.lock().await;
+        leased.state.start();
         let started = Instant::now();
-        let result = held.connection()?.run(text).await;
-        held.ended(started, result, &self.metrics)
+        let result = leased.connection()?.run(text).await;
+        leased.ended(started, result, &self.metrics)
     }
 
     /// Commits. `id` is the transaction's id on PostgreSQL. The position is only asked for if it is needed.
@@ -150,38 +150,38 @@ impl Session {
     /// # Errors
     /// `Internal` if nothing was written.
     pub(super) async fn commit(self, id: Option<&TransactionId>, needs_position: bool) -> Result<Outcome> {
-        let mut held = self.held.into_inner();
-        if held.state != State::Ready {
+        let mut leased = self.leased.into_inner();
+        if leased.state != State::Ready {
             // PostgreSQL would answer the COMMIT with a ROLLBACK, without an error.
             return Err(Error::internal("database: a statement of the transaction has failed, so it is not committed"));
         }
-        held.state = State::Busy;
-        if let Lease::Turn(_) = held.lease {
-            let Lease::Turn(turn) = std::mem::replace(&mut held.lease, Lease::Closed) else {
+        leased.state = State::Busy;
+        if let Lease::Turn(_) = leased.lease {
+            let Lease::Turn(turn) = std::mem::replace(&mut leased.lease, Lease::Closed) else {
                 return Err(Error::internal("database: the transaction has no turn"));
             };
             return turn.commit().await.map(|()| Outcome::Committed(None));
         }
         let commit = if needs_position { format!("COMMIT; {PRIMARY_POSITION}") } else { "COMMIT".to_owned() };
-        match held.connection().map_err(fail)?.run(commit).await {
+        match leased.connection().map_err(fail)?.run(commit).await {
             Ok(rows) => {
-                held.state = State::Ended;
+                leased.state = State::Ended;
                 Ok(Outcome::Committed(rows.first().and_then(|row| WalPosition::of(row).ok()?)))
             }
             Err(error) if breaks(&error) => {
                 tracing::warn!(%error, "a connection was lost during a commit; asking for its outcome");
-                Box::pin(held.learn_outcome(id)).await
+                Box::pin(leased.learn_outcome(id)).await
             }
             // The question for the position can have failed.
-            Err(error) if needs_position => match Box::pin(held.learn_outcome(id)).await {
+            Err(error) if needs_position => match Box::pin(leased.learn_outcome(id)).await {
                 Ok(outcome) => Ok(outcome),
                 Err(_) => {
-                    held.close();
+                    leased.close();
                     Err(fail_of(&error))
                 }
             },
             Err(error) => {
-                held.close();
+                leased.close();
                 Err(fail_of(&error))
             }
         }
@@ -189,20 +189,20 @@ impl Session {
 
     /// Rolls back and waits for the result.
     pub(super) async fn roll_back(self) -> Result<()> {
-        let mut held = self.held.into_inner();
-        held.state = State::Busy;
-        if let Lease::Turn(_) = held.lease {
-            let Lease::Turn(turn) = std::mem::replace(&mut held.lease, Lease::Closed) else { return Ok(()) };
+        let mut leased = self.leased.into_inner();
+        leased.state = State::Busy;
+        if let Lease::Turn(_) = leased.lease {
+            let Lease::Turn(turn) = std::mem::replace(&mut leased.lease, Lease::Closed) else { return Ok(()) };
             return turn.roll_back().await;
         }
-        match held.connection().map_err(fail)?.roll_back().await {
+        match leased.connection().map_err(fail)?.roll_back().await {
             Ok(()) => {
-                held.state = State::Ended;
+                leased.state = State::Ended;
                 Ok(())
             }
             Err(error) => {
                 // Even if the connection is lost, the database rolls back.
-                held.close();
+                leased.close();
                 Err(fail_of(&error))
             }
         }
@@ -236,14 +236,14 @@ enum Lease {
 }
 
 /// The connection of a transaction. In all cases it ends in no transaction, or closed.
-struct Held {
+struct Leased {
     lease: Lease,
     state: State,
     /// Why the connection was closed, if that was the budget. Later statements fail for the same reason.
     over_budget: Option<OverBudget>,
 }
 
-impl Held {
+impl Leased {
     /// Opens the transaction; on a new connection if this one is lost.
     async fn open(&mut self, opening: &Opening) -> Result<Vec<QueryResult>> {
         let mut opened = opening.open(self.connection().map_err(fail)?).await;
@@ -358,7 +358,7 @@ fn is_in_the_future(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "22023"))
 }
 
-impl Drop for Held {
+impl Drop for Leased {
     fn drop(&mut self) {
         // A turn cleans up itself.
         let Lease::Pooled(mut object) = std::mem::replace(&mut self.lease, Lease::Closed) else { return };

@@ -3,7 +3,6 @@
 use async_graphql::Request;
 use axum::{
     body::Body,
-    extract::Query,
     http::{HeaderMap, StatusCode, Uri},
 };
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     body::{BodyLimit, coding_of, decompress, read_body},
     media::require_json,
+    query_string,
     refusal::Refusal,
 };
 use crate::{
@@ -99,9 +99,8 @@ pub(super) fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
     }
 
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
-    let Query(parameters) = Query::<Parameters>::try_from_uri(uri).map_err(|_| {
-        bad_request(Error::bad_input("", "The query string repeats a parameter, or is not URL-encoded."))
-    })?;
+    let parameters: Parameters = query_string::parse(uri)
+        .map_err(|why| bad_request(Error::bad_input("", format!("The query string is not usable: {why}."))))?;
     // The draft allows an empty value for an absent parameter.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     operation::request(operation::Parameters {
@@ -141,7 +140,9 @@ mod tests {
             from_query(&Uri::from_static("/graphql?query=%7Ba%7D&operationName=&variables=%7B%22b%22:1%7D")).ok();
         let request = request.unwrap();
         assert_eq!((request.query.as_str(), request.operation_name, request.variables.len()), ("{a}", None, 1));
-        for uri in ["/graphql", "/graphql?query=", "/graphql?query=a&query=b", "/graphql?query=a&variables=b"] {
+        let no_text = "/graphql?query=%7Ba(b:%22%FF%22)%7D";
+        for uri in ["/graphql", "/graphql?query=", "/graphql?query=a&query=b", "/graphql?query=a&variables=b", no_text]
+        {
             assert!(from_query(&uri.parse().unwrap()).is_err(), "{uri}");
         }
     }

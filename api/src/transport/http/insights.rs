@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use async_graphql::{Request, Variables};
 use axum::{
     Extension,
-    extract::{ConnectInfo, Path, Query, State},
+    extract::{ConnectInfo, Path, State},
     http::{
         HeaderMap, HeaderValue, StatusCode, Uri,
         header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -22,6 +22,7 @@ use super::{
     batch::Batch,
     caller::{caller, refuse},
     media::Media,
+    query_string,
     refusal::Refusal,
     respond::{reply, run},
 };
@@ -94,9 +95,8 @@ async fn answer(
 ) -> Result<Response, Box<Refusal>> {
     let actor = caller(state, headers, address).await?;
     state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
-    let Query(parameters) = Query::<Parameters>::try_from_uri(uri).map_err(|error| {
-        let message =
-            format!("The parameters are `from`, `to`, `bucket` and `timeZone`, each once: {}.", error.body_text());
+    let parameters: Parameters = query_string::parse(uri).map_err(|why| {
+        let message = format!("The parameters are `from`, `to`, `bucket` and `timeZone`, each once: {why}.");
         Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", message))
     })?;
     let batch = Batch { requests: vec![query(project, &parameters)], is_array: false, bytes: 0 };

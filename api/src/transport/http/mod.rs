@@ -34,6 +34,7 @@ pub(super) mod body;
 mod caller;
 mod insights;
 mod media;
+mod query_string;
 pub(super) mod refusal;
 mod respond;
 

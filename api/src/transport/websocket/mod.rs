@@ -27,7 +27,7 @@ use super::{
     read_limit::ReadLimit,
     state::{AppState, RequestId},
 };
-use crate::metrics::Held;
+use crate::metrics::Counted;
 
 mod protocol;
 mod socket;
@@ -89,7 +89,7 @@ pub async fn upgrade(
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
     read_limit.set(state.limits.max_anonymous_body_bytes.saturating_add(FRAMING_BYTES));
     let task = state.tasks.token();
-    let open = Held::new(&state.services.metrics().sockets);
+    let open = Counted::new(&state.services.metrics().sockets);
     let serve = move |socket: WebSocket| async move {
         let _held = (task, open);
         let socket = Socket::new(state, id, token, address, place, read_limit, socket);
