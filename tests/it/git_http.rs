@@ -139,6 +139,24 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn files_that_git_does_not_check_out_are_left_out(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        for path in [".git/config", ".GIT/x", "a/.git /x", "a/.git.", "git~1/x", "a\\.git\\x", ".git::$INDEX_ALLOCATION/x",
+            ".g\u{200c}it/x", ".gitignore", "git~a", ".github/x", "con", "a:b"] {
+            project.create_file(path, "x\n").await;
+        }
+        project.write("createFile", json!({ "path": ".gitmodules", "content": "x", "mode": "SYMLINK" }), "revision").await;
+        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        let files = git(&clone, &["ls-files"]).await.ok();
+        assert_eq!(files.lines().collect::<Vec<_>>(), [".github/x", ".gitignore", "a:b", "con", "git~a"]);
+        assert_eq!(git(&clone, &["status", "--porcelain"]).await.ok(), "");
+        git(&clone, &["fsck", "--strict"]).await.ok();
+        server.stop().await;
+    }
+
     async fn only_members_see_a_repository(database: Database) {
         let folder = Folder::new();
         let server = start(&database, &folder.path("cache"), &[]).await;

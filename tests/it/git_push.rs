@@ -134,6 +134,28 @@ tests::on_both! {
         pushing.server.stop().await;
     }
 
+    async fn an_import_continues_after_a_push(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = crate::import_export::owner(&server).await;
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let clone = &clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        commit(clone, "Empty").await;
+        fs::write(clone.join("pushed.txt"), "pushed\n").unwrap();
+        commit(clone, "Pushed").await;
+        push(clone).await.ok();
+        fs::write(clone.join("imported.txt"), "imported\n").unwrap();
+        let head = commit(clone, "Imported").await;
+        let options = ["--project", project.id.as_str(), "--email", "ada@example.com"];
+        let (imported, _) = crate::import_export::import_with(&database, clone, &options).await.unwrap();
+        assert_eq!((imported.commits, imported.kept), (1, 0));
+        // The imported commit is the one of the clone, too.
+        let shown = git(clone, &["ls-remote", "origin", "refs/heads/main"]).await.ok();
+        assert!(shown.starts_with(&head), "{shown}");
+        server.stop().await;
+    }
+
     async fn unusual_commits_keep_their_bytes(database: Database) {
         let pushing = Pushing::start(&database, &[]).await;
         let clone = &pushing.clone;

@@ -230,9 +230,10 @@ pub(super) fn is_servable(part: &str, is_link: bool) -> bool {
         let stem = part.split([':', '\\']).next().unwrap_or_default();
         stem.trim_end_matches(['.', ' ']).to_owned()
     };
-    let stem = seen(part);
-    let is_modules = is_link && stem.to_lowercase().starts_with(".gitm");
-    !part.split('\\').any(|part| is_git_folder(&seen(part))) && !is_modules
+    // git's names of the list of submodules, with the short ones on Windows; it must not be a link.
+    let stem = seen(part).to_ascii_lowercase();
+    let is_modules = stem == ".gitmodules" || stem.starts_with("gitmod~") || stem.starts_with("gi7eba~");
+    !part.split('\\').any(|part| is_git_folder(&seen(part))) && !(is_link && is_modules)
 }
 
 /// A member of the project as the author of a commit. The name is not the one in the profile, which can change, and

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::DateTime;
+use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -52,6 +53,8 @@ const FORMAT: &str = "1";
 pub struct GitCache {
     folder: PathBuf,
     max_bytes: u64,
+    /// Locked while copies are removed.
+    evicting: Arc<Mutex<()>>,
 }
 
 /// A repository that contains all revisions of a project up to one.
@@ -66,7 +69,7 @@ pub struct Repository {
 impl GitCache {
     /// A cache in a folder, or by default in one of this user below the system's folder for temporary files.
     pub fn new(folder: Option<&Path>, max_bytes: u64) -> Self {
-        Self { folder: folder.map_or_else(default_folder, Path::to_owned), max_bytes }
+        Self { folder: folder.map_or_else(default_folder, Path::to_owned), max_bytes, evicting: Arc::default() }
     }
 
     /// Whether the git program is installed.
@@ -101,7 +104,10 @@ impl GitCache {
         let lock = self.folder.join(format!("{}.lock", project.id.0));
         let lock = acquire(&lock).await?;
         let mut tip = update(services, actor, project.id, &path).await;
-        if let Err(Error::Internal(cause)) = &tip {
+        // Otherwise the cause is in the database, and another copy would not help.
+        if let Err(Error::Internal(cause)) = &tip
+            && !is_intact(&path).await
+        {
             tracing::warn!(cause, project = %project.id.0, "a repository for git clients is made again");
             self.remove(&path)?;
             tip = update(services, actor, project.id, &path).await;
@@ -109,8 +115,12 @@ impl GitCache {
         let tip = tip?;
         let _ = fs::write(path.join(USED), "");
         drop(lock);
-        let (folder, max_bytes) = (self.folder.clone(), self.max_bytes);
-        let _ = tokio::task::spawn_blocking(move || evict(&folder, max_bytes)).await;
+        let (folder, max_bytes, evicting) = (self.folder.clone(), self.max_bytes, self.evicting.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Some(_alone) = evicting.try_lock() {
+                evict(&folder, max_bytes);
+            }
+        });
         Ok(Repository { path, project, tip })
     }
 
@@ -236,7 +246,7 @@ async fn is_sound(services: &Services, actor: &Actor, project: ProjectId, path: 
         }
     }
     if path.join(SUSPECT).exists() {
-        if git::run(path, &["fsck", "--full", "--no-dangling", "--no-progress"]).await.is_err() {
+        if !is_intact(path).await {
             return Ok(false);
         }
         let _ = fs::remove_file(path.join(SUSPECT));
@@ -249,6 +259,11 @@ async fn is_sound(services: &Services, actor: &Actor, project: ProjectId, path: 
         }
     }
     Ok(true)
+}
+
+/// Whether git can read everything in a repository.
+async fn is_intact(path: &Path) -> bool {
+    git::run(path, &["fsck", "--full", "--no-dangling", "--no-progress"]).await.is_ok()
 }
 
 async fn create(path: &Path) -> Result<()> {
@@ -362,7 +377,7 @@ fn evict(folder: &Path, max_bytes: u64) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if PARTIAL.contains(&extension) && age(&path) > MAX_SERVE_TIME {
+        if PARTIAL.contains(&extension) && age(&path) > 4 * MAX_SERVE_TIME {
             let _ = fs::remove_dir_all(&path);
         } else if extension == REPOSITORY {
             let bytes = size(&path);

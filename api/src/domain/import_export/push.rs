@@ -27,6 +27,7 @@ use crate::model::actor::Actor;
 use crate::model::chat::{NewMessage, NewSession};
 use crate::model::enums::{FileType, MessageRole};
 use crate::model::error::{Error, Result};
+use crate::model::file::FileMode;
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::json::Json;
 use crate::model::path::FilePath;
@@ -208,9 +209,10 @@ impl Obstacles {
         let tx = services.read(actor).await?;
         let (mut folders, mut hidden) = (HashSet::new(), BTreeSet::new());
         for (path, state) in FileStates::all(&tx, project).await?.by_path {
+            let is_link = state.file.mode == FileMode::Symlink;
             if state.file.file_type == FileType::Folder {
                 folders.insert(path);
-            } else if path.as_str().split('/').any(|part| !is_servable(part, true)) {
+            } else if path.as_str().split('/').any(|part| !is_servable(part, is_link)) {
                 hidden.insert(path);
             }
         }

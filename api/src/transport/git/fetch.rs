@@ -45,8 +45,8 @@ fn protocol(headers: &HeaderMap) -> Option<&str> {
 
 /// The references of a repository.
 pub(super) async fn references(git: &Arc<Git>, caller: &Caller) -> Result<Response, Box<Refusal>> {
-    let repository = caller.repository(git).await?;
     let _slot = git.slots.take(caller.actor.user_id).await?;
+    let repository = caller.repository(git).await?;
     let protocol = protocol(&caller.headers);
     let listing = repository.upload_pack(true, protocol)?.wait_with_output();
     let listed = timeout(LIST_TIME, listing).await.map_err(Error::internal)?.map_err(Error::internal)?;
@@ -67,10 +67,10 @@ pub(super) async fn references(git: &Arc<Git>, caller: &Caller) -> Result<Respon
 /// A step of a clone or a fetch.
 pub(super) async fn upload_pack(git: &Arc<Git>, caller: &Caller, body: Body) -> Result<Response, Box<Refusal>> {
     caller.require_type("application/x-git-upload-pack-request")?;
+    let slot = git.slots.take(caller.actor.user_id).await?;
     let repository = caller.repository(git).await?;
     let mut memory = Taken::default();
     let asked = read_whole(&caller.state, &caller.headers, body, &mut memory).await?;
-    let slot = git.slots.take(caller.actor.user_id).await?;
     let mut process = repository.upload_pack(false, protocol(&caller.headers))?;
     let mut input = process.stdin.take().ok_or_else(|| Error::internal("no pipe to git"))?;
     // Writes as fast as git reads. If git ends early, the reader of its output reports it.

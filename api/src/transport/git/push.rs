@@ -8,6 +8,8 @@ use axum::{
     response::Response,
 };
 
+use tokio::time::timeout;
+
 use super::{
     access::Caller,
     commands::{BRANCH, Command, Commands, Invalid, ZERO},
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     domain::{
         import_export::{
-            git_cache::Repository,
+            git_cache::{MAX_SERVE_TIME, Repository},
             push::{Checked, Refused},
         },
         policy,
@@ -39,6 +41,7 @@ const DRAIN_FACTOR: u64 = 4;
 
 /// The branch and the abilities of the server, for a push.
 pub(super) async fn references(git: &Arc<Git>, caller: &Caller) -> Result<Response, Box<Refusal>> {
+    let _slot = git.slots.take(caller.actor.user_id).await?;
     let repository = writable(git, caller).await?;
     let first = match repository.commit() {
         Some(commit) => format!("{commit} {BRANCH}\0{ABILITIES}\n"),
@@ -61,8 +64,8 @@ async fn writable(git: &Arc<Git>, caller: &Caller) -> Result<Repository, Box<Ref
 /// A push.
 pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) -> Result<Response, Box<Refusal>> {
     caller.require_type("application/x-git-receive-pack-request")?;
-    let repository = writable(git, caller).await?;
     let _slot = git.slots.take(caller.actor.user_id).await?;
+    let repository = writable(git, caller).await?;
     let mut upload = Upload::new(&caller.headers, body)?;
     let mut commands = Commands::default();
     let mut pack = None;
@@ -123,11 +126,17 @@ async fn receive(
         }
         part = upload.next().await?;
     }
-    let received = match receiving.finish().await? {
-        Ok(received) => received,
-        Err(refused) => return Ok(Err(refused)),
+    let check = async {
+        match receiving.finish().await? {
+            Ok(received) => received.check(services, &caller.actor, &repository, &branch.new).await,
+            Err(refused) => Ok(Err(refused)),
+        }
     };
-    let checked = match received.check(services, &caller.actor, &repository, &branch.new).await? {
+    let checked = match timeout(MAX_SERVE_TIME, check).await {
+        Ok(checked) => checked?,
+        Err(_) => Err(because("git has checked the objects for too long")),
+    };
+    let checked = match checked {
         Ok(checked) => checked,
         Err(refused) => return Ok(Err(refused)),
     };
