@@ -233,7 +233,8 @@ pub(super) fn is_servable(part: &str, is_link: bool) -> bool {
     // git's names of the list of submodules, with the short ones on Windows; it must not be a link.
     let stem = seen(part).to_ascii_lowercase();
     let is_modules = stem == ".gitmodules" || stem.starts_with("gitmod~") || stem.starts_with("gi7eba~");
-    !part.split('\\').any(|part| is_git_folder(&seen(part))) && !(is_link && is_modules)
+    let is_kept_by_git = part.split('\\').any(|part| is_git_folder(&seen(part))) || is_link && is_modules;
+    !is_kept_by_git
 }
 
 /// A member of the project as the author of a commit. The name is not the one in the profile, which can change, and

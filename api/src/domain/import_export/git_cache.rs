@@ -96,9 +96,12 @@ impl GitCache {
         let (project, at) = present(services, actor, project).await?;
         self.prepare()?;
         let path = self.folder.join(format!("{}.{REPOSITORY}", project.id.0));
-        let is_present = |tip: &Tip| (tip.revision, tip.at) == (project.revision, at);
-        if let Some(tip) = read_tip(&path).filter(is_present).filter(|_| !path.join(SUSPECT).exists()) {
-            let _ = fs::write(path.join(USED), "");
+        // Before it is read, so that nobody removes it meanwhile.
+        let _ = fs::write(path.join(USED), "");
+        if let Some(tip) = read_tip(&path).filter(|tip| (tip.revision, tip.at) == (project.revision, at))
+            && !path.join(SUSPECT).exists()
+            && has_objects(&path, &tip).await
+        {
             return Ok(Repository { path, project, tip });
         }
         let lock = self.folder.join(format!("{}.lock", project.id.0));
@@ -161,7 +164,7 @@ impl Repository {
         let mut command = git::command(&self.path);
         command.args(["-c", "uploadpack.allowFilter=true", "upload-pack", "--strict", "--stateless-rpc"]);
         if lists_references {
-            command.arg("--http-backend-info-refs");
+            command.arg("--advertise-refs");
         }
         command.arg(".");
         if let Some(protocol) = protocol {
@@ -251,14 +254,19 @@ async fn is_sound(services: &Services, actor: &Actor, project: ProjectId, path: 
         }
         let _ = fs::remove_file(path.join(SUSPECT));
     }
-    let Some((commit, tree)) = tip.commit else { return Ok(true) };
-    let mut objects = Objects::start(path)?;
+    Ok(has_objects(path, tip).await)
+}
+
+/// Whether the newest commit and its tree are there. Without them git would show an empty repository.
+async fn has_objects(path: &Path, tip: &Tip) -> bool {
+    let Some((commit, tree)) = tip.commit else { return true };
+    let Ok(mut objects) = Objects::start(path) else { return false };
     for id in [commit, tree] {
-        if let Ok(Object::Missing) | Err(_) = objects.read(&hex::encode(id), usize::MAX).await {
-            return Ok(false);
+        if !matches!(objects.read(&hex::encode(id), usize::MAX).await, Ok(Object::Bytes(_))) {
+            return false;
         }
     }
-    Ok(true)
+    true
 }
 
 /// Whether git can read everything in a repository.
@@ -369,10 +377,6 @@ async fn acquire(path: &Path) -> Result<File> {
 /// Removes the repositories that were used least recently until the others take at most `max_bytes`, and what killed
 /// processes have left.
 fn evict(folder: &Path, max_bytes: u64) {
-    let age = |path: &Path| {
-        let modified = fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        SystemTime::now().duration_since(modified).unwrap_or_default()
-    };
     let (mut repositories, mut total) = (Vec::new(), 0);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -391,10 +395,17 @@ fn evict(folder: &Path, max_bytes: u64) {
         && age > MAX_SERVE_TIME
     {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.with_extension("lock"));
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok() && remove(&path).is_ok()) {
+        let is_idle = || self::age(&path.join(USED)) > MAX_SERVE_TIME;
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok() && is_idle() && remove(&path).is_ok()) {
             total -= bytes;
         }
     }
+}
+
+/// The time since a file or folder has changed.
+fn age(path: &Path) -> Duration {
+    let modified = fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    SystemTime::now().duration_since(modified).unwrap_or_default()
 }
 
 /// The bytes of the files in a folder.

@@ -14,6 +14,9 @@ const EMPTY: &str = "empty";
 /// The key with the whole commit object in base64. Set only if the rest of the message does not determine it.
 const OBJECT: &str = "object";
 
+/// The largest commit object that is recorded, in bytes.
+const MAX_OBJECT_BYTES: usize = 1024 * 1024;
+
 /// The keys of a message's metadata with an author or committer and the time.
 struct SignatureKeys {
     name: &'static str,
@@ -67,7 +70,7 @@ pub(super) fn metadata(id: &str, object: &[u8], commit: &Commit, is_empty: bool)
     let parent = commit.parents.first().and_then(|id| parse_id(id));
     if let (Some(tree), true) = (tree_of(object), commit.parents.len() <= 1) {
         let recorded = self::object(&Value::Object(metadata.clone()), &commit.message, &tree, parent.as_ref());
-        if recorded.as_deref() != Some(object) {
+        if recorded.as_deref() != Some(object) && object.len() <= MAX_OBJECT_BYTES {
             metadata.insert(OBJECT.to_owned(), json!(BASE64_STANDARD.encode(object)));
         }
     }
@@ -127,4 +130,48 @@ pub(super) fn signatures(metadata: &Value) -> Option<(Signature, Signature)> {
     let author = read_signature(metadata, &AUTHOR)?;
     let committer = read_signature(metadata, &COMMITTER).unwrap_or_else(|| author.clone());
     Some((author, committer))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::objects::EMPTY_TREE;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_recorded_commit_has_the_same_bytes(
+            parent in proptest::option::of(any::<Id>()),
+            author in "[^\n]{0,12}",
+            email in "[^\n]{0,8}",
+            seconds in any::<u64>(),
+            zone in "[+-][0-9]{4}",
+            more in "([a-z]{1,8} [^\n]{0,8}\n( [^\n]{0,4}\n){0,2}){0,2}",
+            message in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            prop_assume!(!more.starts_with("tree ") && !more.contains("\ntree ") && !more.contains("parent "));
+            let who = format!("{author} <{email}> {seconds} {zone}");
+            let head = format!("{}author {who}\ncommitter {who}\n{more}\n", links(&EMPTY_TREE, parent.as_ref()));
+            let written = [head.as_bytes(), &message].concat();
+            let commit = Commit::parse(&written);
+            let metadata = Value::Object(metadata("1", &written, &commit, false));
+            let again = object(&metadata, &commit.message, &EMPTY_TREE, parent.as_ref());
+            prop_assert_eq!(again, Some(written));
+            // With another parent it is another commit, of the same author.
+            let other = object(&metadata, &commit.message, &EMPTY_TREE, Some(&[7; 20])).unwrap();
+            prop_assert!(is_child(&other, &EMPTY_TREE, Some(&[7; 20])));
+        }
+    }
+
+    #[test]
+    fn an_object_with_other_links_is_not_used() {
+        let parent = [1; 20];
+        let object = |more: &str| format!("{}author A <a@x> 1 +0000\n{more}\nm", links(&EMPTY_TREE, Some(&parent)));
+        assert!(is_child(object("committer A <a@x> 1 +0000\n").as_bytes(), &EMPTY_TREE, Some(&parent)));
+        for more in [format!("parent {}\n", "2".repeat(40)), format!("tree {}\n", "2".repeat(40))] {
+            assert!(!is_child(object(&more).as_bytes(), &EMPTY_TREE, Some(&parent)), "{more}");
+        }
+        assert!(!is_child(object("").as_bytes(), &EMPTY_TREE, None));
+    }
 }

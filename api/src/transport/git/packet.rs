@@ -42,7 +42,8 @@ pub(super) enum Taken<'b> {
 /// Takes a line from bytes.
 pub(super) fn take(bytes: &[u8]) -> Taken<'_> {
     let Some((length, rest)) = bytes.split_at_checked(4) else { return Taken::Part };
-    let length = std::str::from_utf8(length).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+    let hex = std::str::from_utf8(length).ok().filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let length = hex.and_then(|hex| usize::from_str_radix(hex, 16).ok());
     match length {
         Some(0) => Taken::End(rest),
         Some(length @ 4..=MAX_LINE_BYTES) => {
