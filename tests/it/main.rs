@@ -102,7 +102,10 @@ mod webhooks;
 /// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.
 #[test]
 fn serve_child() {
-    tests::server::serve_if_child();
+    if tests::server::serve_if_child() {
+        // The test harness would write its summary to a pipe that nobody reads any more.
+        std::process::exit(0);
+    }
 }
 
 /// A file that `main.rs` does not name would never run.

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use axum::http::Uri;
 use clap::{ArgAction, Args};
 
-use super::secret::{Secret, read_secret};
+use super::secret::{Secret, read_setting};
 use crate::model::setting::boolean;
 
 /// Which tokens are accepted.
@@ -81,9 +81,7 @@ impl Signing {
     /// Why the file is unusable, never its content.
     pub(super) fn read_files(&mut self) -> anyhow::Result<()> {
         if let Some(path) = &self.jwt_secret_file {
-            let read = read_secret(path);
-            self.jwt_secret =
-                Some(read.with_context(|| format!("JWT_SECRET_FILE, {}, is not usable", path.display()))?);
+            self.jwt_secret = Some(read_setting("JWT_SECRET_FILE", path)?);
         }
         Ok(())
     }

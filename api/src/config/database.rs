@@ -1,11 +1,10 @@
 //! Database settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
-use super::secret::{Secret, read_secret};
+use super::secret::{Secret, read_setting};
 
 /// The database.
 #[derive(Args, Clone, Debug)]
@@ -47,14 +46,11 @@ impl Store {
     /// # Errors
     /// Why a file is unusable, never its content.
     pub(super) fn read_files(&mut self) -> anyhow::Result<()> {
-        let read = |setting, path: &Path| {
-            read_secret(path).with_context(|| format!("{setting}, {}, is not usable", path.display()))
-        };
         if let Some(path) = &self.database_url_file {
-            self.database_url = read("DATABASE_URL_FILE", path)?;
+            self.database_url = read_setting("DATABASE_URL_FILE", path)?;
         }
         if let Some(path) = &self.database_direct_url_file {
-            self.database_direct_url = Some(read("DATABASE_DIRECT_URL_FILE", path)?);
+            self.database_direct_url = Some(read_setting("DATABASE_DIRECT_URL_FILE", path)?);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context, anyhow, ensure};
 
 /// Reads a secret from a file, without the trailing line break.
 ///
@@ -25,6 +25,14 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(|error| anyhow!("it cannot be read as text: {error}"))?;
     Ok(Secret(text.trim().to_owned()))
+}
+
+/// Reads a secret from the file that a setting names.
+///
+/// # Errors
+/// What is wrong with the file, with the setting's name.
+pub(super) fn read_setting(setting: &str, path: &Path) -> anyhow::Result<Secret> {
+    read_secret(path).with_context(|| format!("{setting}, {}, is not usable", path.display()))
 }
 
 /// A setting that must not appear in logs.

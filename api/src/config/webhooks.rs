@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 
-use super::secret::{Secret, read_secret};
+use super::secret::{Secret, read_setting};
 use crate::model::limits::WebhookLimits;
 use crate::model::webhook_secret::WebhookKey;
 
@@ -35,9 +35,7 @@ impl Webhooks {
     /// Why the file is unusable, never its content.
     pub(super) fn read_files(&mut self) -> anyhow::Result<()> {
         if let Some(path) = &self.webhook_secret_file {
-            let read = read_secret(path);
-            self.webhook_secret =
-                Some(read.with_context(|| format!("WEBHOOK_SECRET_FILE, {}, is not usable", path.display()))?);
+            self.webhook_secret = Some(read_setting("WEBHOOK_SECRET_FILE", path)?);
         }
         Ok(())
     }

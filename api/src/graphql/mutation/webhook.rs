@@ -43,13 +43,16 @@ struct DeleteWebhookInput {
     webhook_id: ID,
 }
 
+/// A day, in seconds.
+const DEFAULT_OVERLAP: i32 = 86_400;
+
 /// A webhook that gets a new secret.
 #[derive(InputObject)]
 struct RotateWebhookSecretInput {
     /// The webhook that gets a new secret.
     webhook_id: ID,
     /// For how long events are also signed with the present secret, in seconds: 0 to 2,592,000 (30 days).
-    #[graphql(default = 86_400)]
+    #[graphql(default_with = "Some(DEFAULT_OVERLAP)")]
     overlap_seconds: Option<i32>,
 }
 
@@ -155,7 +158,7 @@ impl WebhookMutation {
     ) -> Attempt<WebhookSecretPayload> {
         attempt(async {
             let id = WebhookId::parse(&input.webhook_id, "webhookId")?;
-            let overlap = input.overlap_seconds.unwrap_or(86_400);
+            let overlap = input.overlap_seconds.unwrap_or(DEFAULT_OVERLAP);
             let caller = caller(ctx)?;
             let rotated = caller.write(ctx, |writer| webhook::rotate_secret(writer, id, overlap)).await?;
             let (webhook, secret) = rotated;
