@@ -400,6 +400,7 @@ impl Position {
             mirror: false,
             expected_revision: Some(at.files),
             ignores_others: false,
+            allows_any_link: true,
         };
         let context = Context { message_id: Some(added.message.id), ..Context::default() };
         let seen = self.imports;
