@@ -1,6 +1,8 @@
 //! Pushes. This server plays the part of `git receive-pack`, whose references are files; git itself checks the objects.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes},
@@ -8,7 +10,8 @@ use axum::{
     response::Response,
 };
 
-use tokio::time::timeout;
+use futures::Stream;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     access::Caller,
@@ -17,17 +20,19 @@ use super::{
     packet::{Band, FLUSH, line, on_band},
     refusal::{Refusal, text},
     shared::Git,
+    slots::Slot,
     upload::Upload,
 };
 use crate::{
     domain::{
+        Services,
         import_export::{
             git_cache::{MAX_SERVE_TIME, Repository},
             push::{Checked, Refused},
         },
         policy,
     },
-    model::{enums::ProjectStatus, error::Error},
+    model::{actor::Actor, enums::ProjectStatus, error::Error},
 };
 
 /// What the server can do.
@@ -35,6 +40,9 @@ const ABILITIES: &str = concat!(
     "report-status side-band-64k delete-refs atomic ofs-delta quiet object-format=sha1 agent=antiphon/",
     env!("CARGO_PKG_VERSION")
 );
+
+/// The ability to read a response with several channels.
+const BANDS: &str = "side-band-64k";
 
 /// A body over the limit is read up to this multiple of it, and discarded.
 const DRAIN_FACTOR: u64 = 4;
@@ -64,7 +72,7 @@ async fn writable(git: &Arc<Git>, caller: &Caller) -> Result<Repository, Box<Ref
 /// A push.
 pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) -> Result<Response, Box<Refusal>> {
     caller.require_type("application/x-git-receive-pack-request")?;
-    let _slot = git.slots.take(caller.actor.user_id).await?;
+    let slot = git.slots.take(caller.actor.user_id).await?;
     let repository = writable(git, caller).await?;
     let mut upload = Upload::new(&caller.headers, body)?;
     let mut commands = Commands::default();
@@ -86,13 +94,21 @@ pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) ->
     };
     let is_refused = commands.list.iter().any(|command| command.flaw().is_some());
     let branch = commands.list.iter().find(|command| command.flaw().is_none());
-    let outcome = match branch {
+    let checked = match branch {
         Some(_) if is_refused && commands.has("atomic") => Err(because("atomic push failed")),
-        Some(branch) => receive(git, caller, repository, branch, (pack, &mut upload)).await?,
-        None => Ok(()),
+        Some(branch) => receive(git, caller, &repository, branch, (pack, &mut upload)).await?.map(Some),
+        None => Ok(None),
     };
     upload.drain(git.max_push_bytes.saturating_mul(DRAIN_FACTOR)).await?;
-    Ok(response(RESULT, report(&commands, &outcome)))
+    let (git, services, actor) = (git.clone(), caller.state.services.clone(), caller.actor.clone());
+    // In a separate task, so that a client that disconnects does not stop it halfway.
+    let written = caller.state.tasks.spawn(async move {
+        match checked? {
+            Some(checked) => write(&git, &services, &actor, &repository, checked).await,
+            None => Ok(()),
+        }
+    });
+    Ok(response(RESULT, Body::from_stream(report_when_written(commands, written, slot))))
 }
 
 const RESULT: &str = "application/x-git-receive-pack-result";
@@ -101,19 +117,19 @@ fn because(reason: &str) -> Refused {
     Refused { reason: reason.to_owned(), explanation: String::new() }
 }
 
-/// Receives the objects of a push, checks its commits and writes them.
+/// Receives the objects of a push, and checks its commits.
 async fn receive(
     git: &Arc<Git>,
     caller: &Caller,
-    repository: Repository,
+    repository: &Repository,
     branch: &Command,
     (pack, upload): (Vec<u8>, &mut Upload),
-) -> Result<Result<(), Refused>, Box<Refusal>> {
+) -> Result<Result<Checked, Refused>, Box<Refusal>> {
     if branch.old != repository.commit().as_deref().unwrap_or(ZERO) {
         return Ok(Err(Refused::fetch_first()));
     }
     let services = &caller.state.services;
-    let mut receiving = git.cache.receive(services, &repository, git.max_push_bytes).await?;
+    let mut receiving = git.cache.receive(services, repository, git.max_push_bytes).await?;
     let (mut bytes, mut part) = (0_u64, Some(Bytes::from(pack)));
     while let Some(more) = part {
         bytes += more.len() as u64;
@@ -128,7 +144,7 @@ async fn receive(
     }
     let check = async {
         match receiving.finish().await? {
-            Ok(received) => received.check(services, &caller.actor, &repository, &branch.new).await,
+            Ok(received) => received.check(services, &caller.actor, repository, &branch.new).await,
             Err(refused) => Ok(Err(refused)),
         }
     };
@@ -136,36 +152,61 @@ async fn receive(
         Ok(checked) => checked?,
         Err(_) => Err(because("git has checked the objects for too long")),
     };
-    let checked = match checked {
-        Ok(checked) => checked,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    caller.state.throttle.admit(Some(&caller.actor), None, checked.count()).map_err(Refusal::rate_limited)?;
-    write(git, caller, repository, checked).await
+    if let Ok(checked) = &checked {
+        caller.state.throttle.admit(Some(&caller.actor), None, checked.count()).map_err(Refusal::rate_limited)?;
+    }
+    Ok(checked)
 }
 
 /// Writes the commits, and checks that the repository then contains them unchanged.
 async fn write(
-    git: &Arc<Git>,
-    caller: &Caller,
-    repository: Repository,
+    git: &Git,
+    services: &Arc<Services>,
+    actor: &Actor,
+    repository: &Repository,
     checked: Checked,
-) -> Result<Result<(), Refused>, Box<Refusal>> {
-    let (git, services, actor) = (git.clone(), caller.state.services.clone(), caller.actor.clone());
-    // In a separate task, so that a client that disconnects does not stop it halfway.
-    let written = caller.state.tasks.spawn(async move {
-        let commit = checked.commit().to_owned();
-        if let Err(refused) = checked.write(&services, &actor).await? {
-            return Ok(Err(refused));
+) -> Result<(), Refused> {
+    let commit = checked.commit().to_owned();
+    checked.write(services, actor).await.unwrap_or_else(|error| Err(failed(&error)))?;
+    let repository = git.cache.open(services, actor, repository.project.id).await.map_err(|error| failed(&error))?;
+    if repository.contains(&commit).await.map_err(|error| failed(&error))? {
+        return Ok(());
+    }
+    let explanation = "Fetch, and compare: the commits are stored, but not with the same ids.".to_owned();
+    Err(Refused { reason: "stored as other commits".to_owned(), explanation })
+}
+
+/// The refusal for an error that is not about the push.
+fn failed(error: &Error) -> Refused {
+    if let Some(cause) = error.cause() {
+        tracing::error!(cause, "a push failed");
+    }
+    because(&error.message())
+}
+
+/// How often a response shows that the server still works, which git and proxies need.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// The report on a push that is being written.
+fn report_when_written(
+    commands: Commands,
+    mut written: JoinHandle<Result<(), Refused>>,
+    slot: Slot,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    async_stream::stream! {
+        let _slot = slot;
+        loop {
+            match timeout(KEEP_ALIVE, &mut written).await {
+                Ok(outcome) => {
+                    let outcome = outcome.unwrap_or_else(|error| Err(failed(&Error::internal(error))));
+                    yield Ok(report(&commands, &outcome).into());
+                    break;
+                }
+                Err(_) if commands.has(BANDS) => yield Ok(line([Band::Data as u8]).into()),
+                Err(_) => {}
+            }
         }
-        let repository = git.cache.open(&services, &actor, repository.project.id).await?;
-        if repository.contains(&commit).await? {
-            return Ok(Ok(()));
-        }
-        let explanation = "Fetch, and compare: the commits are stored, but not with the same ids.".to_owned();
-        Ok::<_, Error>(Err(Refused { reason: "stored as other commits".to_owned(), explanation }))
-    });
-    Ok(written.await.map_err(Error::internal)??)
+    }
 }
 
 /// The report on a push. The explanation is shown by git.
@@ -186,7 +227,7 @@ fn report(commands: &Commands, outcome: &Result<(), Refused>) -> Vec<u8> {
         }));
     }
     status.extend_from_slice(FLUSH);
-    if !commands.has("side-band-64k") {
+    if !commands.has(BANDS) {
         return status;
     }
     let explanation =
