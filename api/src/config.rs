@@ -270,7 +270,9 @@ impl Cli {
     /// Invalid arguments, or a request for help.
     pub fn try_parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let words = command_first(without_empty(words.into_iter().map(Into::into).collect()));
-        let mut command = command();
+        // The help without a command lists the commands.
+        let note = "Without a command, the options are those of `serve`: see `antiphon serve --help`.";
+        let mut command = command().mut_args(|arg| arg.hide(true)).after_help(note);
         let mut matches = command.try_get_matches_from_mut(words)?;
         let command_matches = matches.subcommand().map(|(_, matches)| matches.clone());
         let command_matches = command_matches.unwrap_or_else(|| matches.clone());
@@ -315,8 +317,7 @@ fn command() -> clap::Command {
         if is_empty { arg.env(None::<&'static str>) } else { arg }
     });
     let settings: Vec<clap::Arg> = command.get_arguments().cloned().collect();
-    let note = "Without a command, the options are those of `serve`: see `antiphon serve --help`.";
-    command.mut_args(|arg| arg.hide(true)).after_help(note).mut_subcommands(|mut command| {
+    command.mut_subcommands(|mut command| {
         for setting in &settings {
             let is_own = command.get_arguments().any(|own| own.get_id() == setting.get_id());
             command = match is_own {

@@ -8,7 +8,7 @@ use tests::{
     client::{Client, Raw},
     database::{Database, Kind},
     project::Project,
-    server::{Server, run_with_database, run_with_server},
+    server::{ChildServer, Server, memory, run_with_database, run_with_server},
     socket::Frame,
 };
 use tokio::{
@@ -45,6 +45,32 @@ fn aliases(count: usize, field: &str) -> String {
 }
 
 tests::on_both! {
+    async fn an_object_that_is_reached_often_takes_memory_once(database: Database) {
+        const TEXT: usize = 1 << 20;
+        let text = "x".repeat(TEXT);
+        let child = ChildServer::start(&database);
+        let ada = child.user("ada@example.com");
+        let create = json!({ "name": "Often", "initialPrompt": text, "description": text, "config": {} });
+        let id = ada.mutate("createProject", create, "project { id }").await.ok()["createProject"]["project"]["id"].take();
+        let files: Vec<Value> = (0..300).map(|n| json!({ "path": format!("{n}"), "content": "" })).collect();
+        let sync = json!({ "projectId": id, "mode": "MERGE", "files": files });
+        ada.mutate("syncFiles", sync, "revision").await.ok();
+        let ids: Vec<&Value> = std::iter::repeat_n(&id, 90).collect();
+        let before = memory(child.id(), "VmHWM:").unwrap();
+        for (query, variables) in [
+            ("query($id: ID!) { project(id: $id) { files(first: 300) { nodes { project { name } } } } }", json!({ "id": id })),
+            ("query($ids: [ID!]!) { nodes(ids: $ids) { ... on Project { id name } } }", json!({ "ids": ids })),
+        ] {
+            let answer = ada.gql(query, variables).await;
+            assert!(answer.errors.is_empty(), "{query}: {:?}", answer.errors);
+        }
+        let aliases = format!("query($id: ID!) {{ {} }}", aliases(30, "project(id: $id) { name }"));
+        assert!(ada.gql(&aliases, json!({ "id": id })).await.errors.is_empty());
+        let grown = memory(child.id(), "VmHWM:").unwrap().saturating_sub(before);
+        assert!(grown < 80 * TEXT as u64, "{} MiB", grown >> 20);
+        child.stop();
+    }
+
     async fn contents_that_compress_well_are_counted_by_their_size(database: Database) {
         let (server, project) = start(&database).await;
         let (ada, id) = (&project.client, &project.id);

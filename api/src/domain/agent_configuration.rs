@@ -28,7 +28,8 @@ fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
     }
     check_optional_text(limits, "description", settings.description.as_ref())?;
     check_text(limits, "agentInstructions", &settings.agent_instructions)?;
-    bytes += settings.description.as_ref().map_or(0, String::len) + settings.agent_instructions.len();
+    bytes +=
+        settings.description.as_ref().map_or(0, |description| description.len()) + settings.agent_instructions.len();
     for (field, value) in settings.values() {
         check_json(limits, field, Some(value))?;
         bytes += value.as_str().len();

@@ -2,7 +2,7 @@
 
 use super::project::{Locked, Target};
 use super::write::{Rows, Write};
-use super::{Tx, Writer, access, check_json, check_name, check_optional_text, check_text, policy};
+use super::{Tx, Writer, access, check_json, check_name, check_text, check_title, policy};
 use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
 use crate::model::enums::{EventKind, MessageRole};
@@ -24,7 +24,9 @@ use crate::storage::{chat, file, snapshot};
 /// # Errors
 /// `NotFound`, `Forbidden` for viewers, `PayloadTooLarge` for a value over the limit.
 pub async fn start_session(writer: Writer, new: NewSession) -> Result<(Session, i32)> {
-    check_optional_text(writer.limits(), "title", new.title.as_ref())?;
+    if let Some(title) = &new.title {
+        check_title(writer.limits(), "title", title)?;
+    }
     check_json(writer.limits(), "metadata", new.metadata.as_ref())?;
     let write = writer.begin(Target::Project(new.project_id), ("project", "projectId")).await?;
     let Locked { id: project_id, at, .. } = write.locked;
@@ -128,7 +130,7 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         author_id: writer.actor.user_id,
         revision: write.locked.revision,
         role: new.role,
-        content: new.content,
+        content: new.content.into(),
         timestamp: write.locked.at,
         is_checkpoint: new.is_checkpoint,
         context_data: new.context_data.unwrap_or_else(Json::object),

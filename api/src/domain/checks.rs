@@ -25,8 +25,8 @@ pub(super) fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()>
 }
 
 /// As [`check_text`], for an optional text.
-pub(super) fn check_optional_text(limits: &Limits, field: &str, text: Option<&String>) -> Result<()> {
-    text.map_or(Ok(()), |text| check_text(limits, field, text))
+pub(super) fn check_optional_text(limits: &Limits, field: &str, text: Option<impl AsRef<str>>) -> Result<()> {
+    text.map_or(Ok(()), |text| check_text(limits, field, text.as_ref()))
 }
 
 /// Checks a name, which must not be empty.
@@ -34,7 +34,17 @@ pub(super) fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()>
     if name.trim().is_empty() {
         return Err(Error::bad_input(field, "This cannot be empty."));
     }
-    check_text(limits, field, name)
+    check_title(limits, field, name)
+}
+
+/// Checks a title, which can be empty.
+pub(super) fn check_title(limits: &Limits, field: &str, title: &str) -> Result<()> {
+    check_text(limits, field, title)?;
+    let (size, max) = (title.len(), limits.max_name_bytes);
+    if size > max {
+        return Err(Error::too_large(field, format!("`{field}` has {size} bytes; --max-name-bytes allows {max}.")));
+    }
+    Ok(())
 }
 
 /// Checks that a JSON value can be stored, and the limit on texts.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::file_edit::{Content, Edit, Prepared, check_links, prepare};
 use super::project::Target;
@@ -120,6 +121,7 @@ impl FileWrite {
         let project = locked.id;
         let Prepared { edits, new_blobs } = prepared;
         let mut changed = Vec::with_capacity(edits.len());
+        let description: Option<Arc<str>> = about.description.as_deref().map(Into::into);
         // A file can arrive at a path at which another one is deleted.
         let mut deleted: HashMap<FilePath, i32> = HashMap::new();
         for (edit, prepared) in edits {
@@ -172,7 +174,7 @@ impl FileWrite {
                 size_bytes: prepared.size,
                 mode,
                 restores: edit.restores,
-                change_description: about.description.clone(),
+                change_description: description.clone(),
                 created_at: locked.at,
                 created_by: Some(writer.actor.user_id),
                 session_id: about.session,

@@ -79,8 +79,11 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
     }
     let present = read_back(&write.tx, id).await?;
     let same = changes.name.as_ref().is_none_or(|name| *name == present.name)
-        && changes.description.as_ref().is_none_or(|description| *description == present.description)
-        && changes.initial_prompt.as_ref().is_none_or(|prompt| *prompt == present.initial_prompt)
+        && changes
+            .description
+            .as_ref()
+            .is_none_or(|description| description.as_deref() == present.description.as_deref())
+        && changes.initial_prompt.as_ref().is_none_or(|prompt| **prompt == *present.initial_prompt)
         && changes.config.as_ref().is_none_or(|config| *config == present.config)
         && status == present.status;
     if same {
@@ -123,8 +126,11 @@ pub(super) async fn taking_back(
     let was_restored = after.status == ProjectStatus::Deleted && present.status != ProjectStatus::Deleted;
     let changes = ProjectChanges {
         name: back(before.name, &after.name, &present.name),
-        description: back(before.description, &after.description, &present.description),
-        initial_prompt: back(before.initial_prompt, &after.initial_prompt, &present.initial_prompt),
+        description: back(before.description, &after.description, &present.description)
+            .map(|description| description.as_deref().map(str::to_owned)),
+        initial_prompt: back(before.initial_prompt, &after.initial_prompt, &present.initial_prompt)
+            .as_deref()
+            .map(str::to_owned),
         config: back(before.config, &after.config, &present.config),
         status: back(before.status, &after.status, &present.status).filter(|_| !is_step || !was_restored),
     };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::heavy;
 use super::met::Met;
-use super::turns::Turns;
+use super::turns::{Flow, Turns};
 use super::webhook_queue::Webhooks;
 use crate::metrics::Metrics;
 use crate::model::access_token::TokenSecret;
@@ -21,7 +21,7 @@ use crate::model::event::Change;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::memory::Memory;
-use crate::storage::db::{Db, Needs, Tx};
+use crate::storage::db::{Db, Needs, Size, Tx};
 use crate::storage::{access_token, operator};
 
 /// How long the server counts as read-only after a refused write.
@@ -119,8 +119,12 @@ impl Services {
     /// # Errors
     /// `RateLimited` if the actor's turn does not come in time.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
+        self.read_of_size(actor, Size::Small).await
+    }
+
+    async fn read_of_size(&self, actor: &Actor, size: Size) -> Result<Tx> {
         let deadline = self.db.deadline();
-        let turn = self.turns.read(actor.user_id, deadline).await.map_err(|error| self.or_outage(error))?;
+        let turn = self.turns.read(actor.user_id, size, deadline).await.map_err(|error| self.or_outage(error))?;
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
@@ -128,16 +132,16 @@ impl Services {
     ///
     /// # Errors
     /// As [`Services::read`].
-    pub async fn read_with(&self, actor: &Actor, needs: Needs) -> Result<Tx> {
-        match self.read_replica(actor, needs, Some(actor.user_id)).await? {
+    pub async fn read_with(&self, actor: &Actor, needs: Needs, size: Size) -> Result<Tx> {
+        match self.read_replica(actor, needs, (Some(actor.user_id), size)).await? {
             Some(tx) => Ok(tx),
-            None => self.read(actor).await,
+            None => self.read_of_size(actor, size).await,
         }
     }
 
-    async fn read_replica(&self, actor: &Actor, needs: Needs, user: Option<UserId>) -> Result<Option<Tx>> {
+    async fn read_replica(&self, actor: &Actor, needs: Needs, flow: Flow) -> Result<Option<Tx>> {
         let Some(replica) = self.db.replica(needs, actor.user_id).await else { return Ok(None) };
-        let turn = self.turns.replica(replica.index, user, self.db.deadline()).await?;
+        let turn = self.turns.replica(replica.index, flow, self.db.deadline()).await?;
         match self.db.read_from(&replica, actor).await {
             Ok(tx) => Ok(Some(tx.holding(turn))),
             Err(error) => {
@@ -152,7 +156,7 @@ impl Services {
     /// # Errors
     /// As [`Services::read`].
     pub async fn read_for_all(&self, actor: &Actor, needs: Needs) -> Result<Tx> {
-        if let Some(tx) = self.read_replica(actor, needs, None).await? {
+        if let Some(tx) = self.read_replica(actor, needs, (None, Size::Small)).await? {
             return Ok(tx);
         }
         let deadline = self.db.deadline();
@@ -169,8 +173,11 @@ impl Services {
         let deadline = self.db.deadline();
         // Nobody but the holder of a token knows the id that follows from it.
         let user = Some(secret.user_id()).filter(|user| self.token_uses.get(user).is_some());
-        let _turn =
-            self.turns.read(user.unwrap_or(UNKNOWN_MACHINES), deadline).await.map_err(|error| self.or_outage(error))?;
+        let _turn = self
+            .turns
+            .read(user.unwrap_or(UNKNOWN_MACHINES), Size::Small, deadline)
+            .await
+            .map_err(|error| self.or_outage(error))?;
         access_token::find(&self.db, secret.sha256()).await
     }
 

@@ -62,7 +62,7 @@ async fn add(
         revision,
         created_revision: write.locked.revision,
         name,
-        description,
+        description: description.map(Into::into),
         file_count: i32::try_from(files.len()).unwrap_or(i32::MAX),
         manifest: manifest_of(files),
         created_at: write.locked.at,

@@ -228,7 +228,7 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         author_id: held.author_id,
         revision: write.locked.revision,
         role: held.role,
-        content: text,
+        content: text.into(),
         timestamp: write.locked.at,
         is_checkpoint: finish.is_checkpoint,
         context_data: held.context_data,

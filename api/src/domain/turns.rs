@@ -3,7 +3,8 @@
 //!
 //! Reads and writes have separate lanes. A lane has permits for as many transactions as it has connections. A user has
 //! a share of them, and free permits go to the waiting users in rotation, one transaction each (round robin). Large
-//! writes are a separate flow of their user, one at a time per user. On PostgreSQL, where a write holds its connection
+//! transactions are a separate flow of their user: large writes one at a time, large reads (which keep their connection
+//! while they compute) so many that the user's other reads have a permit. All large reads together leave a quarter. On PostgreSQL, where a write holds its connection
 //! while it waits for its project's row, the writers of one project first queue here, in order of arrival. All waits of
 //! a transaction share one deadline; after it the error is `RateLimited`.
 
@@ -22,7 +23,7 @@ use crate::model::limits::DatabaseLimits;
 use crate::storage::db::Size;
 
 /// Turns that are counted together: those of a user, by size. Without a user, the server's own.
-type Flow = (Option<UserId>, Size);
+pub type Flow = (Option<UserId>, Size);
 
 /// All turns of a server.
 pub struct Turns {
@@ -54,8 +55,8 @@ impl Turns {
         let writes = if is_sqlite { connections } else { connections - connections / 4 };
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
-            reads: Lane::new("read", readers, share, readers),
-            replicas: (0..replicas).map(|_| Lane::new("replica", connections, share, connections)).collect(),
+            reads: Lane::of_reads("read", readers, share),
+            replicas: (0..replicas).map(|_| Lane::of_reads("replica", connections, share)).collect(),
             writes: Lane::new("write", writes, share, large),
             work: Lane::new("work", (cores / 2).max(1), 1, cores),
             projects: (!is_sqlite).then(Arc::default),
@@ -68,8 +69,8 @@ impl Turns {
     ///
     /// # Errors
     /// `RateLimited` if it does not come in time.
-    pub async fn read(&self, user: UserId, deadline: Instant) -> Result<Turn> {
-        self.wait(&self.reads, (Some(user), Size::Small), deadline).await
+    pub async fn read(&self, user: UserId, size: Size, deadline: Instant) -> Result<Turn> {
+        self.wait(&self.reads, (Some(user), size), deadline).await
     }
 
     /// The server's turn for a read that several users share; it is not charged to a user.
@@ -84,9 +85,9 @@ impl Turns {
     ///
     /// # Errors
     /// As [`Turns::read`].
-    pub async fn replica(&self, index: usize, user: Option<UserId>, deadline: Instant) -> Result<Turn> {
+    pub async fn replica(&self, index: usize, flow: Flow, deadline: Instant) -> Result<Turn> {
         let lane = self.replicas.get(index).unwrap_or(&self.reads);
-        self.wait(lane, (user, Size::Small), deadline).await
+        self.wait(lane, flow, deadline).await
     }
 
     /// A user's turn to write.
@@ -146,6 +147,8 @@ struct Lane {
     share: usize,
     /// Maximum number of large turns.
     large: usize,
+    /// Maximum number of large turns of a user.
+    own_large: usize,
     state: Mutex<State>,
 }
 
@@ -180,14 +183,21 @@ impl Lane {
     fn new(name: &'static str, room: usize, share: usize, large: usize) -> Arc<Self> {
         // With few permits, leave at least one for other users.
         let share = share.min(room.saturating_sub(1).max(1));
-        Arc::new(Self { name, room, share, large, state: Mutex::default() })
+        Arc::new(Self { name, room, share, large, own_large: 1, state: Mutex::default() })
+    }
+
+    fn of_reads(name: &'static str, room: usize, share: usize) -> Arc<Self> {
+        let share = share.min(room.saturating_sub(1).max(1));
+        let large = room.saturating_sub((room / 4).max(1)).max(1);
+        let own_large = share.saturating_sub(1).max(1);
+        Arc::new(Self { name, room, share, large, own_large, state: Mutex::default() })
     }
 
     fn fits(&self, state: &State, (user, size): Flow) -> bool {
         let own = user.and_then(|user| state.of_users.get(&user)).copied().unwrap_or_default();
         let has_room = state.all.turns < self.room && own.turns < self.share;
-        // One large turn at a time per user; the user's other turns, and other users' large turns, can go first.
-        has_room && (size == Size::Small || own.large == 0 && state.all.large < self.large)
+        // The user's other turns, and other users' large turns, can go first.
+        has_room && (size == Size::Small || own.large < self.own_large && state.all.large < self.large)
     }
 
     /// Takes a turn, or a place in the queue.
@@ -393,6 +403,21 @@ mod tests {
         assert!(others.try_recv().is_err());
         drop(second);
         assert!(others.try_recv().is_ok());
+    }
+
+    #[test]
+    fn large_reads_leave_permits_to_their_user_and_to_all() {
+        let lane = Lane::of_reads("test", 8, 3);
+        let large = |id| (user(id), Size::Large);
+        let _first = [taken(&lane, large(1)), taken(&lane, large(1))];
+        let _waiting = waits(&lane, large(1));
+        let own = taken(&lane, (user(1), Size::Small));
+        let _others = [taken(&lane, large(2)), taken(&lane, large(2)), taken(&lane, large(3)), taken(&lane, large(3))];
+        let _more = waits(&lane, large(4));
+        drop(own);
+        let _small = [taken(&lane, (user(4), Size::Small)), taken(&lane, (user(5), Size::Small))];
+        let few = Lane::of_reads("test", 1, 4);
+        let _only = taken(&few, large(1));
     }
 
     #[test]

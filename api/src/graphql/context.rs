@@ -7,9 +7,10 @@ use async_graphql::{Context, DataContext, PathSegment, Request, ServerError};
 use parking_lot::Mutex;
 
 use super::batch::Wanted;
+use super::documents::Parsed;
 use super::horizon::Horizon;
 use super::reader::Reader;
-use crate::domain::{Needs, Services, Writer};
+use crate::domain::{Needs, Services, Size, Writer};
 use crate::live::Live;
 use crate::live::source::Item;
 use crate::model::actor::Actor;
@@ -34,7 +35,8 @@ pub fn attach(
         None if horizon.names_a_state => Needs::Present,
         None => Needs::Own,
     };
-    let reader = Reader::new(services.clone(), actor.clone(), needs);
+    let size = Parsed::of(&request).map_or(Size::Small, |parsed| parsed.size);
+    let reader = Reader::new(services.clone(), actor.clone(), needs, size);
     let (services, live) = (services.clone(), live.clone());
     let (wanted, committed) = (Wanted::default(), Mutex::default());
     request.data(Arc::new(Caller { services, live, actor, reader, wanted, delivered, horizon, committed }))

@@ -11,13 +11,19 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use async_graphql::{Request, parser::types::ExecutableDocument};
+use async_graphql::{
+    Request,
+    parser::types::{ExecutableDocument, Selection, SelectionSet},
+};
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::document::FrontEnd;
-use crate::model::{error::Error, limits::Limits};
+use crate::{
+    domain::Size,
+    model::{error::Error, limits::Limits},
+};
 
 /// Prefix of a document id that is the SHA-256 of its text, in lower-case hex.
 const SHA256: &str = "sha256:";
@@ -76,6 +82,36 @@ pub struct Parsed {
     pub document: ExecutableDocument,
     /// Number of tokens of its text.
     pub tokens: usize,
+    /// Whether it can take much processor time to resolve.
+    pub size: Size,
+}
+
+/// Fields that compare the contents of files.
+const COMPARING: [&str; 4] = ["blame", "diff", "lineChanges", "restorePreview"];
+
+impl Parsed {
+    /// A document that was parsed and checked.
+    pub fn new(document: ExecutableDocument, tokens: usize) -> Self {
+        let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
+        let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
+        let size = if operations.chain(fragments).any(compares) { Size::Large } else { Size::Small };
+        Self { document, tokens, size }
+    }
+
+    /// The document of a request.
+    pub fn of(request: &Request) -> Option<&Arc<Self>> {
+        request.data.get(&TypeId::of::<Arc<Self>>())?.downcast_ref()
+    }
+}
+
+fn compares(selected: &SelectionSet) -> bool {
+    selected.items.iter().any(|item| match &item.node {
+        Selection::Field(field) => {
+            COMPARING.contains(&field.node.name.node.as_str()) || compares(&field.node.selection_set.node)
+        }
+        Selection::InlineFragment(fragment) => compares(&fragment.node.selection_set.node),
+        Selection::FragmentSpread(_) => false,
+    })
 }
 
 impl Weighter<String, Arc<Parsed>> for Bytes {

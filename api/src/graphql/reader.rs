@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Mutex;
 
-use crate::domain::{Needs, Services, Tx};
+use crate::domain::{Needs, Services, Size, Tx};
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::Result;
@@ -17,6 +17,7 @@ pub struct Reader {
     actor: Actor,
     budget: Arc<Budget>,
     needs: parking_lot::Mutex<Needs>,
+    size: Size,
     /// Whether a replica has answered.
     has_used_replica: AtomicBool,
     /// Keeps an error, too, so that the other reads of the operation do not wait for the same outage again.
@@ -25,10 +26,10 @@ pub struct Reader {
 
 impl Reader {
     /// A view that has not begun.
-    pub fn new(services: Arc<Services>, actor: Actor, needs: Needs) -> Self {
+    pub fn new(services: Arc<Services>, actor: Actor, needs: Needs, size: Size) -> Self {
         let budget = Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone()));
         let (needs, has_used_replica) = (parking_lot::Mutex::new(needs), AtomicBool::default());
-        Self { services, actor, budget, needs, has_used_replica, current: Mutex::default() }
+        Self { services, actor, budget, needs, size, has_used_replica, current: Mutex::default() }
     }
 
     /// Whether the operation can be repeated with another result: a replica may fail, or lack what the operation names.
@@ -76,7 +77,7 @@ impl Reader {
             return opened.clone();
         }
         let needs = *self.needs.lock();
-        let opened = self.services.read_with(&self.actor, needs).await;
+        let opened = self.services.read_with(&self.actor, needs, self.size).await;
         let opened = opened.map(|tx| Arc::new(tx.within(self.budget.clone())));
         if opened.as_ref().is_ok_and(|tx| tx.is_of_replica()) {
             self.has_used_replica.store(true, Ordering::Relaxed);

@@ -134,7 +134,7 @@ impl DraftText {
         }
         match chat::messages_by_ids(&tx, &[self.id]).await?.into_iter().next() {
             Some(message) => {
-                self.text.lock().clone_from(&message.content);
+                *self.text.lock() = message.content.as_ref().to_owned();
                 Ok(State::Ended(MessageEnd::Finished(Box::new(message))))
             }
             None if is_new => Err(Error::not_found("message", "messageId")),

@@ -10,7 +10,7 @@ use super::drafts::{DraftText, length_of};
 use super::log_tail::{BATCH, Entries};
 use super::presence::PresenceGuard;
 use super::state::Live;
-use crate::domain::{Needs, Services, access};
+use crate::domain::{Needs, Services, Size, access};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::enums::EventKind;
@@ -263,7 +263,7 @@ impl Source {
         let (found, to) = match selects.of_tail(&tail, *at) {
             Some(found) => (found, tail.to.max(*at)),
             None => {
-                let mut tx = services.read_with(actor, Needs::Known).await?;
+                let mut tx = services.read_with(actor, Needs::Known, Size::Small).await?;
                 let mut newest = event::newest(&tx, self.channel.project).await?;
                 if tx.is_of_replica() && newest.is_none_or(|newest| newest < tail.to) {
                     drop(tx);

@@ -1,5 +1,7 @@
 //! Configurations of the voice agent that a project builds.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::ids::{AgentConfigurationId, ProjectId, UserId};
@@ -36,7 +38,7 @@ pub struct AgentSettings {
     /// Name; never empty.
     pub config_name: String,
     /// Description.
-    pub description: Option<String>,
+    pub description: Option<Arc<str>>,
     /// Provider of speech to text.
     pub stt_provider: String,
     /// Model of speech to text.
@@ -66,7 +68,7 @@ pub struct AgentSettings {
     /// Tools that the agent can use.
     pub tool_integrations: Json,
     /// Instructions for the agent.
-    pub agent_instructions: String,
+    pub agent_instructions: Arc<str>,
     /// Personality of the agent.
     pub agent_personality: Json,
     /// Names of the required environment variables.

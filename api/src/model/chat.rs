@@ -1,5 +1,7 @@
 //! Sessions and their messages.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::enums::MessageRole;
@@ -51,7 +53,7 @@ pub struct Message {
     /// The role of the author.
     pub role: MessageRole,
     /// The text.
-    pub content: String,
+    pub content: Arc<str>,
     /// When it was added.
     pub timestamp: DateTime<Utc>,
     /// Whether it marks a state of the files.

@@ -1,5 +1,7 @@
 //! Files, their versions, and the changes between them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::enums::{ChangeType, FileType};
@@ -195,7 +197,7 @@ pub struct FileSnapshot {
     /// The version whose lines this one restores.
     pub restores: Option<i32>,
     /// The writer's description of the change.
-    pub change_description: Option<String>,
+    pub change_description: Option<Arc<str>>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// The user who created it.

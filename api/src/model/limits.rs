@@ -81,6 +81,9 @@ pub struct Limits {
     /// Maximum size of a file, in bytes. From 1 to 1000000000
     #[arg(long, env = "MAX_FILE_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
     pub max_file_bytes: usize,
+    /// Maximum size of a name or a title, in bytes. From 1 to 1000000
+    #[arg(long, env = "MAX_NAME_BYTES", default_value_t = 16 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000))]
+    pub max_name_bytes: usize,
     /// Maximum size of any other text (a message, a prompt, a JSON value), in bytes. From 1 to 1000000000
     #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
     pub max_text_bytes: usize,

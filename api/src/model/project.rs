@@ -1,5 +1,7 @@
 //! Projects and their statistics.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::enums::{ProjectRole, ProjectStatus};
@@ -20,9 +22,9 @@ pub struct Project {
     /// The name; never empty.
     pub name: String,
     /// The description.
-    pub description: Option<String>,
+    pub description: Option<Arc<str>>,
     /// The initial prompt.
-    pub initial_prompt: String,
+    pub initial_prompt: Arc<str>,
     /// The voice agent's configuration, in a format defined by the client.
     pub config: Json,
     /// The status.

@@ -1,5 +1,7 @@
 //! Named revisions.
 
+use std::sync::Arc;
+
 use super::file::Hash;
 use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use super::search::Search;
@@ -19,7 +21,7 @@ pub struct ProjectSnapshot {
     /// The name.
     pub name: Option<String>,
     /// The description.
-    pub description: Option<String>,
+    pub description: Option<Arc<str>>,
     /// Number of files, without folders.
     pub file_count: i32,
     /// Hash over all paths and contents; see `model::manifest`.

@@ -30,7 +30,7 @@ pub(super) const SETTINGS: &str = "config_name, description, stt_provider, stt_m
 fn values(settings: &AgentSettings) -> [Value; 21] {
     [
         settings.config_name.clone().into(),
-        settings.description.clone().into(),
+        settings.description.as_deref().into(),
         settings.stt_provider.clone().into(),
         settings.stt_model.clone().into(),
         settings.stt_config.clone().into(),
@@ -45,7 +45,7 @@ fn values(settings: &AgentSettings) -> [Value; 21] {
         settings.turn_detection_config.clone().into(),
         settings.function_calls.clone().into(),
         settings.tool_integrations.clone().into(),
-        settings.agent_instructions.clone().into(),
+        settings.agent_instructions.as_ref().into(),
         settings.agent_personality.clone().into(),
         settings.required_env_vars.clone().into(),
         settings.dependencies.clone().into(),
@@ -63,7 +63,7 @@ fn version(row: &QueryResult) -> Result<AgentConfiguration> {
         project_id: ProjectId(row.project_id),
         settings: AgentSettings {
             config_name: row.config_name,
-            description: row.description,
+            description: row.description.map(Into::into),
             stt_provider: row.stt_provider,
             stt_model: row.stt_model,
             stt_config: Json::stored(row.stt_config),
@@ -78,7 +78,7 @@ fn version(row: &QueryResult) -> Result<AgentConfiguration> {
             turn_detection_config: Json::stored(row.turn_detection_config),
             function_calls: Json::stored(row.function_calls),
             tool_integrations: Json::stored(row.tool_integrations),
-            agent_instructions: row.agent_instructions,
+            agent_instructions: row.agent_instructions.into(),
             agent_personality: Json::stored(row.agent_personality),
             required_env_vars: Json::stored(row.required_env_vars),
             dependencies: Json::stored(row.dependencies),

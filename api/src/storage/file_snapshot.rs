@@ -50,7 +50,7 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         size_bytes: get::<Option<i32>>(row, "size")?.unwrap_or_default(),
         mode: mode(get(row, "mode")?)?,
         restores: get(row, "restored_version")?,
-        change_description: get(row, "description")?,
+        change_description: get::<Option<String>>(row, "description")?.map(Into::into),
         created_at: get(row, "created_at")?,
         created_by: get::<Option<Uuid>>(row, "actor_id")?.map(UserId),
         session_id: get::<Option<Uuid>>(row, "session_id")?.map(SessionId),

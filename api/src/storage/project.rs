@@ -33,12 +33,17 @@ fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
 }
 
-/// A project of the actor with one of its lists, in one statement. The project's prompt and configuration are left out.
+/// A project of the actor with one of its lists, in one statement. The project's description, prompt and configuration
+/// are left out.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
 pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
-    let left_out = [(projects::Column::InitialPrompt, LeftOut::Text), (projects::Column::Config, LeftOut::Json)];
+    let left_out = [
+        (projects::Column::Description, LeftOut::Text),
+        (projects::Column::InitialPrompt, LeftOut::Text),
+        (projects::Column::Config, LeftOut::Json),
+    ];
     let door = |sql: &mut Sql| {
         door::columns::<projects::Entity>(sql, "p", &left_out);
         viewer_role(sql.push(", p.id AS door_project, "), tx.me());
@@ -60,8 +65,8 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
         owner_id: UserId(row.user_id),
         viewer_role: role(&viewer_role)?,
         name: row.name,
-        description: row.description,
-        initial_prompt: row.initial_prompt,
+        description: row.description.map(Into::into),
+        initial_prompt: row.initial_prompt.into(),
         config: Json::stored(row.config),
         status: ProjectStatus::from_stored(&row.status).ok_or_else(|| unknown("project status", &row.status))?,
         revision: row.revision,
@@ -273,8 +278,8 @@ pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> 
         owner_id: tx.actor.user_id,
         viewer_role: ProjectRole::Owner,
         name: new.name,
-        description: new.description,
-        initial_prompt: new.initial_prompt,
+        description: new.description.map(Into::into),
+        initial_prompt: new.initial_prompt.into(),
         config: new.config,
         status: ProjectStatus::Active,
         revision: 1,
@@ -362,8 +367,8 @@ pub async fn changed_at(tx: &Tx, present: &Project, revision: i32) -> Result<Opt
 fn with_fields(project: Project, then: project_versions::Model) -> Result<Project> {
     Ok(Project {
         name: then.name,
-        description: then.description,
-        initial_prompt: then.initial_prompt,
+        description: then.description.map(Into::into),
+        initial_prompt: then.initial_prompt.into(),
         config: Json::stored(then.config),
         status: ProjectStatus::from_stored(&then.status).ok_or_else(|| unknown("project status", &then.status))?,
         updated_at: then.updated_at.to_utc(),

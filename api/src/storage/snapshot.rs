@@ -42,7 +42,7 @@ fn snapshot(row: &QueryResult) -> Result<ProjectSnapshot> {
         revision: row.revision,
         created_revision: row.created_revision,
         name: row.name.or(committed).or_else(|| is_automatic.then(|| automatic_name(created_at))),
-        description: row.description,
+        description: row.description.map(Into::into),
         file_count: row.file_count,
         manifest: hash(row.manifest_sha256)?,
         created_at,
@@ -221,7 +221,7 @@ pub async fn insert(tx: &Tx, new: &ProjectSnapshot) -> Result<()> {
         new.file_count.into(),
         new.manifest.to_vec().into(),
         new.name.clone().into(),
-        new.description.clone().into(),
+        new.description.as_deref().into(),
     ];
     tx.execute(Sql::with(INSERT, values)).await?;
     Ok(())

@@ -332,7 +332,7 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
                 faults.extend(faults_of_variables(front_end, &draft.document, request));
                 located(faults)
             })?;
-            let parsed = Arc::new(Parsed { document, tokens });
+            let parsed = Arc::new(Parsed::new(document, tokens));
             documents.remember(&request.query, &parsed);
             parsed
         }
@@ -409,7 +409,7 @@ fn choose<'a>(
 
 /// The document of a prepared request.
 pub fn document_of(request: &Request) -> Option<Arc<Parsed>> {
-    request.data.get(&TypeId::of::<Arc<Parsed>>())?.downcast_ref::<Arc<Parsed>>().cloned()
+    Parsed::of(request).cloned()
 }
 
 /// Converts the response of an executed operation for the client: the library's errors get a code and complete paths,

@@ -390,9 +390,9 @@ impl History<'_> {
         let author = self.person(event.actor_id, event.created_at).await?;
         let description = changes.iter().find_map(|change| change.change_description.clone());
         let description = description.unwrap_or_else(|| match (event.kind, changes) {
-            (EventKind::ProjectRestored, _) => "Restore an earlier state".to_owned(),
-            (_, [one]) => format!("{} {}", verb(one.change_type), one.path),
-            (_, many) => format!("Change {} files", many.len()),
+            (EventKind::ProjectRestored, _) => "Restore an earlier state".into(),
+            (_, [one]) => format!("{} {}", verb(one.change_type), one.path).into(),
+            (_, many) => format!("Change {} files", many.len()).into(),
         });
         self.commit(&author, &author, &description).await
     }

@@ -92,7 +92,7 @@ impl SaveAgentConfigurationInput {
         AgentSettings {
             config_name: self.config_name,
             description: match self.description {
-                MaybeUndefined::Value(description) => Some(description),
+                MaybeUndefined::Value(description) => Some(description.into()),
                 MaybeUndefined::Null => None,
                 MaybeUndefined::Undefined => present.and_then(|present| present.description.clone()),
             },
@@ -110,7 +110,7 @@ impl SaveAgentConfigurationInput {
             turn_detection_config: object(self.turn_detection_config, |present| &present.turn_detection_config),
             function_calls: list(self.function_calls, |present| &present.function_calls),
             tool_integrations: list(self.tool_integrations, |present| &present.tool_integrations),
-            agent_instructions: self.agent_instructions,
+            agent_instructions: self.agent_instructions.into(),
             agent_personality: object(self.agent_personality, |present| &present.agent_personality),
             required_env_vars: list(self.required_env_vars, |present| &present.required_env_vars),
             dependencies: list(self.dependencies, |present| &present.dependencies),

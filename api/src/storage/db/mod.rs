@@ -90,12 +90,12 @@ pub struct Db {
     readers: usize,
 }
 
-/// The size of a write.
+/// The size of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
-    /// A message or a few files.
+    /// A write of a message or a few files, or a read that compares nothing.
     Small,
-    /// Thousands of files, or megabytes.
+    /// A write of thousands of files or megabytes, or a read that compares contents.
     Large,
 }
 
