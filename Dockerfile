@@ -8,7 +8,7 @@ COPY . .
 RUN cargo build --locked --profile dist --bin antiphon
 
 FROM debian:bookworm-slim
-# Certificate authorities for NATS over TLS; git for `import` and `export`.
+# Certificate authorities for NATS over TLS; git for git clients, `import` and `export`.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin antiphon \
     && install -d -o antiphon -g antiphon -m 0700 /var/lib/antiphon
@@ -16,7 +16,8 @@ COPY --from=build /source/target/dist/antiphon /usr/local/bin/antiphon
 USER 10001
 WORKDIR /var/lib/antiphon
 VOLUME /var/lib/antiphon
-ENV LISTEN=:8080 METRICS_LISTEN=:9090 DATABASE_URL=sqlite:///var/lib/antiphon/antiphon.db
+ENV LISTEN=:8080 METRICS_LISTEN=:9090 DATABASE_URL=sqlite:///var/lib/antiphon/antiphon.db \
+    GIT_CACHE=/var/lib/antiphon/git
 EXPOSE 8080 9090
 # The image has no curl; bash sends the request.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["bash", "-c", \

@@ -22,6 +22,7 @@ use crate::{
     database_url::{DatabaseUrl, for_operator},
     domain::{
         Services,
+        import_export::git_cache::GitCache,
         webhook::{WebhookQueue, Webhooks},
     },
     graphql::{documents::Documents, schema},
@@ -40,6 +41,7 @@ use crate::{
         auth::{Trusted, Verifier},
         connections::{self, Listener},
         executor::Executor,
+        git::shared::Git,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
         mcp::sessions::Sessions,
@@ -90,8 +92,7 @@ impl App {
         let source = secret_source(&settings, &target)?;
         let nats = settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose()));
         let nats = nats.transpose().map_err(for_operator)?;
-        let listen = &settings.listen;
-        let schema = schema::build(&settings.limits);
+        let (listen, schema) = (&settings.listen, schema::build(&settings.limits));
         let documents =
             Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
@@ -122,6 +123,7 @@ impl App {
             verifier: Arc::new(verifier),
             throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
             limits: Arc::new(settings.limits.clone()),
+            git: git(&settings),
             shared_subscriptions: SharedSubscriptions::new(results, tasks.clone()),
             streams: Streams::default(),
             mcp_sessions: Sessions::new(&settings.limits),
@@ -289,6 +291,13 @@ fn services(db: &Db, settings: &Settings, webhooks: Option<Webhooks>, channels: 
         .with_webhooks(webhooks)
         .publishing_to(move |project, change| channels.publish(project, change));
     Arc::new(services)
+}
+
+/// Git over HTTP, unless it is disabled.
+fn git(settings: &Settings) -> Option<Arc<Git>> {
+    let git = &settings.git;
+    let cache = GitCache::new(git.git_cache.as_deref(), git.git_cache_bytes);
+    (git.git_cache_bytes > 0).then(|| Arc::new(Git::new(cache, git.max_push_bytes)))
 }
 
 /// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.

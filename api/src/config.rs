@@ -14,6 +14,7 @@ use crate::model::setting::{boolean, number};
 
 pub mod auth;
 pub mod database;
+pub mod git;
 pub mod listen;
 pub mod live;
 pub mod observability;
@@ -22,6 +23,7 @@ pub mod webhooks;
 
 use self::auth::{Auth, Signing};
 use self::database::{Replicas, Store};
+use self::git::Git;
 use self::listen::Listen;
 use self::live::Live;
 pub use self::observability::LogFormat;
@@ -499,6 +501,9 @@ pub struct Settings {
     /// Webhooks.
     #[command(flatten)]
     pub webhooks: Webhooks,
+    /// Git over HTTP.
+    #[command(flatten)]
+    pub git: Git,
     /// Metrics and logs.
     #[command(flatten)]
     pub observability: Observability,

@@ -139,7 +139,7 @@ impl Repository {
 }
 
 /// A history with every unusual feature of git that a project must support; the commit messages name them.
-fn odd_history(path: PathBuf) -> Repository {
+pub(super) fn odd_history(path: PathBuf) -> Repository {
     let repository = Repository::init(path);
     repository.write("main.py", "print('one')\n").write("crlf.txt", "a\r\nb\r\nno newline at the end");
     repository.write("data.bin", (0..=255).cycle().take(3_000).collect::<Vec<u8>>()).write("empty", "");

@@ -23,6 +23,9 @@ mod doors;
 mod failover;
 mod faults;
 mod folders;
+mod git_http;
+mod git_limits;
+mod git_push;
 mod graphiql;
 
 mod harness;

@@ -28,25 +28,44 @@ pub async fn start_session(writer: Writer, new: NewSession) -> Result<(Session, 
         check_title(writer.limits(), "title", title)?;
     }
     check_json(writer.limits(), "metadata", new.metadata.as_ref())?;
-    let mut write = writer.begin(Target::Project(new.project_id), ("project", "projectId")).await?;
-    let Locked { id: project_id, revision, at, .. } = write.locked;
+    let write = writer.begin(Target::Project(new.project_id), ("project", "projectId")).await?;
+    let Locked { id: project_id, at, .. } = write.locked;
     chat::end_active(&write.tx, project_id, writer.actor.user_id, at).await?;
-    let session = Session {
+    let session = new_session(&write, new);
+    add_session(write, session).await
+}
+
+/// Adds a session that has ended, which leaves the actor's active session as it is. Returns it with the revision.
+///
+/// # Errors
+/// As [`start_session`].
+pub(super) async fn add_ended_session(writer: Writer, new: NewSession) -> Result<(Session, i32)> {
+    let write = writer.begin(Target::Project(new.project_id), ("project", "projectId")).await?;
+    let session = Session { is_active: false, ended_at: Some(write.locked.at), ..new_session(&write, new) };
+    add_session(write, session).await
+}
+
+fn new_session(write: &Write, new: NewSession) -> Session {
+    Session {
         id: SessionId(clock::new_id()),
-        project_id,
-        author_id: writer.actor.user_id,
-        revision,
+        project_id: write.locked.id,
+        author_id: write.writer.actor.user_id,
+        revision: write.locked.revision,
         title: new.title,
-        started_at: at,
+        started_at: write.locked.at,
         ended_at: None,
         message_count: 0,
         is_active: true,
         metadata: new.metadata.unwrap_or_else(Json::object),
         as_of: None,
-    };
+    }
+}
+
+async fn add_session(mut write: Write, session: Session) -> Result<(Session, i32)> {
     chat::insert_session(&write.tx, &session).await?;
-    writer.knows(session.id.0, project_id);
+    write.writer.knows(session.id.0, session.project_id);
     write.about.session = Some(session.id);
+    let revision = session.revision;
     write.commit(EventKind::SessionStarted, (session, revision)).await
 }
 

@@ -23,6 +23,7 @@ use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
 use crate::storage::db::{Size, Tx};
 use crate::storage::event;
+use crate::storage::file;
 use crate::storage::file_write::{self, FileChanges};
 use crate::storage::import;
 use crate::storage::profile;
@@ -44,7 +45,8 @@ impl Services {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         let (services, actor) = (self.clone(), actor.clone());
-        let writer = Writer { services, actor, size: Size::Small, horizon: None, imports_until: None };
+        let writer =
+            Writer { services, actor, size: Size::Small, horizon: None, imports_until: None, files_until: None };
         let written = metrics::spawn(write(writer)).await;
         let written = written.map_err(|error| Error::internal(format!("a write panicked: {error}")))?;
         if let Err(Error::ReadOnly(_)) = &written {
@@ -64,6 +66,8 @@ pub struct Writer {
     horizon: Option<(i32, String)>,
     /// The revision at which an import has seen the project.
     imports_until: Option<i32>,
+    /// The revision at which a push has seen the files.
+    files_until: Option<i32>,
 }
 
 /// The field of the conflict of an import with another one.
@@ -111,6 +115,11 @@ impl Writer {
     /// started a session or added a message since.
     pub(super) fn importing_after(self, revision: i32) -> Self {
         Self { imports_until: Some(revision), ..self }
+    }
+
+    /// A writer for a push that has seen the files at a revision. Its writes are refused if files have changed since.
+    pub(super) fn with_files_of(self, revision: i32) -> Self {
+        Self { files_until: Some(revision), ..self }
     }
 
     /// Refuses a payload that reads as of a revision after the one that is written.
@@ -236,6 +245,11 @@ impl Writer {
             && import::has_written_after(&tx, locked.id, seen).await?
         {
             return Err(Error::conflict(OTHER_IMPORT, "Another import writes to this project."));
+        }
+        if let Some(seen) = self.files_until
+            && file::has_changed_after(&tx, locked.id, seen).await?
+        {
+            return Err(Error::conflict("expectedRevision", format!("Files have changed since revision {seen}.")));
         }
         Ok(Some(self.holding(turn, tx.holding(own), locked)))
     }

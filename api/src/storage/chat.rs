@@ -414,9 +414,9 @@ pub async fn end(tx: &Tx, session: SessionId, now: DateTime<Utc>) -> Result<()> 
 
 /// Adds a session of the actor.
 pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
-    const INSERT: &str = "INSERT INTO chat_sessions (id, project_id, user_id, revision, title, started_at, metadata, message_count, \
-        is_active) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, true)";
-    let values: [Value; 7] = [
+    const INSERT: &str = "INSERT INTO chat_sessions (id, project_id, user_id, revision, title, started_at, metadata, is_active, \
+        ended_at, message_count) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)";
+    let values: [Value; 9] = [
         new.id.0.into(),
         new.project_id.0.into(),
         new.author_id.0.into(),
@@ -424,6 +424,8 @@ pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
         new.title.clone().into(),
         new.started_at.into(),
         new.metadata.clone().into(),
+        new.is_active.into(),
+        new.ended_at.into(),
     ];
     tx.execute(Sql::with(INSERT, values)).await?;
     Ok(())

@@ -9,7 +9,10 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use chrono::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use quick_cache::sync::Cache;
@@ -472,6 +475,25 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     }
     let value = value.to_str().map_err(|_| refused("The Authorization header must be ASCII."))?;
     after_scheme(value)
+}
+
+/// The token in the `Authorization` header, as [`bearer`], or as the password of the scheme `Basic` (RFC 7617) with any
+/// user name. Some clients send it as the user name, without a password.
+///
+/// # Errors
+/// `Unauthenticated` if the header is malformed.
+pub fn password(headers: &HeaderMap) -> Result<Option<String>> {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let basic = value.trim().split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Basic"));
+    let Some((_, encoded)) = basic.filter(|_| headers.get_all(AUTHORIZATION).iter().count() == 1) else {
+        return Ok(bearer(headers)?.map(str::to_owned));
+    };
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some((user, password)) = decoded.as_deref().and_then(|pair| pair.split_once(':')) else {
+        return Err(refused("The Authorization is not a user name and a password."));
+    };
+    let token = if password.is_empty() { user } else { password };
+    Ok(Some(token.to_owned()).filter(|token| !token.is_empty()))
 }
 
 /// Time until the token expires, at most a year because a timer has a maximum; a year without an end.

@@ -8,6 +8,7 @@ pub mod auth;
 mod coding;
 pub mod connections;
 pub mod executor;
+pub mod git;
 pub mod graphiql;
 pub mod health;
 pub mod http;

@@ -32,7 +32,7 @@ use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    graphiql, health, http, mcp, operation, origin,
+    git, graphiql, health, http, mcp, operation, origin,
     state::{AppState, RequestId},
     websocket,
 };
@@ -77,6 +77,7 @@ pub fn router(state: AppState) -> Router {
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/projects/{id}/insights.csv", get(http::insights_csv))
         .merge(mcp::routes())
+        .merge(git::routes())
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
@@ -86,11 +87,13 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// Compresses responses that do not fit into a packet, except streams, whose parts must not wait for each other.
+/// Compresses responses that do not fit into a packet, except packs of git, which are compressed, and streams, whose parts
+/// must not wait for each other.
 fn is_worth_compressing() -> impl Predicate {
     SizeAbove::new(MIN_COMPRESSED_BYTES)
         .and(NotForContentType::const_new("text/event-stream"))
         .and(NotForContentType::const_new("multipart/"))
+        .and(NotForContentType::const_new("application/x-git-"))
 }
 
 /// Changes the accepted codings. Removes zstd if the client accepts another: some clients accept zstd but cannot read

@@ -6,8 +6,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    auth::Verifier, executor::Executor, health::Health, mcp::sessions::Sessions, public_url::PublicUrl,
-    streams::Streams, throttle::Throttle,
+    auth::Verifier, executor::Executor, git::shared::Git, health::Health, mcp::sessions::Sessions,
+    public_url::PublicUrl, streams::Streams, throttle::Throttle,
 };
 use crate::{
     domain::{Services, access_token},
@@ -31,6 +31,8 @@ pub struct AppState {
     pub throttle: Arc<Throttle>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
+    /// Git over HTTP; `None` if it is disabled.
+    pub git: Option<Arc<Git>>,
     /// Shared subscriptions.
     pub shared_subscriptions: SharedSubscriptions,
     /// Event streams in single-connection mode.

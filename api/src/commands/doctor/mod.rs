@@ -10,6 +10,7 @@ use crate::{config::Settings, database_url::DatabaseUrl};
 
 mod address;
 mod finding;
+mod git;
 mod migrations;
 mod nats;
 mod open_files;
@@ -27,6 +28,7 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = Findings::default();
     settings::check(settings, &mut findings);
     open_files::check(&mut findings);
+    git::check(&settings.git, &mut findings);
     let auth = &settings.auth;
     let address = settings.listen.address(auth.signing.jwt_secret.is_some() || !auth.jwt_jwks_url.is_empty());
     address::check("address", &address, "--listen (LISTEN)", &mut findings).await;

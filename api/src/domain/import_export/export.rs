@@ -11,8 +11,8 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::commit::Signature;
 use super::git::FastImport;
-use super::import::{AUTHOR, COMMITTER, read_signature};
 use super::output::Output;
+use super::record::signatures;
 use crate::domain::{Member, Services, Tx, access, chat, events, file};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
@@ -52,7 +52,7 @@ pub async fn owner(db: &Db, project: ProjectId) -> Result<(Actor, i32)> {
 }
 
 /// Contents in groups that are read together.
-fn groups<T>(mut items: &[T], size: impl Fn(&T) -> i32) -> Vec<&[T]> {
+pub(super) fn groups<T>(mut items: &[T], size: impl Fn(&T) -> i32) -> Vec<&[T]> {
     let mut groups = Vec::new();
     while !items.is_empty() {
         let mut bytes = 0;
@@ -67,7 +67,7 @@ fn groups<T>(mut items: &[T], size: impl Fn(&T) -> i32) -> Vec<&[T]> {
     groups
 }
 
-async fn contents(
+pub(super) async fn contents(
     tx: &Tx,
     project: ProjectId,
     hashes: impl Iterator<Item = Hash>,
@@ -130,7 +130,7 @@ fn is_device(name: &str) -> bool {
 
 /// Whether some file system treats a name as `.git`: in any case, by its short name on Windows (`git~1`), or with
 /// characters that HFS+ ignores. Names with dots, spaces or a stream at the end are escaped anyway.
-fn is_git_folder(name: &str) -> bool {
+pub(super) fn is_git_folder(name: &str) -> bool {
     let is_ignored = |character: char| matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let seen: String = name.chars().filter(|character| !is_ignored(*character)).collect();
     let short = seen.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("git~"));
@@ -301,7 +301,7 @@ pub async fn history(
 }
 
 /// Whether a log entry that names a message is the message itself or a write to its files.
-fn writes_for_message(event: &Event) -> bool {
+pub(super) fn writes_for_message(event: &Event) -> bool {
     !matches!(event.kind, EventKind::SnapshotCreated | EventKind::SnapshotUpdated | EventKind::SnapshotDeleted)
 }
 
@@ -376,12 +376,13 @@ impl History<'_> {
 
     async fn commit_message(&mut self, message: &Message) -> Result<()> {
         let metadata = message.metadata.value();
-        let author = read_signature(&metadata, &AUTHOR);
-        let author = match author {
-            Some(author) => author,
-            None => self.person(Some(message.author_id), message.timestamp).await?,
+        let (author, committer) = match signatures(&metadata) {
+            Some(signatures) => signatures,
+            None => {
+                let author = self.person(Some(message.author_id), message.timestamp).await?;
+                (author.clone(), author)
+            }
         };
-        let committer = read_signature(&metadata, &COMMITTER).unwrap_or_else(|| author.clone());
         self.commit(&author, &committer, &message.content).await
     }
 
@@ -437,7 +438,7 @@ impl History<'_> {
     }
 }
 
-fn verb(change_type: ChangeType) -> &'static str {
+pub(super) fn verb(change_type: ChangeType) -> &'static str {
     match change_type {
         ChangeType::Create => "Create",
         ChangeType::Update => "Change",

@@ -2,7 +2,7 @@
 //! git-rev-list(1), git-diff-tree(1) ("RAW OUTPUT FORMAT"), git-cat-file(1) ("BATCH OUTPUT"), git-fast-import(1).
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -12,7 +12,7 @@ use crate::model::error::{Error, Result};
 
 /// Overrides for settings of the repository that run programs or protect file systems of other machines. Settings on
 /// the command line take precedence over the repository's.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 13] = [
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
@@ -22,13 +22,16 @@ const SETTINGS: [&str; 10] = [
     "core.autocrlf=false",
     "diff.external=",
     "protocol.allow=never",
+    "gc.auto=0",
+    "pack.threads=1",
+    "pack.windowMemory=64m",
     // The owner of the repository does not matter: nothing in it is run.
     "safe.directory=*",
 ];
 
 /// A git command in a folder. It gets no environment of the server (which contains secrets) and no settings of the
 /// system or the user; it cannot fetch missing objects or run programs named by the repository.
-fn git(folder: &Path) -> Command {
+pub(super) fn command(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.env_clear();
     if let Some(path) = std::env::var_os("PATH") {
@@ -55,7 +58,7 @@ fn failed(what: &str, cause: impl std::fmt::Display) -> Error {
 /// `Internal` with git's own message.
 pub(super) async fn run(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let what = arguments.join(" ");
-    let output = git(folder).args(arguments).output().await.map_err(|error| failed(&what, error))?;
+    let output = command(folder).args(arguments).output().await.map_err(|error| failed(&what, error))?;
     if !output.status.success() {
         return Err(failed(&what, String::from_utf8_lossy(&output.stderr).trim()));
     }
@@ -125,7 +128,7 @@ pub(super) struct Differences {
 impl Differences {
     /// Starts the process.
     pub(super) fn start(repository: &Path, steps: &[Step]) -> Result<Self> {
-        let mut command = git(repository);
+        let mut command = command(repository);
         command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", "--find-renames", "--no-abbrev"]);
         let (process, mut input, output) = spawn(command, "diff-tree")?;
         let asked: String = steps
@@ -203,7 +206,7 @@ pub(super) enum Object {
 impl Objects {
     /// Starts the process.
     pub(super) fn start(repository: &Path) -> Result<Self> {
-        let mut command = git(repository);
+        let mut command = command(repository);
         command.args(["cat-file", "--batch"]);
         let (process, input, output) = spawn(command, "cat-file")?;
         Ok(Self { _process: process, input, output })
@@ -237,6 +240,49 @@ impl Objects {
     }
 }
 
+/// A command that reads its input to the end. Dropping it stops it.
+pub(super) struct Process {
+    process: Child,
+    input: Option<ChildStdin>,
+    what: &'static str,
+}
+
+impl Process {
+    pub(super) fn start(command: &mut Command, what: &'static str) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().map_err(|error| failed(what, error))?;
+        let input = process.stdin.take();
+        Ok(Self { process, input, what })
+    }
+
+    /// Writes input. Returns whether the process still reads; if not, [`Process::finish`] returns its error.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.input {
+            Some(input) => input.write_all(bytes).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Ends the input, and returns the output.
+    ///
+    /// # Errors
+    /// `Internal` with git's own message.
+    pub(super) async fn finish(self) -> Result<Vec<u8>> {
+        let what = self.what;
+        let output = self.output().await?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(failed(what, String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    /// Ends the input, and returns the output and the status.
+    pub(super) async fn output(mut self) -> Result<Output> {
+        drop(self.input.take());
+        self.process.wait_with_output().await.map_err(|error| failed(self.what, error))
+    }
+}
+
 fn spawn(mut command: Command, what: &str) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut process = command.spawn().map_err(|error| failed(what, error))?;
@@ -254,7 +300,7 @@ pub(super) struct FastImport {
 }
 
 /// The branch that an export writes.
-const BRANCH: &str = "main";
+pub(super) const BRANCH: &str = "main";
 
 impl FastImport {
     /// Creates a repository in an empty or new folder.
@@ -265,7 +311,7 @@ impl FastImport {
             return Err(Error::bad_input("git", format!("{} is not empty.", folder.display())));
         }
         run(folder, &["init", "--quiet", "--template=", "--initial-branch", BRANCH]).await?;
-        let mut command = git(folder);
+        let mut command = command(folder);
         command.args(["fast-import", "--quiet", "--done", "--date-format=raw-permissive"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|error| failed("fast-import", error))?;

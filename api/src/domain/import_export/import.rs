@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-use super::commit::{Commit, Signature};
+use super::commit::Commit;
 use super::git::{Differences, Objects, Step, first_parents};
-use super::place::{COMMIT, Created, Destination, IMPORT, Place, TITLE, find_or_create, place};
+use super::place::{Created, Destination, IMPORT, Place, TITLE, find_or_create, place};
 use super::present::{Present, Sources, Theirs};
 use super::reading::{Read, read_changes, read_commit};
+use super::record;
 use crate::domain::chat::{add_message, end_session, start_session};
 use crate::domain::file::{self, Context};
 use crate::domain::sync::{self, Sync};
@@ -128,7 +128,7 @@ pub async fn import(
     report(Progress::Begins { commits: end - start, before: start });
     let mut objects = Objects::start(repository)?;
     let is_shallow = match steps.first() {
-        Some(oldest) => !read_commit(&mut objects, oldest).await?.parents.is_empty(),
+        Some(oldest) => !Commit::parse(&read_commit(&mut objects, oldest).await?).parents.is_empty(),
         None => false,
     };
     let left = steps.len() - end;
@@ -190,14 +190,17 @@ impl Run<'_> {
         self.session = Some(session);
         for step in steps {
             let differences = differences.next(&step.commit).await?;
+            let is_empty = differences.is_empty();
             let max_bytes = self.services.limits.max_file_bytes;
             let Read { theirs, skipped } = read_changes(&mut self.objects, differences, max_bytes).await?;
             let (message, replaced) = match from.unfinished.filter(|_| step.commit == first.commit) {
                 Some(message) => (message, Vec::new()),
                 None => {
-                    let mut commit = read_commit(&mut self.objects, step).await?;
+                    let object = read_commit(&mut self.objects, step).await?;
+                    let mut commit = Commit::parse(&object);
                     let replaced = std::mem::take(&mut commit.replaced);
-                    (self.add_checkpoint(session, commit, step).await?, replaced)
+                    let metadata = record::metadata(&step.commit, &object, &commit, is_empty);
+                    (self.add_checkpoint(session, commit, metadata).await?, replaced)
                 }
             };
             let (versions, kept) = self.write(message, &theirs).await?;
@@ -291,16 +294,12 @@ impl Run<'_> {
         Ok(!file::changes_of_messages(&tx, &[(member, message)]).await?.is_empty())
     }
 
-    async fn add_checkpoint(&mut self, session: SessionId, commit: Commit, step: &Step) -> Result<MessageId> {
-        let mut metadata = Map::new();
-        metadata.insert(COMMIT.to_owned(), json!(step.commit));
-        write_signature(&mut metadata, &AUTHOR, &commit.author);
-        if commit.committer != commit.author {
-            write_signature(&mut metadata, &COMMITTER, &commit.committer);
-        }
-        if commit.parents.len() > 1 {
-            metadata.insert("parents".to_owned(), json!(commit.parents));
-        }
+    async fn add_checkpoint(
+        &mut self,
+        session: SessionId,
+        commit: Commit,
+        metadata: Map<String, Value>,
+    ) -> Result<MessageId> {
         let new = NewMessage {
             session_id: session,
             role: MessageRole::Assistant,
@@ -315,39 +314,4 @@ impl Run<'_> {
         self.seen = added.revision;
         Ok(added.message.id)
     }
-}
-
-/// The keys of a message's metadata with an author or committer and the time.
-pub(super) struct SignatureKeys {
-    name: &'static str,
-    email: &'static str,
-    at: &'static str,
-    /// The time as in the commit; set only if `at` cannot express it.
-    raw: &'static str,
-}
-
-pub(super) const AUTHOR: SignatureKeys =
-    SignatureKeys { name: "author", email: "authorEmail", at: "authoredAt", raw: "authorDate" };
-/// Set only if the committer is not the author.
-pub(super) const COMMITTER: SignatureKeys =
-    SignatureKeys { name: "committer", email: "committerEmail", at: "committedAt", raw: "committerDate" };
-
-fn write_signature(metadata: &mut Map<String, Value>, keys: &SignatureKeys, signature: &Signature) {
-    metadata.insert(keys.name.to_owned(), json!(signature.name));
-    metadata.insert(keys.email.to_owned(), json!(signature.email));
-    match signature.time() {
-        Some(at) => metadata.insert(keys.at.to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Secs, true))),
-        None => metadata.insert(keys.raw.to_owned(), json!(signature.raw_date())),
-    };
-}
-
-/// Reads what [`write_signature`] wrote.
-pub(super) fn read_signature(metadata: &Value, keys: &SignatureKeys) -> Option<Signature> {
-    let text = |key: &str| metadata.get(key).and_then(Value::as_str);
-    let (name, email) = (text(keys.name)?.to_owned(), text(keys.email)?.to_owned());
-    if let Some(date) = text(keys.raw) {
-        return Signature::with_raw_date(name, email, date);
-    }
-    let at = chrono::DateTime::parse_from_rfc3339(text(keys.at)?).ok()?;
-    Some(Signature::at(name, email, at))
 }

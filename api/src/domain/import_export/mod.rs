@@ -1,14 +1,20 @@
 //! Imports of git histories, exports as git repositories and archives, and verification of a whole database. Only the
 //! operator's commands use this module.
 
+mod chain;
 mod commit;
 pub mod export;
 mod git;
+pub mod git_cache;
 pub mod import;
+mod objects;
 mod output;
 pub mod place;
 mod present;
+pub mod push;
 mod reading;
+mod record;
+mod tree;
 pub mod verify;
 
 /// The reader of repositories without a process, for the fuzz targets.

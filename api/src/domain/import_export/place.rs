@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::git::{Differences, Objects, Step};
 use super::present::{Present, Sources};
 use super::reading::read_changes;
+use super::record::COMMIT;
 use crate::domain::{Services, Tx, access, chat, file, policy, project};
 use crate::model::actor::Actor;
 use crate::model::chat::{Message, Session, SessionFilter};
@@ -25,8 +26,6 @@ use crate::storage::import::{self, Edge};
 pub(super) const TITLE: &str = "Imported from git";
 /// The key in a session's metadata that marks an import.
 pub(super) const IMPORT: &str = "import";
-/// The key of a message's metadata with its commit.
-pub(super) const COMMIT: &str = "commit";
 
 /// The project that an import writes to.
 #[derive(Clone, Debug)]
@@ -239,7 +238,7 @@ pub(super) async fn place(
 /// After this time without the files of a message, the import of another user has stopped.
 const ABANDONED: TimeDelta = TimeDelta::minutes(1);
 
-fn is_import(session: &Session) -> bool {
+pub(super) fn is_import(session: &Session) -> bool {
     session.metadata.value().get(IMPORT).is_some()
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::commit::Commit;
 use super::git::{Difference, Object, Objects, Step};
 use super::present::{After, Before, Theirs};
 use crate::model::error::{Error, Result};
@@ -69,9 +68,10 @@ fn parse_path(path: &[u8]) -> std::result::Result<FilePath, String> {
     }
 }
 
-pub(super) async fn read_commit(objects: &mut Objects, step: &Step) -> Result<Commit> {
+/// Reads a commit object.
+pub(super) async fn read_commit(objects: &mut Objects, step: &Step) -> Result<Vec<u8>> {
     match objects.read(&step.commit, MAX_COMMIT_BYTES).await? {
-        Object::Bytes(bytes) => Ok(Commit::parse(&bytes)),
+        Object::Bytes(bytes) => Ok(bytes),
         Object::TooLarge(_) | Object::Missing => Err(Error::internal(format!("commit {} cannot be read", step.commit))),
     }
 }

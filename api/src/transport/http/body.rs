@@ -35,7 +35,7 @@ const SHORT_BODY_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
 
-/// Reads a JSON body, and decompresses it.
+/// Reads and decompresses a JSON body.
 pub(in crate::transport) async fn read_json(
     state: &AppState,
     headers: &HeaderMap,
@@ -44,9 +44,18 @@ pub(in crate::transport) async fn read_json(
     memory: &mut Taken,
 ) -> Result<Bytes, Box<Refusal>> {
     require_json(headers)?;
-    let coding = Coding::of(headers).map_err(|error| {
-        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
-    })?;
+    read_whole(state, headers, body, is_signed_in, memory).await
+}
+
+/// Reads and decompresses a body.
+pub(in crate::transport) async fn read_whole(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    is_signed_in: bool,
+    memory: &mut Taken,
+) -> Result<Bytes, Box<Refusal>> {
+    let coding = coding_of(headers)?;
     let limit = BodyLimit::of(state, is_signed_in);
     let body = read_body(state, headers, body, &limit, memory).await?;
     match coding {
@@ -107,6 +116,13 @@ async fn decompress(
         Err(Failure::Damaged(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error)),
         Err(Failure::NoMemory(error)) => Err(Refusal::failed(error)),
     }
+}
+
+/// The coding of a body; `None` if it is not compressed.
+pub(in crate::transport) fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Box<Refusal>> {
+    Coding::of(headers).map_err(|error| {
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
+    })
 }
 
 /// Reads a body as it is sent.

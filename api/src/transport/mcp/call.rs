@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::sessions::{ClientName, Session};
 use crate::{
-    domain::{Member, Needs, Services, Tx, Writer, access, file, project},
+    domain::{Member, Needs, Services, Size, Tx, Writer, access, file, project},
     graphql::reader::Reader,
     model::{
         actor::Actor,
@@ -33,7 +33,8 @@ pub struct Call {
 impl Call {
     /// A request of this caller.
     pub fn new(services: Arc<Services>, actor: Actor, session: Option<Arc<Session>>, client: ClientName) -> Self {
-        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own));
+        // Every tool can compute.
+        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large));
         Self { services, actor, session, client, reader }
     }
 

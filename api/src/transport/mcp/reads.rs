@@ -86,7 +86,7 @@ pub async fn list_projects(call: Call, arguments: ListProjects) -> Result<Answer
     let row = |project: crate::model::project::Project| ProjectRow {
         id: project.id.0.to_string(),
         name: project.name,
-        description: project.description,
+        description: project.description.as_deref().map(str::to_owned),
         role: project.viewer_role.as_str().to_uppercase(),
         status: project.status.as_str().to_uppercase(),
         revision: project.revision,

@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::sessions::Watched;
 use crate::{
-    domain::{Needs, Services, access, file},
+    domain::{Needs, Services, Size, access, file},
     live::{
         Live,
         source::{Item, Next, Source, Topic},
@@ -152,7 +152,7 @@ impl Follower {
 
     /// Notifies the client of the changes of a revision.
     async fn notify(&self, revision: i32) -> Result<()> {
-        let tx = self.services.read_with(&self.actor, Needs::Known).await?;
+        let tx = self.services.read_with(&self.actor, Needs::Known, Size::Small).await?;
         let member = access::required(&tx, self.project).await?;
         let changes = file::changes_of_revisions(&tx, &[(member, revision)]).await?;
         let is_move = |change: &&FileSnapshot| change.change_type == ChangeType::Rename && change.version > 1;

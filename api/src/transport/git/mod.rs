@@ -1,0 +1,63 @@
+//! `/git/PROJECT.git`: projects as repositories for git clients, by the smart HTTP protocol (gitprotocol-http(5)).
+//! Errors are texts, which git prints.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::RawQuery,
+    http::StatusCode,
+    response::Response,
+    routing::{any, get, post},
+};
+
+use super::state::AppState;
+
+mod access;
+mod commands;
+mod fetch;
+mod packet;
+mod push;
+mod refusal;
+pub mod shared;
+mod slots;
+mod upload;
+
+use self::{access::Request, refusal::text};
+
+/// The routes below `/git`.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/git/{project}/info/refs", get(references))
+        .route("/git/{project}/git-upload-pack", post(upload_pack))
+        .route("/git/{project}/git-receive-pack", post(receive_pack))
+        .route("/git/{project}/{*rest}", any(other))
+}
+
+/// `GET /git/PROJECT.git/info/refs?service=…`: the branch and the abilities of the server.
+async fn references(request: Request, RawQuery(query): RawQuery) -> Response {
+    let answer = request.answer(async |git, caller| match query.as_deref() {
+        Some("service=git-upload-pack") => fetch::references(&git, &caller).await,
+        Some("service=git-receive-pack") => push::references(&git, &caller).await,
+        _ => {
+            let message = "This server speaks only git's smart HTTP protocol: use git 1.6.6 or newer.";
+            Err(text(StatusCode::FORBIDDEN, message))
+        }
+    });
+    answer.await
+}
+
+/// `POST /git/PROJECT.git/git-upload-pack`: a step of a clone or a fetch.
+async fn upload_pack(request: Request, body: Body) -> Response {
+    request.answer(async |git, caller| fetch::upload_pack(&git, &caller, body).await).await
+}
+
+/// `POST /git/PROJECT.git/git-receive-pack`: a push.
+async fn receive_pack(request: Request, body: Body) -> Response {
+    request.answer(async |git, caller| push::receive_pack(&git, &caller, body).await).await
+}
+
+/// Every other path: files of the dumb protocol, and mistakes.
+async fn other(request: Request) -> Response {
+    let message = "There is nothing here: git clients use /git/PROJECT.git.";
+    request.answer(async |_, _| Err(text(StatusCode::NOT_FOUND, message))).await
+}

@@ -1,0 +1,72 @@
+//! The lines of git's protocols (gitprotocol-common(5), "pkt-line Format").
+
+/// The end of a list of lines.
+pub(super) const FLUSH: &[u8] = b"0000";
+
+/// The most bytes of a line with its length.
+const MAX_LINE_BYTES: usize = 65_520;
+
+/// A line with this content.
+pub(super) fn line(content: impl AsRef<[u8]>) -> Vec<u8> {
+    let content = content.as_ref();
+    [format!("{:04x}", content.len() + 4).as_bytes(), content].concat()
+}
+
+/// The number of a channel in a response with several.
+#[derive(Clone, Copy)]
+pub(super) enum Band {
+    Data = 1,
+    /// Text that git prints.
+    Message = 2,
+}
+
+/// Content on a channel, in as many lines as it takes.
+pub(super) fn on_band(band: Band, content: &[u8]) -> Vec<u8> {
+    let parts = content.chunks(MAX_LINE_BYTES - 5);
+    parts.flat_map(|part| line([&[band as u8], part].concat())).collect()
+}
+
+/// What [`take`] finds at the beginning of bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken<'b> {
+    /// A line, and the rest.
+    Line(&'b [u8], &'b [u8]),
+    /// The end of the lines, and the rest.
+    End(&'b [u8]),
+    /// A part of a line.
+    Part,
+    /// No line.
+    Invalid,
+}
+
+/// Takes a line from bytes.
+pub(super) fn take(bytes: &[u8]) -> Taken<'_> {
+    let Some((length, rest)) = bytes.split_at_checked(4) else { return Taken::Part };
+    let hex = std::str::from_utf8(length).ok().filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let length = hex.and_then(|hex| usize::from_str_radix(hex, 16).ok());
+    match length {
+        Some(0) => Taken::End(rest),
+        Some(length @ 4..=MAX_LINE_BYTES) => {
+            rest.split_at_checked(length - 4).map_or(Taken::Part, |(line, rest)| Taken::Line(line, rest))
+        }
+        _ => Taken::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_as_it_was_made() {
+        let bytes = [line("a\n"), FLUSH.to_vec(), b"rest".to_vec()].concat();
+        assert_eq!(take(&bytes), Taken::Line(b"a\n", b"0000rest"));
+        assert_eq!(take(b"0000rest"), Taken::End(b"rest"));
+        for part in [&b""[..], b"00", b"0006a"] {
+            assert_eq!(take(part), Taken::Part);
+        }
+        for invalid in [&b"0001"[..], b"0003", b"zzzz", b"ffff", b"+00a"] {
+            assert_eq!(take(invalid), Taken::Invalid, "{invalid:?}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Given many git clients at once, hostile ones, or a server that is killed, then no commit is lost or shown that is not
+//! stored, and a request that exceeds a limit is refused by the name of the setting.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use futures::future::join_all;
+use serde_json::json;
+use tests::{
+    client::{Client, Raw},
+    database::Database,
+    project::Project,
+    server::ChildServer,
+    workload::Random,
+};
+
+use crate::{
+    git_http::{clone, git, start, tip, url},
+    import_export::Folder,
+};
+
+const ADA: &str = "ada@example.com";
+
+async fn commit(clone: &Path, message: &str) {
+    git(clone, &["add", "--all"]).await.ok();
+    git(clone, &["commit", "-q", "--allow-empty", "-m", message]).await.ok();
+}
+
+async fn push(clone: &Path) -> crate::git_http::Ran {
+    git(clone, &["push", "origin", "HEAD:refs/heads/main"]).await
+}
+
+/// Bytes that cannot be compressed.
+fn noise(random: &mut Random, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|_| random.below(256) as u8).collect()
+}
+
+/// Sends a request to a service of git.
+async fn post(client: &Client, project: &Project, service: &str, more: &[(&str, &str)], body: Vec<u8>) -> Raw {
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("ada:{}", client.token().unwrap())));
+    let media = format!("application/x-{service}-request");
+    let headers = [&[("authorization", basic.as_str()), ("content-type", media.as_str())], more].concat();
+    client.send("POST", &format!("/git/{}.git/{service}", project.id), &headers, body).await.unwrap()
+}
+
+fn line(text: &str) -> String {
+    format!("{:04x}{text}", text.len() + 4)
+}
+
+/// What `gzip` makes of bytes.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut child = std::process::Command::new("gzip")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
+tests::on_both! {
+    async fn pushes_and_other_writes_at_once_lose_nothing(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let url = url(&ada, &server, &project.id);
+        let (one, two) = (clone(&folder, "one", &url).await, clone(&folder, "two", &url).await);
+        for round in 0..8 {
+            for (clone, name) in [(&one, "one"), (&two, "two")] {
+                for part in 0..3 {
+                    fs::write(clone.join(format!("{name}-{round}-{part}.txt")), "x\n").unwrap();
+                    commit(clone, &format!("{name} {round} {part}")).await;
+                }
+            }
+            let here = format!("here-{round}.txt");
+            let (pushed, others, _) = tokio::join!(push(&one), push(&two), project.create_file(&here, "x\n"));
+            for (clone, pushed) in [(&one, pushed), (&two, others)] {
+                let head = git(clone, &["rev-parse", "HEAD"]).await.ok();
+                git(clone, &["fetch", "-q", "origin"]).await.ok();
+                let is_stored = git(clone, &["merge-base", "--is-ancestor", &head, "origin/main"]).await.is_ok;
+                // A reported success is stored; after a refusal a rebase continues, whatever part was stored.
+                assert_eq!(pushed.is_ok, is_stored, "round {round}: {}", pushed.messages);
+                if !pushed.is_ok {
+                    assert!(pushed.messages.contains("fetch first"), "{}", pushed.messages);
+                }
+                while !git(clone, &["push", "-q", "origin", "HEAD:refs/heads/main"]).await.is_ok {
+                    git(clone, &["pull", "-q", "--rebase", "origin", "main"]).await.ok();
+                }
+            }
+        }
+        let again = clone(&folder, "again", &url).await;
+        let names: Vec<_> = fs::read_dir(&again).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2 + 8 * 7, "{names:?}");
+        git(&again, &["fsck", "--strict"]).await.ok();
+        server.stop().await;
+    }
+
+    async fn many_clones_at_once_are_the_same(database: Database) {
+        let folder = Folder::new();
+        // Given two servers with one folder, and a project that neither has seen.
+        let cache = folder.path("cache");
+        let (one, two) = (start(&database, &cache, &[]).await, start(&database, &cache, &[]).await);
+        let ada = one.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        for number in 0..30 {
+            project.create_file(&format!("{number}.txt"), "text\n").await;
+        }
+        let names: Vec<String> = (0..6).map(|number| format!("clone{number}")).collect();
+        let clones = names.iter().enumerate().map(|(number, name)| {
+            let server = if number % 2 == 0 { &one } else { &two };
+            let url = url(&ada, server, &project.id);
+            async {
+                let url = url;
+                clone(&folder, name, &url).await
+            }
+        });
+        for clone in join_all(clones).await {
+            assert_eq!(git(&clone, &["rev-list", "--count", "HEAD"]).await.ok(), "30");
+            git(&clone, &["fsck", "--strict"]).await.ok();
+        }
+        one.stop().await;
+        two.stop().await;
+    }
+
+    async fn random_histories_are_pushed_and_cloned_unchanged(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        let here = url(&ada, &server, &project.id);
+        let work = clone(&folder, "work", &here).await;
+        let seed = 7;
+        let mut random = Random(seed);
+        for step in 0..40 {
+            for _ in 0..1 + random.below(3) {
+                let name = ["a", "b/c", "b/d e", "b-", "b.x/ü", "z"][random.below(6)];
+                let path = work.join(name);
+                match random.below(6) {
+                    0 => drop(fs::remove_file(&path)),
+                    1 => {
+                        let to = ["moved", "b/moved", "n/moved"][random.below(3)];
+                        git(&work, &["mv", "-k", name, to]).await;
+                    }
+                    2 => {
+                        git(&work, &["update-index", "--chmod=+x", name]).await;
+                    }
+                    _ if path.is_dir() => {}
+                    _ => {
+                        fs::create_dir_all(path.parent().unwrap()).unwrap();
+                        let bytes = random.below(300);
+                        fs::write(path, noise(&mut random, bytes)).unwrap();
+                    }
+                }
+            }
+            git(&work, &["add", "--all"]).await.ok();
+            let author = format!("A {step} <a{step}@x>");
+            let date = format!("{} {}", random.below(2_000_000_000), ["+0000", "-0730", "+1245"][random.below(3)]);
+            let dated = ["commit", "-q", "--allow-empty", "--author", &author, "--date", &date, "-m", "Step\n\nü"];
+            git(&work, &dated).await.ok();
+            if random.below(4) == 0 {
+                push(&work).await.ok();
+            }
+        }
+        push(&work).await.ok();
+        let head = git(&work, &["rev-parse", "HEAD"]).await.ok();
+        assert_eq!(tip(&folder, &here).await, head, "seed {seed}");
+        let other = start(&database, &folder.path("other"), &[]).await;
+        assert_eq!(tip(&folder, &url(&ada, &other, &project.id)).await, head, "seed {seed}");
+        other.stop().await;
+        server.stop().await;
+    }
+
+    async fn a_killed_server_leaves_a_copy_that_the_next_one_completes(database: Database) {
+        let folder = Folder::new();
+        let cache = folder.path("cache");
+        let flags = ["--git-cache", cache.to_str().unwrap()];
+        let mut child = ChildServer::start_with_flags(&database, &flags);
+        let ada = child.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        for number in 0..260 {
+            project.create_file(&format!("{number}.txt"), "text\n").await;
+        }
+        // When it is killed while it writes the copy, in which there is something already.
+        let path = format!("/git/{}.git/info/refs?service=git-upload-pack", project.id);
+        let bearer = format!("Bearer {}", ada.token().unwrap());
+        let asking = tokio::spawn(async move { ada.send("GET", &path, &[("authorization", &bearer)], "").await.is_ok() });
+        let copy = cache.join(format!("{}.git", project.id));
+        while !copy.exists() {
+            tokio::task::yield_now().await;
+        }
+        child.kill();
+        asking.await.unwrap();
+        let server = start(&database, &cache, &[]).await;
+        let fresh = start(&database, &folder.path("fresh"), &[]).await;
+        let ada = server.user(ADA);
+        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        assert_eq!(git(&clone, &["rev-list", "--count", "HEAD"]).await.ok(), "260");
+        git(&clone, &["fsck", "--strict"]).await.ok();
+        let head = git(&clone, &["rev-parse", "HEAD"]).await.ok();
+        assert_eq!(tip(&folder, &url(&ada, &fresh, &project.id)).await, head);
+        server.stop().await;
+        fresh.stop().await;
+    }
+
+    async fn a_large_push_arrives_and_a_too_large_one_is_refused(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &["--max-push-bytes", "4000000"]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        let mut random = Random(1);
+        // git sends more than a megabyte in chunks, after a request that asks whether it may.
+        fs::write(clone.join("large.bin"), noise(&mut random, 3_000_000)).unwrap();
+        commit(&clone, "Large").await;
+        push(&clone).await.ok();
+        let before = project.ask("revision").await;
+        fs::write(clone.join("larger.bin"), noise(&mut random, 5_000_000)).unwrap();
+        commit(&clone, "Larger").await;
+        let refused = push(&clone).await.refused();
+        assert!(refused.contains("more than 4000000 bytes (MAX_PUSH_BYTES)"), "{refused}");
+        assert_eq!(project.ask("revision").await, before);
+        // Nothing of a refused push remains.
+        let left = fs::read_dir(folder.path("cache")).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("push-")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        server.stop().await;
+    }
+}
+
+tests::on_sqlite! {
+    async fn copies_that_are_not_used_make_room(database: Database) {
+        let folder = Folder::new();
+        let cache = folder.path("cache");
+        let server = start(&database, &cache, &["--git-cache-bytes", "1"]).await;
+        let ada = server.user(ADA);
+        let mut copies = Vec::new();
+        for name in ["Old", "Recent", "New"] {
+            let project = Project::create(&ada, name).await;
+            project.create_file("a.txt", "a\n").await;
+            // Copies of the last minutes stay, since git may be reading them.
+            assert!(copies.iter().all(|copy: &std::path::PathBuf| copy.exists()));
+            clone(&folder, name, &url(&ada, &server, &project.id)).await;
+            copies.push(cache.join(format!("{}.git", project.id)));
+            if name == "Recent" {
+                let used = File::options().write(true).open(copies[0].join("used")).unwrap();
+                used.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+            }
+        }
+        // They are removed beside the request.
+        while copies[0].exists() {
+            tokio::task::yield_now().await;
+        }
+        assert!(copies[1].exists() && copies[2].exists());
+        server.stop().await;
+    }
+
+    async fn every_version_of_the_protocol_and_compressed_bodies_work(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let url = url(&ada, &server, &project.id);
+        for version in ["0", "1", "2"] {
+            let name = format!("clone{version}");
+            let setting = format!("protocol.version={version}");
+            git(&folder.path(""), &["-c", &setting, "clone", "-q", &url, &name]).await.ok();
+            let clone = folder.path(&name);
+            project.update_file("a.txt", &format!("{version}\n")).await;
+            git(&clone, &["-c", &setting, "pull", "-q"]).await.ok();
+            commit(&clone, "Pushed").await;
+            git(&clone, &["-c", &setting, "push", "-q", "origin", "HEAD:main"]).await.ok();
+        }
+        git(&folder.path(""), &["clone", "-q", "--filter=blob:none", &url, "partial"]).await.ok();
+        let listing = format!("{}0001{}0000", line("command=ls-refs\n"), line("ref-prefix refs/heads/main\n"));
+        let version = ("git-protocol", "version=2");
+        let encoded = [version, ("content-encoding", "gzip")];
+        for (more, body) in [(&[version][..], listing.clone().into_bytes()), (&encoded, gzip(listing.as_bytes()))] {
+            let answer = post(&ada, &project, "git-upload-pack", more, body).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(answer.status == 200 && text.contains("refs/heads/main"), "{text}");
+            assert_eq!(answer.header("content-encoding"), "");
+        }
+        let probe = post(&ada, &project, "git-receive-pack", &[("content-encoding", "gzip")], gzip(b"0000")).await;
+        assert_eq!((probe.status, probe.body.len()), (200, 0));
+        let answer = post(&ada, &project, "git-receive-pack", &[("content-encoding", "br")], Vec::new()).await;
+        assert_eq!(answer.status, 415);
+        server.stop().await;
+    }
+
+    async fn hostile_requests_change_nothing(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let head = tip(&folder, &url(&ada, &server, &project.id)).await;
+        let before = project.ask("revision").await;
+        let zero = "0".repeat(40);
+        let new = "1".repeat(40);
+        let update = |old: &str, new: &str, name: &str| {
+            let text = format!("{old} {new} {name}\0 report-status side-band-64k\n");
+            format!("{}0000", line(&text)).into_bytes()
+        };
+        let bomb = gzip(&vec![b'x'; 50_000_000]);
+        for (more, body, status, part) in [
+            (&[][..], b"zzzz".to_vec(), 400, "not a push"),
+            (&[], b"00".to_vec(), 200, ""),
+            (&[], line("nonsense\n").into_bytes(), 400, "not a push"),
+            (&[], "0032".repeat(50_000).into_bytes(), 400, "not a push"),
+            (&[("content-encoding", "gzip")], b"no gzip".to_vec(), 400, "incomplete"),
+            (&[("content-encoding", "gzip")], bomb, 400, "not a push"),
+            (&[], update(&head, &new, "refs/heads/main"), 200, "ng refs/heads/main the pack is invalid"),
+            (&[], update(&zero, &new, "refs/heads/main"), 200, "ng refs/heads/main fetch first"),
+            (&[], update(&head, &new, "../../x"), 200, "ng ../../x only refs/heads/main"),
+            (&[], [update(&head, &new, "refs/heads/main"), b"PACK\0\0\0\x02\xff\xff\xff\xff".to_vec()].concat(), 200, "the pack is invalid"),
+            (&[], [update(&head, &new, "refs/heads/main"), empty_pack()].concat(), 200, "ng refs/heads/main the history"),
+            (&[], [update(&head, &head, "refs/heads/main"), empty_pack()].concat(), 200, "ng refs/heads/main non-fast-forward"),
+        ] {
+            let answer = post(&ada, &project, "git-receive-pack", more, body).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(answer.status == status && text.contains(part), "{part}: {} {text}", answer.status);
+        }
+        // A fetch of something that is not in the repository, and garbage, fail without harm.
+        for body in [format!("{}0000", line(&format!("want {new}\n"))), "zzzz".to_owned(), String::new()] {
+            let _ = ada.send("POST", "/nothing", &[], "").await;
+            let basic = format!("Bearer {}", ada.token().unwrap());
+            let headers = [("authorization", basic.as_str()), ("content-type", "application/x-git-upload-pack-request")];
+            // The connection can end early.
+            let _ = ada.send("POST", &format!("/git/{}.git/git-upload-pack", project.id), &headers, body).await;
+        }
+        assert_eq!(tip(&folder, &url(&ada, &server, &project.id)).await, head);
+        assert_eq!(project.ask("revision").await, before);
+        assert_eq!(json!(fs::read_dir(folder.path("cache")).unwrap().count()), 2);
+        server.stop().await;
+    }
+}
+
+/// A pack without objects.
+fn empty_pack() -> Vec<u8> {
+    let head = b"PACK\0\0\0\x02\0\0\0\0".to_vec();
+    let hash = "029d08823bd8a8eab510ad6ac75c823cfd3ed31e";
+    [head, hex::decode(hash).unwrap()].concat()
+}
