@@ -195,7 +195,7 @@ impl Batch {
             message.and_then(|message| record::object(&message.metadata.value(), &message.content, tree, parent));
         recorded.unwrap_or_else(|| {
             let author = person(event.actor_id, event.created_at);
-            let mut text = message.map_or_else(|| self.description(event), |message| message.content.clone());
+            let mut text = message.map_or_else(|| self.description(event), |message| message.content.to_string());
             if !text.ends_with('\n') {
                 text.push('\n');
             }
@@ -205,7 +205,7 @@ impl Batch {
 
     fn description(&self, event: &Event) -> String {
         let changes = self.described.get(&event.revision).map_or(&[][..], Vec::as_slice);
-        let given = changes.iter().find_map(|change| change.change_description.clone());
+        let given = changes.iter().find_map(|change| change.change_description.as_deref().map(str::to_owned));
         given.unwrap_or_else(|| match (event.kind, changes) {
             (EventKind::ProjectRestored, _) => "Restore an earlier state".to_owned(),
             (_, [one]) => format!("{} {}", verb(one.change_type), one.path),
