@@ -195,8 +195,7 @@ impl Batch {
             message.and_then(|message| record::object(&message.metadata.value(), &message.content, tree, parent));
         recorded.unwrap_or_else(|| {
             let author = person(event.actor_id, event.created_at);
-            let mut text =
-                message.map_or_else(|| self.description(event), |message| message.content.as_ref().to_owned());
+            let mut text = message.map_or_else(|| self.description(event), |message| message.content.to_string());
             if !text.ends_with('\n') {
                 text.push('\n');
             }
