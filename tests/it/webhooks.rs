@@ -257,7 +257,7 @@ tests::on_both! {
         touch(&other, "Quicker").await;
         let begun = Instant::now();
         quick.wait_for(1).await;
-        assert!(begun.elapsed() < Duration::from_secs(4), "a project has a share of its own");
+        assert!(begun.elapsed() < Duration::from_secs(4), "an owner has a share of their own");
         let failed = until_delivery(&ada, &id, |delivery| delivery["attempts"] == 1).await;
         assert!(text(&failed["error"]).contains("in time"), "{failed}");
 
@@ -267,6 +267,29 @@ tests::on_both! {
         ada.mutate("redeliver", json!({ "deliveryId": failed["id"] }), "delivery { status }").await.ok();
         let seen = until_delivery(&ada, &id, |delivery| delivery["status"] == "SUCCEEDED").await;
         assert_eq!((&seen["attempts"], &seen["error"]), (&json!(2), &Value::Null));
+        server.stop().await;
+    }
+
+    async fn the_projects_of_an_owner_share_a_quarter_of_the_attempts(database: Database) {
+        let flags = [&LOCAL[..], &["--webhook-timeout-seconds", "10", "--webhook-concurrency", "4"]].concat();
+        let server = Server::start_with(&database, &flags).await;
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let (slow, quick) = (Receiver::start().await, Receiver::start().await);
+        slow.replies(Reply::Nothing);
+        let other = Project::create(&bob, "Quick").await;
+        hook(&other, &quick.url()).await;
+        // Given an owner with more slow projects than the server makes attempts at once …
+        for n in 0..5 {
+            let project = Project::create(&ada, &format!("Slow {n}")).await;
+            hook(&project, &slow.url()).await;
+            hook(&project, &slow.url()).await;
+            touch(&project, &format!("Slower {n}")).await;
+        }
+        slow.wait_for(1).await;
+        // … then the event of another user arrives during the first of their attempts.
+        touch(&other, "Quicker").await;
+        quick.wait_for(1).await;
+        assert_eq!(slow.received().len(), 1, "an owner has a share of their own");
         server.stop().await;
     }
 
