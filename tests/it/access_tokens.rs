@@ -316,6 +316,18 @@ tests::on_both! {
         assert_eq!(project.state().await, before);
     }
 
+    async fn a_token_can_last_until_the_last_moment(server: Server) {
+        let project = Project::create(&server.user(ADA), "Long").await;
+        for end in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.500Z", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999999Z"] {
+            let input = json!({ "name": "Eternal", "role": "VIEWER", "expiresAt": end });
+            let made = project.write("createAccessToken", input, "accessToken { expiresAt }").await;
+            assert_eq!(made["accessToken"]["expiresAt"], end);
+        }
+        let machine = token(&project, "Agent", "VIEWER").await;
+        let listed = by(&project, &machine).ask("accessTokens { expiresAt }").await;
+        assert_eq!(listed, json!({ "accessTokens": [] }));
+    }
+
     async fn invalid_tokens_are_refused_like_invalid_jwts(server: Server) {
         let project = Project::create(&server.user(ADA), "Ours").await;
         let made = token(&project, "Agent", "EDITOR").await;
