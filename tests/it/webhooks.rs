@@ -503,11 +503,13 @@ tests::on_both! {
         let project = Project::create(&ada, "Inside").await;
         for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://10.0.0.1/", "http://192.168.0.1/",
             "http://169.254.169.254/latest/meta-data/", "http://100.64.0.1/", "http://[fd00::1]/", "http://[fe80::1]/", "http://[64:ff9b::7f00:1]/",
-            "http://0.0.0.0/", "http://224.0.0.1/", "http://metadata.google.internal/", "http://2130706433/", "http://0x7f.1/", "http://127.1/",
+            "http://[2606:4700::5efe:7f00:1]/", "http://[2606:4700::200:5efe:10.0.0.1]/", "https://b\u{fc}cher.example/", "http://0.0.0.0/", "http://224.0.0.1/", "http://metadata.google.internal/", "http://2130706433/", "http://0x7f.1/", "http://127.1/",
             "https://ada:secret@example.com/", "ftp://example.com/", "file:///etc/passwd", "example.com", ""] {
             let answer = project.mutate("createWebhook", json!({ "url": url }), "secret").await;
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", "url"), "{url}");
         }
+        let foreign = project.mutate("createWebhook", json!({ "url": "https://b\u{fc}cher.example/" }), "secret").await;
+        assert!(text(&foreign.error()["message"]).contains("xn--"), "{foreign:?}");
         // A name is checked when it is resolved, and the error does not tell what it leads to.
         for host in ["localhost", "nowhere.invalid"] {
             let url = format!("http://{host}:{}/hook", receiver.address().port());
