@@ -15,6 +15,7 @@ mod m20261130_000001_activity;
 mod m20261130_000002_access_tokens;
 mod m20261130_000003_webhooks;
 mod m20261130_000004_times;
+mod m20261130_000005_webhook_rules;
 mod row_security;
 pub mod unsquashed;
 
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000002_access_tokens::Migration),
             Box::new(m20261130_000003_webhooks::Migration),
             Box::new(m20261130_000004_times::Migration),
+            Box::new(m20261130_000005_webhook_rules::Migration),
         ]
     }
 }

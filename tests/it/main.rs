@@ -94,6 +94,7 @@ mod unsquashed;
 mod usage;
 mod version_numbers;
 mod webhook_chaos;
+mod webhook_rows;
 mod webhooks;
 
 /// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.

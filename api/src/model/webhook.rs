@@ -37,7 +37,7 @@ impl Webhook {
     /// The numbers of the secrets that sign a message at a time, the newest first.
     pub fn secrets(&self, now: DateTime<Utc>) -> impl Iterator<Item = i32> {
         let previous = self.previous_secret_until.is_some_and(|until| now < until);
-        [Some(self.secret_number), previous.then(|| self.secret_number - 1)].into_iter().flatten()
+        [Some(self.secret_number), previous.then(|| self.secret_number.saturating_sub(1))].into_iter().flatten()
     }
 }
 

@@ -216,8 +216,11 @@ impl Deliverer {
                 return Ok(next);
             }
         }
+        // Otherwise a requested delivery that cannot be read would be read again without an end.
+        let was_work =
+            !batch.messages.is_empty() || !batch.redeliveries.is_empty() || batch.until > lease.webhook.revision;
         self.services.release_webhook(lease.clone(), until).await?;
-        Ok(Next::Again)
+        Ok(if was_work { Next::Again } else { Next::End })
     }
 
     /// Signs and sends a message.
