@@ -228,6 +228,11 @@ tests::on_both! {
         let waiting = state(&ada, &id, "revision failingSince nextAttemptAt isEnabled").await;
         assert!(waiting["failingSince"].is_string() && waiting["nextAttemptAt"].is_string() && waiting["revision"] == 1, "{waiting}");
 
+        // Times have at most microseconds.
+        for time in [&waiting["nextAttemptAt"], &waiting["failingSince"], &failed["nextAttemptAt"]] {
+            assert!(text(time).len() <= "2026-11-30T12:56:36.753022Z".len(), "{time}");
+        }
+
         // It is tried again by itself, after about five seconds.
         let receiver = Receiver::start_at(address).await;
         assert_eq!(revisions(&receiver.wait_for(5).await), [2, 3, 4, 5, 6]);
