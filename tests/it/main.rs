@@ -79,6 +79,7 @@ mod siege;
 mod sockets;
 mod specification;
 mod stepping_back;
+mod stopped_commands;
 mod streaming_messages;
 mod streams;
 mod taking_back;

@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    env, fmt,
     fs::{self, File},
-    io::Read,
+    io::{self, Read, Seek},
     path::Path,
 };
 
@@ -91,7 +91,7 @@ pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to:
     };
     let made = made.await;
     file.close().await;
-    let rows = made?;
+    let rows = made.with_context(cannot)?;
     // Without the log and the free pages of the first one.
     let whole = Unfinished::next_to(to).with_context(cannot)?;
     copy_database(SqliteConnectOptions::new().filename(scratch.path()), &whole.path()).await?;
@@ -105,14 +105,16 @@ pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to:
 /// A [`Refusal`], or why the database cannot be written; then nothing is imported.
 pub async fn import_file(settings: &Settings, file: &Path, email: &str) -> anyhow::Result<Copied> {
     let (id, email) = user_of(email).map_err(for_operator)?;
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::tempdir()
+        .with_context(|| format!("cannot make a folder in {} (TMPDIR)", env::temp_dir().display()))?;
+    let cannot = || format!("cannot write to the temporary folder {} (TMPDIR)", folder.path().display());
     // What is checked cannot change afterwards, and SQLite reads no log that lies next to the file.
     let own = folder.path().join("import.db");
     take(file, &own).await?;
     check_engine(&own, folder.path(), settings).await?;
     let source = Db::connect(&url_of(&own)?, &settings.database).await.map_err(for_operator)?;
     let imported = async {
-        apply(&source).await?;
+        apply(&source).await.with_context(cannot)?;
         let project = check(&source).await?;
         let db = open(settings, false).await?;
         let copied = copy(&source, &db, project, Some(&Owner { id, email })).await;
@@ -146,8 +148,10 @@ async fn take(file: &Path, own: &Path) -> anyhow::Result<()> {
         let why = format!("it has {} bytes, and its header says {length}", found.len());
         bail!(Refusal::Unreadable(why));
     }
-    let (from, to) = (file.to_owned(), own.to_owned());
-    let copied = tokio::task::spawn_blocking(move || fs::copy(from, to)).await?.with_context(cannot)?;
+    let cannot = || format!("cannot copy {} to {} (TMPDIR)", file.display(), own.display());
+    source.rewind().with_context(cannot)?;
+    let mut copy = File::create_new(own).with_context(cannot)?;
+    let copied = tokio::task::spawn_blocking(move || io::copy(&mut source, &mut copy)).await?.with_context(cannot)?;
     if copied != length {
         bail!(Refusal::Unreadable("it changes while it is read".to_owned()));
     }
@@ -221,7 +225,7 @@ async fn schema_of(applied: usize, folder: &Path, settings: &Settings) -> anyhow
     let db = Db::connect(&url_of(&path)?, &settings.database).await.map_err(for_operator)?;
     let made = Migrator::up(db.migrations(), Some(u32::try_from(applied)?)).await.map_err(failure);
     db.close().await;
-    made?;
+    made.with_context(|| format!("cannot write {} (TMPDIR)", path.display()))?;
     let mut connection = read(&path).await?;
     let schema = schema(&mut connection).await?;
     connection.close().await?;
