@@ -35,6 +35,32 @@ tests::on_both! {
             assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", &*format!("files[0].{field}")));
         }
         assert_eq!(project.revision().await, 1);
+        // The mode, or the contents, can also be those that are there.
+        project.write("createFile", json!({ "path": "link", "content": "a", "mode": "SYMLINK" }), "revision").await;
+        project.create_file("empty", "").await;
+        let changed = text(&project.write("createFile", json!({ "path": "file", "content": "" }), "file { id }").await["file"]["id"]);
+        let edited = number(&project.write("updateFile", json!({ "path": "file", "content": "x" }), "revision").await["revision"]);
+        project.write("updateFile", json!({ "path": "file", "mode": "SYMLINK" }), "revision").await;
+        let revision = project.revision().await;
+        for (name, input, field) in [
+            ("updateFile", json!({ "path": "link", "content": "" }), "content"),
+            ("updateFile", json!({ "path": "link", "content": "a\0b" }), "content"),
+            ("updateFile", json!({ "path": "link", "contentBase64": "" }), "content"),
+            ("updateFile", json!({ "path": "empty", "mode": "SYMLINK" }), "mode"),
+            ("syncFiles", json!({ "files": [{ "path": "link", "content": "" }] }), "files"),
+            ("syncFiles", json!({ "files": [{ "path": "empty", "mode": "SYMLINK" }] }), "files"),
+        ] {
+            let refused = project.mutate(name, input.clone(), "revision").await;
+            assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", field), "{name} {input}");
+        }
+        // An undo of the edit would leave a link without a target, so it is a conflict, as in git.
+        let refused = project.mutate("undo", json!({ "revision": edited }), "revision").await;
+        assert_eq!(refused.error_code(), "CONFLICT");
+        assert_eq!(project.revision().await, revision);
+        // A complete earlier version is consistent.
+        let back = json!({ "fileId": changed, "version": 1 });
+        let back = project.client.mutate("revertFile", back, "file { mode content }").await.ok();
+        assert_eq!(back["revertFile"]["file"], json!({ "mode": "FILE", "content": "" }));
     }
 
     async fn a_sync_without_contents_keeps_them(server: Server) {

@@ -157,6 +157,19 @@ tests::on_both! {
         }
         ada.mutate_id("touchProject", &project.id, &read("files(at: 2) { totalCount }")).await.ok();
         ada.mutate("updateProject", same, &read("files(at: 2) { totalCount }")).await.ok();
+        // The same for a streaming message, whose text is no revision.
+        let session = project.start_session().await;
+        let start = json!({ "sessionId": session, "role": "ASSISTANT" });
+        let late = "streamingMessage { session { project { files(at: 99999) { totalCount } } } }";
+        assert_eq!(ada.mutate("startMessage", start.clone(), late).await.error_code(), "BAD_USER_INPUT");
+        let streaming = project.ask("sessions { nodes { streamingMessages { id } } }").await;
+        assert_eq!(streaming["sessions"]["nodes"][0]["streamingMessages"], json!([]));
+        let message = text(&ada.mutate("startMessage", start, "messageId").await.ok()["startMessage"]["messageId"]);
+        let append = json!({ "messageId": message, "offset": 0, "text": "lost" });
+        assert_eq!(ada.mutate("appendToMessage", append, late).await.error_code(), "BAD_USER_INPUT");
+        let empty = json!({ "messageId": message, "offset": 0, "text": "kept" });
+        ada.mutate("appendToMessage", empty, "length").await.ok();
+        ada.mutate_with("discardMessage", json!({ "messageId": message }), "messageId").await.ok();
         // Every root field is judged by its own selection.
         let query = "mutation($id: ID!) {
             a: updateProject(input: { id: $id, name: \"A\" }) { revision }
@@ -209,9 +222,13 @@ tests::on_both! {
         let cursor = |order: &str| format!("{{ projects(orderBy: {{ field: {order} }}) {{ edges {{ cursor }} }} }}");
         let of_names = ada.gql(&cursor("NAME"), json!({})).await.ok()["projects"]["edges"][0]["cursor"].take();
         let of_times = ada.gql(&cursor("CREATED_AT"), json!({})).await.ok()["projects"]["edges"][0]["cursor"].take();
+        let of_activity = ada.gql(&cursor("LAST_ACTIVITY_AT"), json!({})).await.ok()["projects"]["edges"][0]["cursor"].take();
+        let of_updates = ada.gql("{ projects { edges { cursor } } }", json!({})).await.ok()["projects"]["edges"][0]["cursor"].take();
         for (order, own, other) in [
-            ("", &of_times, &of_names),
+            ("", &of_updates, &of_names),
+            ("", &of_updates, &of_times),
             (", orderBy: { field: CREATED_AT }", &of_times, &of_names),
+            (", orderBy: { field: LAST_ACTIVITY_AT }", &of_activity, &of_times),
             (", orderBy: { field: NAME, direction: ASC }", &of_names, &of_times),
         ] {
             let query = format!("query($after: String) {{ viewer {{ id }} projects(after: $after{order}) {{ totalCount }} }}");

@@ -373,6 +373,12 @@ tests::on_sqlite! {
         assert_eq!(code, 1009);
         assert!(reason.contains("2000") && reason.contains("--max-body-bytes"), "{reason}");
 
+        // A client that is still sending its message gets the reason too.
+        let mut socket = bare(&server).await;
+        socket.greet(Value::Null).await;
+        socket.start("3", &format!("{VIEWER} #{}", "x".repeat(32 << 20)), json!({})).await;
+        assert_eq!(closed(socket.next().await).0, 1009);
+
         // The same for a message in parts, each of which is within the limit.
         let mut socket = bare(&server).await;
         for part in 0..4 {

@@ -328,4 +328,64 @@ tests::on_both! {
         undo(&project, json!({ "revision": restored["updateProject"]["revision"] })).await;
         assert_eq!(project.ask("status").await["status"], "DELETED");
     }
+
+    async fn a_deletion_that_was_taken_back_is_no_step(server: Server) {
+        for (before, after) in [("ARCHIVED", "ACTIVE"), ("ACTIVE", "ARCHIVED"), ("ARCHIVED", "ARCHIVED"), ("ACTIVE", "ACTIVE")] {
+            let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+            sync(&project, &[("a", "a\n")], json!({})).await;
+            let set = |status: &str| json!({ "id": project.id, "status": status });
+            project.client.mutate("updateProject", set(before), "project { id }").await.ok();
+            project.client.mutate_id("deleteProject", &project.id, "revision").await.ok();
+            project.client.mutate("updateProject", set(after), "revision").await.ok();
+            let steps = project.ask("status").await;
+            assert_eq!(steps["status"], after);
+            if before != "ACTIVE" && after == before {
+                // The only step that changes the status now.
+                undo(&project, json!({})).await;
+                assert_eq!(project.ask("status").await["status"], "ACTIVE");
+            }
+            undo(&project, json!({})).await;
+            assert_eq!(project.contents().await, [], "{before}, deleted, {after}");
+        }
+    }
+
+    async fn messages_that_another_member_has_hidden_are_no_step(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        sync(&project, &[("a", "1\n")], json!({})).await;
+        let bob = project.of(&server.user("bob@example.com"));
+        bob.client.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&project.id, "bob@example.com", "editor", true).await;
+        let session = bob.start_session().await;
+        bob.add_message(&session, "one", false).await;
+        let kept = bob.revision().await;
+        bob.add_message(&session, "two", false).await;
+        sync(&project, &[("a", "2\n")], json!({})).await;
+        let hide = json!({ "revision": kept, "scope": "CONVERSATION", "sessionId": session });
+        bob.write("restoreRevision", hide, "hiddenMessages").await;
+        // The owner steps over it, in both directions …
+        undo(&project, json!({})).await;
+        assert_eq!(content(&project, "a").await.as_deref(), Some("1\n"));
+        let undone = bob.write("undo", json!({}), "shownMessages").await;
+        assert_eq!(undone["shownMessages"], 1);
+        redo(&project).await;
+        assert_eq!(content(&project, "a").await.as_deref(), Some("2\n"));
+        // … and gets the reason if nothing else is left.
+        undo(&project, json!({})).await;
+        undo(&project, json!({})).await;
+        assert_eq!(project.contents().await, []);
+    }
+
+    async fn a_redo_of_files_does_not_depend_on_other_changes(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        sync(&project, &[("a", "1\n")], json!({})).await;
+        let second = sync(&project, &[("a", "2\n")], json!({})).await;
+        undo(&project, json!({ "revision": second })).await;
+        let seen = project.revision().await;
+        project.client.mutate("updateProject", json!({ "id": project.id, "name": "Other" }), "revision").await.ok();
+        project.write("redo", json!({ "expectedRevision": seen }), "revision").await;
+        assert_eq!(content(&project, "a").await.as_deref(), Some("2\n"));
+        // An undo of a change that the caller has not seen is refused.
+        let refused = refused(&project, "undo", json!({ "expectedRevision": seen }), "CONFLICT").await;
+        assert_eq!(refused.error()["extensions"]["currentRevision"], project.revision().await);
+    }
 }

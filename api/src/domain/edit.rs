@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
-use super::file_edit::{Content, Edit, Prepared, prepare};
+use super::file_edit::{Content, Edit, Prepared, check_links, prepare};
 use super::project::Target;
 use super::write::{Noun, Rows, Write};
 use super::{Member, Tx, Writer, heavy, policy};
@@ -94,7 +94,7 @@ impl FileWrite {
         field: &'static str,
     ) -> Result<Vec<Changed>> {
         let gathered = Gathered::read(&self.write.tx, self.write.locked.id, states, edits, field).await?;
-        self.make(states, gathered.prepare().await?)
+        self.make(states, gathered.prepare(Some(field)).await?)
     }
 
     /// Makes prepared edits. `states` are the live files for which they were prepared.
@@ -205,7 +205,7 @@ impl Gathered {
         continue_lineages(tx, project, &mut edits).await?;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
-            if !matches!(edit.content, Content::Same) {
+            if !matches!(edit.content, Content::Same) || edit.becomes_link() {
                 stored.extend(edit.live_blob());
             }
             match &edit.content {
@@ -219,15 +219,22 @@ impl Gathered {
         Ok(Self { project, edits, chains })
     }
 
-    /// Counts the lines that the edits add and remove, and encodes new contents. This is CPU-bound.
-    pub(super) async fn prepare(self) -> Result<Prepared> {
-        let Self { project, edits, chains } = self;
+    /// Counts the lines that the edits add and remove, and encodes new contents. This is CPU-bound. With `links`, the
+    /// name of an argument, checks the targets of symbolic links.
+    pub(super) async fn prepare(self, links: Option<&'static str>) -> Result<Prepared> {
+        let Self { project, edits, mut chains } = self;
         let sent = edits.iter().map(|edit| match &edit.content {
             Content::Bytes(bytes, _) => bytes.len(),
             _ => 0,
         });
         let bytes = chains.size() + sent.sum::<usize>();
-        heavy::run(bytes, move || prepare(edits, chains, project)).await?
+        heavy::run(bytes, move || {
+            if let Some(field) = links {
+                check_links(&edits, &mut chains, field)?;
+            }
+            prepare(edits, chains, project)
+        })
+        .await?
     }
 }
 

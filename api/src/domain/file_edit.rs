@@ -118,6 +118,38 @@ impl Content {
     }
 }
 
+/// Why contents are no target of a symbolic link.
+pub(super) const NO_TARGET: &str =
+    "The contents of a symbolic link are the path to which it leads: not empty, and without NUL.";
+
+/// Whether contents can be the target of a symbolic link.
+pub(super) fn is_target(content: &[u8]) -> bool {
+    !content.is_empty() && !content.contains(&0)
+}
+
+/// Checks that symbolic links have targets, except in complete versions that are restored.
+pub(super) fn check_links(edits: &[Edit], chains: &mut Chains, field: &'static str) -> Result<()> {
+    let links = edits.iter().filter(|edit| {
+        let is_written = edit.change_type != ChangeType::Delete && edit.restores.is_none();
+        is_written && edit.file_type == FileType::File && edit.mode_after() == FileMode::Symlink
+    });
+    for edit in links {
+        let (content, own) = match &edit.content {
+            Content::Bytes(bytes, _) => (Some(bytes.clone()), "content"),
+            Content::Blob(blob) => (Some(chains.decode(blob.id)?), field),
+            Content::Same if edit.becomes_link() => {
+                (edit.live_blob().map(|blob| chains.decode(blob.id)).transpose()?, "mode")
+            }
+            Content::Same | Content::None => continue,
+        };
+        if !content.is_some_and(|content| is_target(&content)) {
+            let field = if field == "path" { own } else { field };
+            return Err(Error::bad_input(field, format!("{:?}: {NO_TARGET}", edit.path.as_str())));
+        }
+    }
+    Ok(())
+}
+
 /// Edits with the contents to write for them.
 #[derive(Default)]
 pub(super) struct Prepared {
@@ -139,6 +171,12 @@ pub(super) struct PreparedContent {
 }
 
 impl Edit {
+    /// Whether a file or a program becomes a symbolic link.
+    pub(super) fn becomes_link(&self) -> bool {
+        let before = self.state.as_ref().map(|state| state.file.mode);
+        self.mode == Some(FileMode::Symlink) && before != Some(FileMode::Symlink)
+    }
+
     /// The content of the file before the edit.
     pub(super) fn live_blob(&self) -> Option<BlobRef> {
         self.state.as_ref().filter(|state| !state.file.is_deleted).and_then(|state| state.blob)

@@ -455,6 +455,13 @@ impl TakingBack {
         // The file of the change was replaced or deleted since.
         let (Some(before), Some(after), Some(now)) = (before, after, now) else { return Err(None) };
         let path = three_way(&after.path, &now.path, &before.path).cloned().ok_or(None)?;
+        if [&before, &after, &now].iter().any(|state| state.mode == FileMode::Symlink) {
+            // As in git, mode and target of a link go together.
+            let [of_before, of_after, of_now] = [&before, &after, &now].map(|state| (state.mode, state.hash));
+            let (mode, _) = three_way(&of_after, &of_now, &of_before).copied().ok_or(None)?;
+            let language = now.language.clone();
+            return Ok(Wanted { path, mode, language, ..if of_now == of_after { before } else { now } });
+        }
         let mode = three_way(&after.mode, &now.mode, &before.mode).copied().ok_or(None)?;
         let kept = Wanted { path, mode, ..now.clone() };
         if before.hash == after.hash || before.hash == now.hash {

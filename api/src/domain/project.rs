@@ -97,38 +97,40 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
     closed.commit(project).await
 }
 
-/// Whether any field that a revision changed still differs from its value before the revision. A step back never
-/// deletes a project that was restored.
-pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32, is_step: bool) -> Result<bool> {
-    let present = read_back(tx, locked.id).await?;
-    let Some((before, after)) = project::changed_at(tx, &present, revision).await? else { return Ok(true) };
-    if is_step && before.status == ProjectStatus::Deleted && after.status != ProjectStatus::Deleted {
-        return Ok(false);
-    }
-    Ok(before.name != after.name && before.name != present.name
-        || before.description != after.description && before.description != present.description
-        || before.initial_prompt != after.initial_prompt && before.initial_prompt != present.initial_prompt
-        || before.config != after.config && before.config != present.config
-        || before.status != after.status && before.status != present.status)
-}
-
-/// Undoes, within a write, what a revision changed in a project's fields, unless they have changed since.
-pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> {
+/// The changes that undo what a revision changed in a project's fields; `None` if none of these fields differs from its
+/// value before. A step back neither deletes a project that was restored, nor restores it again.
+///
+/// # Errors
+/// `Conflict` if fields have changed since, `Forbidden` if the actor must not delete the project.
+pub(super) async fn taking_back(
+    tx: &Tx,
+    locked: &Locked,
+    revision: i32,
+    is_step: bool,
+) -> Result<Option<ProjectChanges>> {
     let present = read_back(tx, locked.id).await?;
     let Some((before, after)) = project::changed_at(tx, &present, revision).await? else {
-        return Err(Error::bad_input("revision", format!("The fields before revision {revision} are not stored.")));
+        let message = format!("The fields before revision {revision} are not stored.");
+        return if is_step { Ok(None) } else { Err(Error::bad_input("revision", message)) };
     };
+    if is_step && before.status == ProjectStatus::Deleted && after.status != ProjectStatus::Deleted {
+        return Ok(None);
+    }
     /// The value to restore; `None` if the field already has it.
     fn back<T: PartialEq>(before: T, after: &T, present: &T) -> Option<T> {
         (before != *after && before != *present).then_some(before)
     }
+    let was_restored = after.status == ProjectStatus::Deleted && present.status != ProjectStatus::Deleted;
     let changes = ProjectChanges {
         name: back(before.name, &after.name, &present.name),
         description: back(before.description, &after.description, &present.description),
         initial_prompt: back(before.initial_prompt, &after.initial_prompt, &present.initial_prompt),
         config: back(before.config, &after.config, &present.config),
-        status: back(before.status, &after.status, &present.status),
+        status: back(before.status, &after.status, &present.status).filter(|_| !is_step || !was_restored),
     };
+    if changes == ProjectChanges::default() {
+        return Ok(None);
+    }
     let overlaps: Vec<&str> = [
         ("name", changes.name.is_some() && after.name != present.name),
         ("description", changes.description.is_some() && after.description != present.description),
@@ -146,6 +148,11 @@ pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> 
     if changes.status == Some(ProjectStatus::Deleted) {
         policy::may_delete_project(locked.role)?;
     }
+    Ok(Some(changes))
+}
+
+/// Changes, within an undo, a project's fields.
+pub(super) async fn take_back(tx: &Tx, locked: &Locked, changes: ProjectChanges) -> Result<()> {
     project::supersede(tx, locked.id, locked.revision).await?;
     project::update(tx, locked.id, changes, locked.at).await
 }

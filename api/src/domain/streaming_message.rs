@@ -67,6 +67,7 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
         metadata: new.metadata.clone().unwrap_or_else(Json::object),
     };
     if storage::insert(&tx, &message, new.idempotency_key.clone()).await? {
+        writer.check_horizon_in(&tx, place.project_id).await?;
         tx.commit().await?;
         writer.knows(message.id.0, place.project_id);
         publish(&writer, place.project_id);
@@ -131,6 +132,7 @@ pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let message_id = chunk.message_id;
     let tx = writer.open().await?;
     if let Some(project) = storage::append(&tx, &chunk, end - chunk.offset, clock::now()).await? {
+        writer.check_horizon_in(&tx, project).await?;
         tx.commit().await?;
         publish(&writer, project);
         return Ok(Progress { message_id, length: end });

@@ -49,6 +49,8 @@ pub struct Sync {
     pub expected_revision: Option<i32>,
     /// Whether the precondition is only about the given paths, and those above and below them.
     pub ignores_others: bool,
+    /// Whether symbolic links can have any target, as in a repository.
+    pub allows_any_link: bool,
 }
 
 /// Result of a sync.
@@ -102,8 +104,8 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
         return Err(Error::bad_input(format!("deletes[{index}]"), "This path is among `files` too."));
     }
     let size = size_of(&wanted, sync.deletes.len());
-    let Sync { deletes, mirror, ignores_others, .. } = sync;
-    let job = Job { wanted, deletes, mirror, ignores_others };
+    let Sync { deletes, mirror, ignores_others, allows_any_link, .. } = sync;
+    let job = Job { wanted, deletes, mirror, ignores_others, allows_any_link };
     let target = Target::Project(sync.project_id);
     let writer = writer.of_size(size);
     for _ in 0..if size == Size::Large { ATTEMPTS } else { 0 } {
@@ -121,7 +123,7 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
     let states = write.states(&given, &contents, job.mirror).await?;
     check_revision(&write.write, &states, &job, sync.expected_revision).await?;
     let (gathered, unchanged) = gather(&write.write.tx, sync.project_id, &states, &job).await?;
-    let prepared = gathered.prepare().await?;
+    let prepared = gathered.prepare(job.links()).await?;
     finish(write, &states, unchanged, prepared).await
 }
 
@@ -139,6 +141,14 @@ struct Job {
     deletes: Vec<FilePath>,
     mirror: bool,
     ignores_others: bool,
+    allows_any_link: bool,
+}
+
+impl Job {
+    /// The argument with symbolic links whose targets are checked.
+    fn links(&self) -> Option<&'static str> {
+        (!self.allows_any_link).then_some("files")
+    }
 }
 
 /// The target state of a file: path, type, other properties, content.
@@ -183,7 +193,7 @@ impl Ahead {
             Err(_) => return Ok(None),
         };
         drop(tx);
-        let prepared = gathered.prepare().await?;
+        let prepared = gathered.prepare(job.links()).await?;
         Ok(Some(Self { revision: present.revision, states, prepared, unchanged }))
     }
 

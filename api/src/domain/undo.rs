@@ -13,6 +13,7 @@ use crate::model::enums::EventKind;
 use crate::model::error::{Error, Result};
 use crate::model::event::{UndoneFiles, Undos};
 use crate::model::ids::{MessageId, ProjectId};
+use crate::model::project::ProjectChanges;
 pub use crate::storage::undo::of_projects;
 use crate::storage::undo::{self, Made};
 use crate::storage::{chat, event};
@@ -47,18 +48,17 @@ pub async fn undo(
     expected_revision: Option<i32>,
 ) -> Result<Restored> {
     let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
-    if let Some(expected) = expected_revision {
-        check_seen(&write.write, taken, expected).await?;
-    }
     let taking = Taking::find(&write.write, taken).await?;
+    if let Some(expected) = expected_revision {
+        check_seen(&write.write, taking.kind(), expected).await?;
+    }
     write.write.about.description = Some(taking.description());
     let states = write.states(&[], &[], true).await?;
     let (mut shown, mut hidden) = (0, 0);
-    let Taking { revisions, inverse, kind, is_hiding, .. } = taking;
-    if kind == EventKind::ProjectUpdated {
-        for revision in &revisions {
-            super::project::undo(&write.write.tx, &write.write.locked, *revision).await?;
-        }
+    let kind = taking.kind();
+    let Taking { revisions, inverse, fields, is_hiding, .. } = taking;
+    if let Some(fields) = fields {
+        super::project::take_back(&write.write.tx, &write.write.locked, fields).await?;
     }
     let mut changes = Vec::new();
     if kind == EventKind::FilesChanged {
@@ -87,19 +87,12 @@ pub async fn undo(
     closed.commit(restored).await
 }
 
-/// Checks the precondition: nothing that the undo can write has changed since the expected revision. Messages do not
-/// count.
-async fn check_seen(write: &Write, taken: UndoTarget, expected: i32) -> Result<()> {
+/// Checks the precondition: nothing of what the undo writes has changed since the expected revision: files or the
+/// project's own fields.
+async fn check_seen(write: &Write, written: EventKind, expected: i32) -> Result<()> {
     const OF_FILES: &[EventKind] = &[EventKind::FilesChanged, EventKind::ProjectRestored];
     let (tx, project) = (&write.tx, write.locked.id);
-    let kinds = match taken {
-        UndoTarget::Message(..) => OF_FILES,
-        UndoTarget::Newest | UndoTarget::NewestUndo => &EventKind::UNDOABLE,
-        UndoTarget::Revision(revision) => match event::one(tx, project, revision).await?.map(|event| event.kind) {
-            Some(EventKind::ProjectUpdated) => &[EventKind::ProjectUpdated],
-            _ => OF_FILES,
-        },
-    };
+    let kinds = if written == EventKind::ProjectUpdated { &[EventKind::ProjectUpdated] } else { OF_FILES };
     let member = access::required(tx, project).await?;
     let is_past = (0..write.present_revision()).contains(&expected);
     if is_past && !event::has_after(tx, member, expected, kinds, None).await? {
@@ -113,8 +106,8 @@ struct Taking {
     /// The revisions to undo, newest first.
     revisions: Vec<i32>,
     inverse: Inverse,
-    /// The kind of the new revision.
-    kind: EventKind,
+    /// The project's own fields, if the revision changed these.
+    fields: Option<ProjectChanges>,
     is_hiding: bool,
     /// The change that is effective again, if an undo is undone.
     redone: Vec<i32>,
@@ -149,12 +142,12 @@ impl Taking {
             UndoTarget::NewestUndo => {
                 let undone = undo::files(tx, member).await?;
                 let candidates = Self::standing(tx, member, &undos, &undone, undos.of_changes().collect()).await?;
-                for revision in candidates {
-                    if let Some(taking) = Self::of_revision(write, member, revision, Some(&undone)).await? {
-                        return Ok(Self { redone: undos.undoes(revision).to_vec(), ..taking });
-                    }
-                }
-                Err(Error::bad_input("projectId", "There is nothing to redo."))
+                let mut in_the_way = None;
+                let found = Self::first_possible(write, member, &undone, candidates, &mut in_the_way).await?;
+                let nothing = || Error::bad_input("projectId", "There is nothing to redo.");
+                let taking = found.ok_or_else(|| in_the_way.unwrap_or_else(nothing))?;
+                let redone = taking.revisions.iter().flat_map(|revision| undos.undoes(*revision)).copied().collect();
+                Ok(Self { redone, ..taking })
             }
             UndoTarget::Newest => {
                 let undone = undo::files(tx, member).await?;
@@ -167,20 +160,41 @@ impl Taking {
                     };
                     before = *oldest;
                     let candidates = candidates.into_iter().filter(|revision| !undos.is_undo(*revision)).collect();
-                    for revision in Self::standing(tx, member, &undos, &undone, candidates).await? {
-                        // Skip a revision that later changes have reverted already.
-                        match Self::of_revision(write, member, revision, Some(&undone)).await {
-                            Ok(Some(taking)) => return Ok(taking),
-                            Ok(None) => {}
-                            // All newer changes are undone, so only an undo of an older one is in the way. A step that
-                            // is impossible now must not hide the steps before it.
-                            Err(error @ Error::Conflict(_)) => drop(in_the_way.get_or_insert(error)),
-                            Err(error) => return Err(error),
-                        }
+                    let candidates = Self::standing(tx, member, &undos, &undone, candidates).await?;
+                    if let Some(taking) =
+                        Self::first_possible(write, member, &undone, candidates, &mut in_the_way).await?
+                    {
+                        return Ok(taking);
                     }
                 }
             }
         }
+    }
+
+    /// The first of these revisions that can be undone. Skips those that later changes have reverted already. A step
+    /// that is impossible now must not hide the steps before it: an undo of an older change can be in the way, and only
+    /// its author can show a session's messages again. `in_the_way` gets the first such error.
+    async fn first_possible(
+        write: &Write,
+        member: Member<'_>,
+        undone: &UndoneFiles,
+        revisions: Vec<i32>,
+        in_the_way: &mut Option<Error>,
+    ) -> Result<Option<Self>> {
+        for revision in revisions {
+            match Self::of_revision(write, member, revision, Some(undone)).await {
+                Ok(Some(taking)) => return Ok(Some(taking)),
+                Ok(None) => {}
+                Err(error @ (Error::Conflict(_) | Error::Forbidden(_))) => drop(in_the_way.get_or_insert(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The kind of the new revision.
+    fn kind(&self) -> EventKind {
+        if self.fields.is_some() { EventKind::ProjectUpdated } else { EventKind::FilesChanged }
     }
 
     /// The given revisions that have a part which is not undone. Later changes can restore parts that did not exist
@@ -221,11 +235,16 @@ impl Taking {
                 return Err(Error::bad_input("revision", message));
             }
         };
-        let mut taking =
-            Self { revisions: vec![revision], inverse: Inverse::default(), kind, is_hiding: false, redone: Vec::new() };
+        let mut taking = Self {
+            revisions: vec![revision],
+            inverse: Inverse::default(),
+            fields: None,
+            is_hiding: false,
+            redone: Vec::new(),
+        };
         if kind == EventKind::ProjectUpdated {
-            let stands = super::project::stands(tx, &write.locked, revision, undone.is_some()).await?;
-            return Ok(stands.then_some(taking));
+            taking.fields = super::project::taking_back(tx, &write.locked, revision, undone.is_some()).await?;
+            return Ok(taking.fields.is_some().then_some(taking));
         }
         let hiding = chat::hiding(tx, project, revision).await?;
         if let Some(hiding) = hiding {
@@ -254,8 +273,8 @@ impl Taking {
         let inverse = plan::taking_back(tx, member, &made, Some(undone), present, "messageId").await?;
         let revisions: BTreeSet<i32> = inverse.changes.iter().map(|(revision, _)| *revision).collect();
         let revisions = revisions.into_iter().rev().collect();
-        let (kind, redone) = (EventKind::FilesChanged, Vec::new());
-        Ok((!inverse.edits.is_empty()).then_some(Self { revisions, inverse, kind, is_hiding: false, redone }))
+        let (fields, redone) = (None, Vec::new());
+        Ok((!inverse.edits.is_empty()).then_some(Self { revisions, inverse, fields, is_hiding: false, redone }))
     }
 
     /// The description of the event.

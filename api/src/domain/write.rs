@@ -124,6 +124,15 @@ impl Writer {
         }
     }
 
+    /// The same for a write that is no revision.
+    pub(super) async fn check_horizon_in(&self, tx: &Tx, project: ProjectId) -> Result<()> {
+        if self.horizon.is_none() {
+            return Ok(());
+        }
+        let project = project::by_ids(tx, &[project]).await?.into_iter().next();
+        self.check_horizon(project.map_or(0, |project| project.revision))
+    }
+
     /// Remembers the project of an object that the writer has created or can see.
     pub(super) fn knows(&self, id: Uuid, project: ProjectId) {
         self.services.projects.insert((self.actor.user_id, id), project);

@@ -196,9 +196,20 @@ impl Arguments<'_> {
             Some(Value::Object(order)) => order.get("field"),
             _ => None,
         };
-        let is_by_name = matches!(by, Some(Value::Enum(field)) if field == "NAME")
-            || matches!(by, Some(Value::String(field)) if field == "NAME");
-        [if is_by_name { KeyKind::Text } else { KeyKind::Time }, KeyKind::Id]
+        let by = match by {
+            Some(Value::Enum(field)) => field.as_str(),
+            Some(Value::String(field)) => field,
+            _ => "",
+        };
+        let kind = match by {
+            "NAME" => KeyKind::Text,
+            "CREATED_AT" => KeyKind::TimeOf("CREATED_AT"),
+            "LAST_ACCESSED_AT" => KeyKind::TimeOf("LAST_ACCESSED_AT"),
+            "LAST_ACTIVITY_AT" => KeyKind::TimeOf("LAST_ACTIVITY_AT"),
+            // The default.
+            _ => KeyKind::TimeOf("UPDATED_AT"),
+        };
+        [kind, KeyKind::Id]
     }
 
     fn check_ids(&self) -> Result<()> {

@@ -126,6 +126,9 @@ pub enum Key {
     /// A time.
     #[serde(rename = "t")]
     Time(DateTime<Utc>),
+    /// A time in a list that can be sorted by several, with the name of the order.
+    #[serde(rename = "o")]
+    TimeOf(String, DateTime<Utc>),
     /// An id, which breaks ties.
     #[serde(rename = "i")]
     Id(Uuid),
@@ -136,7 +139,7 @@ impl Key {
     fn is_possible(&self) -> bool {
         match self {
             Self::Text(text) => !text.contains('\0'),
-            Self::Time(time) => (0..=9999).contains(&time.year()),
+            Self::Time(time) | Self::TimeOf(_, time) => (0..=9999).contains(&time.year()),
             Self::Number(_) | Self::Id(_) => true,
         }
     }
@@ -177,19 +180,22 @@ pub enum KeyKind {
     Text,
     /// A time.
     Time,
+    /// A time of the order with this name.
+    TimeOf(&'static str),
     /// An id.
     Id,
 }
 
 impl KeyKind {
     fn is_of(self, key: &Key) -> bool {
-        matches!(
-            (self, key),
+        match (self, key) {
+            (Self::TimeOf(name), Key::TimeOf(order, _)) => name == order,
             (Self::Number, Key::Number(_))
-                | (Self::Text, Key::Text(_))
-                | (Self::Time, Key::Time(_))
-                | (Self::Id, Key::Id(_))
-        )
+            | (Self::Text, Key::Text(_))
+            | (Self::Time, Key::Time(_))
+            | (Self::Id, Key::Id(_)) => true,
+            _ => false,
+        }
     }
 }
 

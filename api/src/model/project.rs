@@ -82,7 +82,7 @@ pub struct NewProject {
 }
 
 /// Changes to a project; `None` keeps the value.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProjectChanges {
     /// New name.
     pub name: Option<String>,

@@ -128,10 +128,14 @@ pub async fn page(
         // Sorts by code points on both databases. A collation on the column would also change how the search compares.
         ProjectOrderField::Name if tx.is_sqlite() => &[("p.name", KeyKind::Text), ("p.id", KeyKind::Id)],
         ProjectOrderField::Name => &[("p.name COLLATE \"C\"", KeyKind::Text), ("p.id", KeyKind::Id)],
-        ProjectOrderField::CreatedAt => &[("p.created_at", KeyKind::Time), ("p.id", KeyKind::Id)],
-        ProjectOrderField::UpdatedAt => &[("p.updated_at", KeyKind::Time), ("p.id", KeyKind::Id)],
-        ProjectOrderField::LastAccessedAt => &[("p.last_accessed_at", KeyKind::Time), ("p.id", KeyKind::Id)],
-        ProjectOrderField::LastActivityAt => &[("p.last_activity_at", KeyKind::Time), ("p.id", KeyKind::Id)],
+        ProjectOrderField::CreatedAt => &[("p.created_at", KeyKind::TimeOf("CREATED_AT")), ("p.id", KeyKind::Id)],
+        ProjectOrderField::UpdatedAt => &[("p.updated_at", KeyKind::TimeOf("UPDATED_AT")), ("p.id", KeyKind::Id)],
+        ProjectOrderField::LastAccessedAt => {
+            &[("p.last_accessed_at", KeyKind::TimeOf("LAST_ACCESSED_AT")), ("p.id", KeyKind::Id)]
+        }
+        ProjectOrderField::LastActivityAt => {
+            &[("p.last_activity_at", KeyKind::TimeOf("LAST_ACTIVITY_AT")), ("p.id", KeyKind::Id)]
+        }
     };
     let mut sql = Sql::new("SELECT ");
     columns(&mut sql, tx.me());
@@ -142,10 +146,10 @@ pub async fn page(
     let rows = rows.into_iter().map(|row| {
         let key = match field {
             ProjectOrderField::Name => Key::Text(row.name.clone()),
-            ProjectOrderField::CreatedAt => Key::Time(row.created_at),
-            ProjectOrderField::UpdatedAt => Key::Time(row.updated_at),
-            ProjectOrderField::LastAccessedAt => Key::Time(row.last_accessed_at),
-            ProjectOrderField::LastActivityAt => Key::Time(row.last_activity_at),
+            ProjectOrderField::CreatedAt => Key::TimeOf("CREATED_AT".to_owned(), row.created_at),
+            ProjectOrderField::UpdatedAt => Key::TimeOf("UPDATED_AT".to_owned(), row.updated_at),
+            ProjectOrderField::LastAccessedAt => Key::TimeOf("LAST_ACCESSED_AT".to_owned(), row.last_accessed_at),
+            ProjectOrderField::LastActivityAt => Key::TimeOf("LAST_ACTIVITY_AT".to_owned(), row.last_activity_at),
         };
         (Cursor(vec![key, Key::Id(row.id.0)]), row)
     });

@@ -273,7 +273,7 @@ fn value(key: &Key) -> Value {
     match key {
         Key::Number(number) => (*number).into(),
         Key::Text(text) => text.clone().into(),
-        Key::Time(time) => (*time).into(),
+        Key::Time(time) | Key::TimeOf(_, time) => (*time).into(),
         Key::Id(id) => (*id).into(),
     }
 }

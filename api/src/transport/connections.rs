@@ -27,14 +27,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, lookup_host},
     sync::watch,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::read_limit::{Limited, ReadLimit};
+use super::read_limit::{Limited, ReadLimit, Stream};
 use crate::config::listen::Address;
 
 /// Pause after a failed accept, for example when the limit on open files is reached.
@@ -151,10 +151,6 @@ impl Listener {
         }
     }
 }
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// How connections are served.
 #[derive(Clone)]

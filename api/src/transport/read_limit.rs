@@ -9,13 +9,23 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::Notify,
+    time::timeout,
 };
+
+/// A connection with a client.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// How long what a client still sends is discarded at the end.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// Size of the buffer for discarded bytes.
 const DISCARDED: usize = 4 * 1024;
@@ -30,6 +40,7 @@ struct Limit {
     left: AtomicUsize,
     is_exceeded: AtomicBool,
     exceeded: Notify,
+    is_ending: AtomicBool,
 }
 
 impl ReadLimit {
@@ -42,6 +53,12 @@ impl ReadLimit {
     /// Removes the limit.
     pub fn lift(&self) {
         self.0.is_set.store(false, Ordering::Relaxed);
+    }
+
+    /// Discards what the client still sends after the connection is dropped. Otherwise the system resets the connection,
+    /// and the client does not read the reason.
+    pub fn discard_rest(&self) {
+        self.0.is_ending.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the limit is exceeded.
@@ -67,21 +84,37 @@ impl ReadLimit {
 }
 
 /// A connection with a limit.
-pub struct Limited<S> {
-    stream: S,
+pub struct Limited<S: Stream> {
+    /// `None` only while it is dropped.
+    stream: Option<S>,
     /// Bytes that were read from the connection before.
     first: Bytes,
     limit: ReadLimit,
 }
 
-impl<S> Limited<S> {
+impl<S: Stream> Limited<S> {
     /// Wraps a connection of which these first bytes were read.
     pub fn new(stream: S, first: Bytes, limit: ReadLimit) -> Self {
-        Self { stream, first, limit }
+        Self { stream: Some(stream), first, limit }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut S>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
+impl<S: Stream> Drop for Limited<S> {
+    fn drop(&mut self) {
+        if let (true, Some(mut stream)) = (self.limit.0.is_ending.load(Ordering::Relaxed), self.stream.take()) {
+            tokio::spawn(timeout(DISCARD_TIME, async move {
+                stream.shutdown().await?;
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+            }));
+        }
+    }
+}
+
+impl<S: Stream> AsyncRead for Limited<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -90,7 +123,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
         while self.limit.is_exceeded() {
             let mut bytes = [0; DISCARDED];
             let mut discarded = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut discarded))?;
+            ready!(self.stream()?.poll_read(context, &mut discarded))?;
             if discarded.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -101,23 +134,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        ready!(self.stream()?.poll_read(context, buffer))?;
         self.limit.count(buffer.filled().len().saturating_sub(before));
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
+impl<S: Stream> AsyncWrite for Limited<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.stream()?.poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.stream()?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.stream()?.poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -125,11 +158,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        self.stream()?.poll_write_vectored(context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 }
 

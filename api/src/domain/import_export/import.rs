@@ -259,6 +259,7 @@ impl Run<'_> {
                 mirror: false,
                 expected_revision: Some(known),
                 ignores_others: true,
+                allows_any_link: true,
             };
             let context = Context { message_id: Some(message), ..Context::default() };
             let write = |writer: Writer| sync::sync(writer.importing_after(seen), sync, context);

@@ -379,6 +379,7 @@ impl FileMutation {
                 mirror: input.mode == Some(SyncMode::Mirror),
                 expected_revision: input.expected_revision,
                 ignores_others: false,
+                allows_any_link: false,
             };
             let caller = caller(ctx)?;
             let done = caller.write(ctx, |writer| sync::sync(writer, sync, conversation));

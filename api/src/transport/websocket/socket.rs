@@ -141,6 +141,10 @@ impl Socket {
         self.operations.clear();
         if let End::Close(Close { code, reason }) = &end {
             tracing::debug!(code, reason, "socket closed by the server");
+            if *code == TOO_BIG {
+                // The WebSocket library does not read the rest of such a message.
+                self.read_limit.discard_rest();
+            }
         }
         // The client sees the code only if it reads everything before it, and data from the client in the meantime must
         // not reset the connection. So keep reading until the client closes too.
