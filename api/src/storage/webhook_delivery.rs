@@ -35,7 +35,7 @@ fn delivery(row: webhook_deliveries::Model) -> Result<Delivery> {
 
 /// Adds the conditions that the actor owns the project of a delivery `d`, and that this version knows its kind: an unknown one
 /// leaves out the delivery and not the list.
-fn visible<'s>(sql: &'s mut Sql, me: Me) -> &'s mut Sql {
+fn visible(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push(" AND d.kind IN ").list(EventKind::ALL.iter().map(|kind| kind.as_str())).push(" AND ");
     owns(sql, "d.project_id", me)
 }
