@@ -105,13 +105,13 @@ tests::on_both! {
             let output = stop(command, signal, has_begun).await;
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success() && error.contains("interrupted"), "{signal}: {error}");
-            assert_eq!(below(&temporary), [PathBuf::new(); 0], "{signal}");
+            assert_eq!(below(&temporary), Vec::<PathBuf>::new(), "{signal}");
         }
         drop((sqlite, postgres));
         // Afterwards the file can be imported.
         let done = child(&target, &temporary, &["import", file.to_str().unwrap(), "--owner", "ada@example.com"]).output().unwrap();
         assert!(done.status.success() && String::from_utf8_lossy(&done.stdout).contains(&project), "{done:?}");
-        assert_eq!(below(&temporary), [PathBuf::new(); 0]);
+        assert_eq!(below(&temporary), Vec::<PathBuf>::new());
         target.remove().await;
     }
 
@@ -130,7 +130,7 @@ tests::on_both! {
                 let error = String::from_utf8_lossy(&output.stderr).into_owned();
                 assert!(error.contains("interrupted"), "{signal}: {error}");
             }
-            assert_eq!(below(&to), [PathBuf::new(); 0], "{signal}");
+            assert_eq!(below(&to), Vec::<PathBuf>::new(), "{signal}");
         }
     }
 
