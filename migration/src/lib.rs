@@ -14,6 +14,8 @@ mod m20261130_000000_schema;
 mod m20261130_000001_activity;
 mod m20261130_000002_access_tokens;
 mod m20261130_000003_webhooks;
+mod m20261130_000004_times;
+mod m20261130_000005_webhook_rules;
 mod row_security;
 pub mod unsquashed;
 
@@ -28,6 +30,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000001_activity::Migration),
             Box::new(m20261130_000002_access_tokens::Migration),
             Box::new(m20261130_000003_webhooks::Migration),
+            Box::new(m20261130_000004_times::Migration),
+            Box::new(m20261130_000005_webhook_rules::Migration),
         ]
     }
 }

@@ -12,7 +12,7 @@ use tests::{
     client::{Client, Response},
     database::{Database, Kind},
     project::{Project, each, settings, text, with},
-    server::{Server, run_with_database, run_with_server, user_id},
+    server::{Server, run_with_database, run_with_server, token_with, user_id},
     socket::{End, Frame, Socket, Subscription},
 };
 use tokio::time::timeout;
@@ -271,7 +271,9 @@ tests::on_both! {
         socket.start("2", "{ viewer { id } }", json!({})).await;
         assert_eq!(socket.message().await["payload"]["data"]["viewer"]["id"], json!(made.user));
 
-        // It has nothing outside of it, and does not manage it.
+        // It has nothing outside of it, and does not manage it, also with a token of the issuer that names the machine.
+        let posing = server.anonymous().with_token(Some(token_with("eve@example.com", json!({ "sub": made.user }))));
+        assert_eq!(posing.gql("{ viewer { id } }", json!({})).await.ok()["viewer"]["id"], json!(made.user));
         let (before, others) = (project.state().await, other.state().await);
         for (name, input) in [
             ("createProject", json!({ "name": "New", "initialPrompt": "", "config": {} })),
@@ -283,14 +285,19 @@ tests::on_both! {
             ("changeCollaboratorRole", json!({ "projectId": project.id, "userId": made.user, "role": "VIEWER" })),
             ("updateProject", json!({ "id": project.id, "status": "DELETED" })),
         ] {
-            let refused = machine.client.mutate(name, input, "__typename").await;
-            assert_eq!(refused.error_code(), "FORBIDDEN", "{name}: {refused:?}");
+            for client in [&machine.client, &posing] {
+                let refused = client.mutate(name, input.clone(), "__typename").await;
+                assert_eq!(refused.error_code(), "FORBIDDEN", "{name}: {refused:?}");
+            }
         }
         let itself = json!({ "projectId": project.id, "userId": made.user });
         for (name, input) in [("transferOwnership", &itself), ("removeCollaborator", &itself), ("leaveProject", &json!({ "projectId": project.id }))] {
-            let refused = machine.client.mutate_with(name, input.clone(), "__typename").await;
-            assert_eq!(refused.error_code(), "FORBIDDEN", "{name}: {refused:?}");
+            for client in [&machine.client, &posing] {
+                let refused = client.mutate_with(name, input.clone(), "__typename").await;
+                assert_eq!(refused.error_code(), "FORBIDDEN", "{name}: {refused:?}");
+            }
         }
+        assert_eq!(project.ask("accessTokens { user { fullName } }").await["accessTokens"][0]["user"]["fullName"], "Agent");
         assert_eq!((project.state().await, other.state().await), (before, others));
         assert_eq!(server.database().execute("UPDATE user_preferences SET editor_theme = editor_theme").await, 1);
     }
@@ -314,6 +321,18 @@ tests::on_both! {
             assert_eq!(machine.mutate(name, input, "revision").await.error_code(), "FORBIDDEN", "{name}");
         }
         assert_eq!(project.state().await, before);
+    }
+
+    async fn a_token_can_last_until_the_last_moment(server: Server) {
+        let project = Project::create(&server.user(ADA), "Long").await;
+        for end in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.500Z", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999999Z"] {
+            let input = json!({ "name": "Eternal", "role": "VIEWER", "expiresAt": end });
+            let made = project.write("createAccessToken", input, "accessToken { expiresAt }").await;
+            assert_eq!(made["accessToken"]["expiresAt"], end);
+        }
+        let machine = token(&project, "Agent", "VIEWER").await;
+        let listed = by(&project, &machine).ask("accessTokens { expiresAt }").await;
+        assert_eq!(listed, json!({ "accessTokens": [] }));
     }
 
     async fn invalid_tokens_are_refused_like_invalid_jwts(server: Server) {

@@ -84,6 +84,7 @@ mod siege;
 mod sockets;
 mod specification;
 mod stepping_back;
+mod stopped_commands;
 mod streaming_messages;
 mod streams;
 mod taking_back;
@@ -99,6 +100,7 @@ mod unsquashed;
 mod usage;
 mod version_numbers;
 mod webhook_chaos;
+mod webhook_rows;
 mod webhooks;
 
 /// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.

@@ -360,12 +360,72 @@ const HISTORIES: &[(&str, &str)] = &[
     ("a role", "PRAGMA ignore_check_constraints = 1; UPDATE chat_messages SET role = 'root'"),
 ];
 
+/// Times and numbers that later writes could not follow.
+const FUTURES: &[(&str, &str)] = &[
+    (
+        "the largest offset",
+        "UPDATE file_snapshots SET version_offset = 2147483647 WHERE path = 'eve.py';
+            UPDATE project_files SET version_offset = 2147483647 WHERE file_path = 'eve.py'",
+    ),
+    (
+        "a negative offset",
+        "UPDATE file_snapshots SET version_offset = -1 WHERE path = 'eve.py';
+            UPDATE project_files SET version_offset = -1 WHERE file_path = 'eve.py'",
+    ),
+    ("an offset of the file alone", "UPDATE project_files SET version_offset = 7 WHERE file_path = 'eve.py'"),
+    (
+        "an offset of the first version",
+        "UPDATE file_snapshots SET version_offset = 7 WHERE version = 1 AND path = 'src/main.py'",
+    ),
+    ("a restored version", "UPDATE file_snapshots SET restored_version = 2147483647 WHERE path = 'eve.py'"),
+    ("a count of lines", "UPDATE file_snapshots SET additions = -2147483648 WHERE path = 'eve.py'"),
+    (
+        "an event after the last activity",
+        "UPDATE project_events SET created_at = strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '+2 minutes')
+            WHERE revision = (SELECT max(revision) FROM project_events)",
+    ),
+    (
+        "an event later today",
+        "UPDATE project_events SET created_at = strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '+6 minutes')
+            WHERE revision = (SELECT max(revision) FROM project_events);
+            UPDATE projects SET last_activity_at = strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '+6 minutes')",
+    ),
+    ("the last activity", "UPDATE projects SET last_activity_at = '9999-12-31T23:59:59.5+00:00'"),
+    ("a project of the future", "UPDATE projects SET created_at = '9999-12-31T23:59:59+00:00'"),
+    ("a message of the future", "UPDATE chat_messages SET timestamp = '9999-12-31T23:59:59+00:00'"),
+    ("a person of the future", "UPDATE user_profiles SET created_at = '9999-12-31T23:59:59+00:00'"),
+    ("a year of five digits", "UPDATE chat_messages SET timestamp = '+10000-01-01T00:00:00+00:00'"),
+    ("a negative year", "UPDATE chat_messages SET timestamp = '-200000-01-01T00:00:00+00:00'"),
+    ("the negative year 1", "UPDATE projects SET created_at = '-0001-01-01T00:00:00+00:00'"),
+    ("the year 0", "UPDATE chat_sessions SET started_at = '0000-12-31T23:59:59+00:00'"),
+    ("another zone", "UPDATE chat_messages SET timestamp = '2026-01-01T00:00:00+14:00'"),
+    ("another form", "UPDATE chat_messages SET timestamp = '2026-01-01 00:00:00+00:00'"),
+    ("no zone", "UPDATE chat_messages SET timestamp = '2026-01-01T00:00:00'"),
+    ("a time that is bytes", "UPDATE chat_messages SET timestamp = CAST('2026-01-01T00:00:00+00:00' AS blob)"),
+    ("a time that is a number", "UPDATE chat_messages SET timestamp = 1.5"),
+];
+
 fn refusal(imported: anyhow::Result<String>, what: &str) -> Refusal {
     let error = imported.err().unwrap_or_else(|| panic!("{what} is imported"));
     error.downcast::<Refusal>().unwrap_or_else(|error| panic!("{what}: {error:#}"))
 }
 
 tests::on_both! {
+    async fn numbers_of_versions_that_cannot_be_are_named_and_do_no_harm(server: Server) {
+        let project = Project::create(&ada(&server), "Numbered").await;
+        project.create_file("hist.txt", "one\n").await;
+        project.update_file("hist.txt", "two\n").await;
+        for (versions, offset) in [(2, i32::MAX), (3, i32::MIN)] {
+            let sql = format!("UPDATE file_snapshots SET version_offset = {offset}; UPDATE project_files SET version_offset = {offset}");
+            server.database().execute(&sql).await;
+            let named = problems(server.database()).await;
+            assert_eq!(named.iter().filter(|problem| problem.contains("has a number")).count(), versions, "{named:?}");
+            // Later writes have numbers, too.
+            let restored = project.mutate("restoreRevision", json!({ "revision": 2 }), "revision").await;
+            restored.ok();
+        }
+    }
+
     async fn a_hostile_file_is_refused_and_leaves_nothing(server: Server) {
         let folder = Folder::new();
         let project = fill(&server).await;
@@ -410,6 +470,13 @@ tests::on_both! {
             edit(&path, sql).await;
             let refused = refusal(import(&target, &path).await, what);
             assert!(matches!(refused, Refusal::Damaged(_) | Refusal::Unreadable(_)), "{what}: {refused:?}");
+        }
+        for (what, sql) in FUTURES {
+            let path = copy(what);
+            edit(&path, sql).await;
+            let Refusal::Damaged(why) = refusal(import(&target, &path).await, what) else { panic!("{what}") };
+            let is_named = ["in the column", "has a number", "another number", "the log goes to"].iter().any(|words| why.contains(words));
+            assert!(is_named, "{what}: {why}");
         }
         for (what, sql) in [
             ("a large text", "UPDATE chat_messages SET content = hex(zeroblob(20000000)) WHERE content LIKE 'From%'"),

@@ -290,10 +290,10 @@ async fn copy_of(database: &Database, table: &str, time: Option<(&str, &str)>) -
         &format!(
             "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum), string_agg(CASE
                WHEN attname = 'id' AND atttypid = 'uuid'::regtype AND attrelid::regclass::text <> 'user_profiles' THEN 'gen_random_uuid()'
-               WHEN attname IN ('revision', 'created_revision') AND '{table}' <> 'projects' THEN attname || ' + 1000'
+               WHEN attname = 'revision' AND '{table}' = 'webhook_deliveries' THEN 'revision + 1'
+               WHEN attname IN ('revision', 'created_revision') AND '{table}' NOT IN ('projects', 'webhooks') THEN attname || ' + 1000'
                WHEN attname = 'version' AND '{table}' IN ('file_snapshots', 'agent_configuration_versions') THEN 'version + 1000'
-               WHEN attname = 'superseded_revision' THEN '999'
-               WHEN attname = 'sha256' THEN 'sha256(sha256)'
+               WHEN attname = 'superseded_revision' THEN '999' WHEN attname = 'sha256' THEN 'sha256(sha256)'
                WHEN attname = 'start' THEN 'start + 1000'
                WHEN attname = 'is_active' THEN 'false'
                WHEN attname = 'message_count' THEN '0'

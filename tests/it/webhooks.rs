@@ -228,6 +228,11 @@ tests::on_both! {
         let waiting = state(&ada, &id, "revision failingSince nextAttemptAt isEnabled").await;
         assert!(waiting["failingSince"].is_string() && waiting["nextAttemptAt"].is_string() && waiting["revision"] == 1, "{waiting}");
 
+        // Times have at most microseconds.
+        for time in [&waiting["nextAttemptAt"], &waiting["failingSince"], &failed["nextAttemptAt"]] {
+            assert!(text(time).len() <= "2026-11-30T12:56:36.753022Z".len(), "{time}");
+        }
+
         // It is tried again by itself, after about five seconds.
         let receiver = Receiver::start_at(address).await;
         assert_eq!(revisions(&receiver.wait_for(5).await), [2, 3, 4, 5, 6]);
@@ -257,7 +262,7 @@ tests::on_both! {
         touch(&other, "Quicker").await;
         let begun = Instant::now();
         quick.wait_for(1).await;
-        assert!(begun.elapsed() < Duration::from_secs(4), "a project has a share of its own");
+        assert!(begun.elapsed() < Duration::from_secs(4), "an owner has a share of their own");
         let failed = until_delivery(&ada, &id, |delivery| delivery["attempts"] == 1).await;
         assert!(text(&failed["error"]).contains("in time"), "{failed}");
 
@@ -267,6 +272,29 @@ tests::on_both! {
         ada.mutate("redeliver", json!({ "deliveryId": failed["id"] }), "delivery { status }").await.ok();
         let seen = until_delivery(&ada, &id, |delivery| delivery["status"] == "SUCCEEDED").await;
         assert_eq!((&seen["attempts"], &seen["error"]), (&json!(2), &Value::Null));
+        server.stop().await;
+    }
+
+    async fn the_projects_of_an_owner_share_a_quarter_of_the_attempts(database: Database) {
+        let flags = [&LOCAL[..], &["--webhook-timeout-seconds", "10", "--webhook-concurrency", "4"]].concat();
+        let server = Server::start_with(&database, &flags).await;
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let (slow, quick) = (Receiver::start().await, Receiver::start().await);
+        slow.replies(Reply::Nothing);
+        let other = Project::create(&bob, "Quick").await;
+        hook(&other, &quick.url()).await;
+        // Given an owner with more slow projects than the server makes attempts at once …
+        for n in 0..5 {
+            let project = Project::create(&ada, &format!("Slow {n}")).await;
+            hook(&project, &slow.url()).await;
+            hook(&project, &slow.url()).await;
+            touch(&project, &format!("Slower {n}")).await;
+        }
+        slow.wait_for(1).await;
+        // … then the event of another user arrives during the first of their attempts.
+        touch(&other, "Quicker").await;
+        quick.wait_for(1).await;
+        assert_eq!(slow.received().len(), 1, "an owner has a share of their own");
         server.stop().await;
     }
 
@@ -480,11 +508,13 @@ tests::on_both! {
         let project = Project::create(&ada, "Inside").await;
         for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://10.0.0.1/", "http://192.168.0.1/",
             "http://169.254.169.254/latest/meta-data/", "http://100.64.0.1/", "http://[fd00::1]/", "http://[fe80::1]/", "http://[64:ff9b::7f00:1]/",
-            "http://0.0.0.0/", "http://224.0.0.1/", "http://metadata.google.internal/", "http://2130706433/", "http://0x7f.1/", "http://127.1/",
+            "http://[2606:4700::5efe:7f00:1]/", "http://[2606:4700::200:5efe:10.0.0.1]/", "https://b\u{fc}cher.example/", "http://0.0.0.0/", "http://224.0.0.1/", "http://metadata.google.internal/", "http://2130706433/", "http://0x7f.1/", "http://127.1/",
             "https://ada:secret@example.com/", "ftp://example.com/", "file:///etc/passwd", "example.com", ""] {
             let answer = project.mutate("createWebhook", json!({ "url": url }), "secret").await;
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", "url"), "{url}");
         }
+        let foreign = project.mutate("createWebhook", json!({ "url": "https://b\u{fc}cher.example/" }), "secret").await;
+        assert!(text(&foreign.error()["message"]).contains("xn--"), "{foreign:?}");
         // A name is checked when it is resolved, and the error does not tell what it leads to.
         for host in ["localhost", "nowhere.invalid"] {
             let url = format!("http://{host}:{}/hook", receiver.address().port());

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     database::open,
     project_file::{self, SUFFIX},
+    serve::stop_signal,
     terminal::print,
 };
 use crate::{
@@ -85,7 +86,12 @@ pub async fn export(
 /// Exports, and shows the progress.
 pub(super) async fn run(settings: &Settings, wanted: &Export) -> anyhow::Result<()> {
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {pos} commits")?);
-    let summary = export(settings, wanted, &mut |commits| bar.set_position(commits as u64)).await;
+    let mut report = |commits| bar.set_position(commits as u64);
+    // A stop drops the unfinished export, which removes its files.
+    let summary = tokio::select! {
+        summary = export(settings, wanted, &mut report) => summary,
+        signal = stop_signal() => signal.and_then(|()| bail!("interrupted: the export is not complete")),
+    };
     bar.finish_and_clear();
     // Standard output can be the archive itself (`--to /dev/stdout`).
     let is_special = wanted.to.as_ref().is_some_and(|to| to.metadata().is_ok_and(|found| !found.is_file()));

@@ -2,12 +2,13 @@
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     database::open,
     project_file::import_file,
+    serve::stop_signal,
     terminal::{note, print},
 };
 use crate::{
@@ -77,7 +78,15 @@ const CONFLICTS: u8 = 3;
 /// Imports, and shows the progress.
 pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<ExitCode> {
     if let Some(file) = &wanted.file {
-        let Copied { project, rows } = import_file(settings, file, &wanted.email).await?;
+        // A stop drops the unfinished import, which removes its copy of the file.
+        let imported = tokio::select! {
+            imported = import_file(settings, file, &wanted.email) => imported,
+            signal = stop_signal() => {
+                signal?;
+                bail!("interrupted: the project is imported as a whole or not at all")
+            }
+        };
+        let Copied { project, rows } = imported?;
         print(&format!("project {}: {rows} rows imported\n", project.0))?;
         return Ok(ExitCode::SUCCESS);
     }

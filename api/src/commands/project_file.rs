@@ -2,16 +2,18 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    env, fmt,
     fs::{self, File},
-    io::Read,
+    io::{self, Read, Seek},
     path::Path,
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
+use chrono::TimeDelta;
 use entity::{
     agent_configuration_versions, agent_configurations, blobs, chat_messages, chat_sessions, file_snapshots,
-    project_events, project_files, project_snapshots, project_versions, projects, user_profiles,
+    hidden_messages, project_events, project_files, project_snapshot_changes, project_snapshots, project_undone_files,
+    project_undos, project_versions, projects, user_profiles,
 };
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
@@ -32,7 +34,7 @@ use crate::{
     database_url::for_operator,
     domain::import_export::verify,
     migrations::{apply, begin, failure},
-    model::ids::ProjectId,
+    model::{clock, ids::ProjectId},
     storage::{
         db::Db,
         project_copy::{self, Copied, CopyError, Owner},
@@ -89,7 +91,7 @@ pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to:
     };
     let made = made.await;
     file.close().await;
-    let rows = made?;
+    let rows = made.with_context(cannot)?;
     // Without the log and the free pages of the first one.
     let whole = Unfinished::next_to(to).with_context(cannot)?;
     copy_database(SqliteConnectOptions::new().filename(scratch.path()), &whole.path()).await?;
@@ -103,14 +105,16 @@ pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to:
 /// A [`Refusal`], or why the database cannot be written; then nothing is imported.
 pub async fn import_file(settings: &Settings, file: &Path, email: &str) -> anyhow::Result<Copied> {
     let (id, email) = user_of(email).map_err(for_operator)?;
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::tempdir()
+        .with_context(|| format!("cannot make a folder in {} (TMPDIR)", env::temp_dir().display()))?;
+    let cannot = || format!("cannot write to the temporary folder {} (TMPDIR)", folder.path().display());
     // What is checked cannot change afterwards, and SQLite reads no log that lies next to the file.
     let own = folder.path().join("import.db");
     take(file, &own).await?;
     check_engine(&own, folder.path(), settings).await?;
     let source = Db::connect(&url_of(&own)?, &settings.database).await.map_err(for_operator)?;
     let imported = async {
-        apply(&source).await?;
+        apply(&source).await.with_context(cannot)?;
         let project = check(&source).await?;
         let db = open(settings, false).await?;
         let copied = copy(&source, &db, project, Some(&Owner { id, email })).await;
@@ -144,15 +148,17 @@ async fn take(file: &Path, own: &Path) -> anyhow::Result<()> {
         let why = format!("it has {} bytes, and its header says {length}", found.len());
         bail!(Refusal::Unreadable(why));
     }
-    let (from, to) = (file.to_owned(), own.to_owned());
-    let copied = tokio::task::spawn_blocking(move || fs::copy(from, to)).await?.with_context(cannot)?;
+    let cannot = || format!("cannot copy {} to {} (TMPDIR)", file.display(), own.display());
+    source.rewind().with_context(cannot)?;
+    let mut copy = File::create_new(own).with_context(cannot)?;
+    let copied = tokio::task::spawn_blocking(move || io::copy(&mut source, &mut copy)).await?.with_context(cannot)?;
     if copied != length {
         bail!(Refusal::Unreadable("it changes while it is read".to_owned()));
     }
     Ok(())
 }
 
-/// Checks the file's schema, that SQLite can read it, and the sizes of its values, before anything else reads it.
+/// Checks the file's schema, that SQLite can read it, and the sizes and times of its values, before anything else reads it.
 async fn check_engine(own: &Path, folder: &Path, settings: &Settings) -> anyhow::Result<()> {
     let mut connection = read(own).await.map_err(unreadable)?;
     let applied = applied(&mut connection).await?;
@@ -171,6 +177,7 @@ async fn check_engine(own: &Path, folder: &Path, settings: &Settings) -> anyhow:
         }
     }
     check_sizes(&mut connection, settings).await?;
+    check_times(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
@@ -218,7 +225,7 @@ async fn schema_of(applied: usize, folder: &Path, settings: &Settings) -> anyhow
     let db = Db::connect(&url_of(&path)?, &settings.database).await.map_err(for_operator)?;
     let made = Migrator::up(db.migrations(), Some(u32::try_from(applied)?)).await.map_err(failure);
     db.close().await;
-    made?;
+    made.with_context(|| format!("cannot write {} (TMPDIR)", path.display()))?;
     let mut connection = read(&path).await?;
     let schema = schema(&mut connection).await?;
     connection.close().await?;
@@ -229,15 +236,17 @@ async fn schema_of(applied: usize, folder: &Path, settings: &Settings) -> anyhow
 async fn check_sizes(connection: &mut SqliteConnection, settings: &Settings) -> anyhow::Result<()> {
     let limits = &settings.limits;
     let most = limits.max_file_bytes.max(limits.max_text_bytes);
-    let contents = "SELECT coalesce(max(size), 0), 0 FROM blobs".to_owned();
-    let all =
-        [vec![("blobs".to_owned(), contents)], columns::<projects::Entity>(), columns::<project_versions::Entity>()];
-    let more = [columns::<chat_sessions::Entity>(), columns::<chat_messages::Entity>()];
-    let configurations = [columns::<agent_configurations::Entity>(), columns::<agent_configuration_versions::Entity>()];
-    let files = [columns::<project_files::Entity>(), columns::<file_snapshots::Entity>(), columns::<blobs::Entity>()];
-    let log = [columns::<project_snapshots::Entity>(), columns::<project_events::Entity>()];
-    let all = all.into_iter().chain(more).chain(configurations).chain(files).chain(log);
-    for (table, longest) in all.chain([columns::<user_profiles::Entity>()]).flatten() {
+    let lengths = copied_columns().into_iter().filter_map(|Column { table, name, of }| {
+        let nul = match of {
+            ColumnType::Text | ColumnType::String(_) => format!("max(instr(CAST({name} AS blob), x'00'))"),
+            ColumnType::VarBinary(_) | ColumnType::Blob => "0".to_owned(),
+            _ => return None,
+        };
+        let longest = format!("max(length(CAST({name} AS blob)))");
+        Some((table, format!("SELECT coalesce({longest}, 0), coalesce({nul}, 0) FROM {table}")))
+    });
+    let contents = ("blobs", "SELECT coalesce(max(size), 0), 0 FROM blobs".to_owned());
+    for (table, longest) in lengths.chain([contents]) {
         let row = sqlx::raw_sql(AssertSqlSafe(longest)).fetch_one(&mut *connection).await.map_err(unreadable)?;
         let (longest, nul): (i64, i64) = (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
         if !usize::try_from(longest).is_ok_and(|longest| longest <= most) {
@@ -253,21 +262,65 @@ async fn check_sizes(connection: &mut SqliteConnection, settings: &Settings) -> 
     Ok(())
 }
 
-/// For each column with texts or bytes, a query for the length of its longest value, and for the position of a NUL.
-fn columns<E: EntityTrait>() -> Vec<(String, String)> {
-    let of = E::default();
-    let table = of.table_name();
-    let column = |column: E::Column| {
-        let name = column.as_str();
-        let nul = match column.def().get_column_type() {
-            ColumnType::Text | ColumnType::String(_) => format!("max(instr(CAST({name} AS blob), x'00'))"),
-            ColumnType::VarBinary(_) | ColumnType::Blob => "0".to_owned(),
-            _ => return None,
-        };
-        let longest = format!("max(length(CAST({name} AS blob)))");
-        Some((table.to_owned(), format!("SELECT coalesce({longest}, 0), coalesce({nul}, 0) FROM {table}")))
-    };
-    E::Column::iter().filter_map(column).collect()
+/// How much the clock of the server that wrote a file can be ahead.
+const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::minutes(5);
+
+/// Checks that all times are in UTC, in the form that the service writes, and neither before the year 1 nor in the future: the
+/// log compares times, and later writes could not be earlier.
+async fn check_times(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let latest = (clock::now() + CLOCK_DIFFERENCE).to_rfc3339();
+    for Column { table, name, of } in copied_columns() {
+        if !matches!(of, ColumnType::TimestampWithTimeZone) {
+            continue;
+        }
+        let wrong = format!(
+            "SELECT count(*) FROM {table} WHERE {name} IS NOT NULL AND NOT (typeof({name}) = 'text' \
+             AND substr({name}, 1, 19) GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]' \
+             AND (substr({name}, 20) = '+00:00' OR substr({name}, 20) GLOB '.[0-9]*+00:00') \
+             AND {name} >= '0001' AND {name} <= '{latest}')"
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(wrong)).fetch_one(&mut *connection).await.map_err(unreadable)?;
+        let wrong: i64 = row.try_get(0).map_err(unreadable)?;
+        if wrong > 0 {
+            let why = format!(
+                "{wrong} times in the column {name} of the table {table} are in the future, before the year 1, or in \
+                 another form than that of antiphon"
+            );
+            bail!(Refusal::Damaged(why));
+        }
+    }
+    Ok(())
+}
+
+/// A column of a table that is copied.
+struct Column {
+    table: &'static str,
+    name: &'static str,
+    of: ColumnType,
+}
+
+fn copied_columns() -> Vec<Column> {
+    let project =
+        [columns::<projects::Entity>(), columns::<project_versions::Entity>(), columns::<user_profiles::Entity>()];
+    let conversation =
+        [columns::<chat_sessions::Entity>(), columns::<chat_messages::Entity>(), columns::<hidden_messages::Entity>()];
+    let configurations = [columns::<agent_configurations::Entity>(), columns::<agent_configuration_versions::Entity>()];
+    let files = [columns::<project_files::Entity>(), columns::<file_snapshots::Entity>(), columns::<blobs::Entity>()];
+    let log = [
+        columns::<project_snapshots::Entity>(),
+        columns::<project_snapshot_changes::Entity>(),
+        columns::<project_events::Entity>(),
+        columns::<project_undos::Entity>(),
+        columns::<project_undone_files::Entity>(),
+    ];
+    project.into_iter().chain(conversation).chain(configurations).chain(files).chain(log).flatten().collect()
+}
+
+fn columns<E: EntityTrait>() -> Vec<Column> {
+    let table = E::default().table_name();
+    E::Column::iter()
+        .map(|column| Column { table, name: column.as_str(), of: column.def().get_column_type().clone() })
+        .collect()
 }
 
 /// Checks that a database has one project without problems, and returns it.

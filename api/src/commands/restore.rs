@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
 use super::{
     backup::{Unfinished, examine, sqlite, summary},
+    serve::stop_signal,
     terminal::print,
 };
 use crate::{
@@ -110,7 +111,14 @@ async fn finish_log(target: SqliteConnectOptions) -> anyhow::Result<()> {
 
 /// Restores, and prints what was done.
 pub(super) async fn run(settings: &Settings, options: &Restore) -> anyhow::Result<()> {
-    let restored = restore(settings, &options.from, options.yes).await?;
+    // A stop drops the unfinished restore, which removes its copy. Nothing waits between the changes of the database's files.
+    let restored = tokio::select! {
+        restored = restore(settings, &options.from, options.yes) => restored?,
+        signal = stop_signal() => {
+            signal?;
+            bail!("interrupted: nothing is restored")
+        }
+    };
     print(&format!("restored {}: {}\n", options.from.display(), summary(restored.verified.as_ref())))?;
     match restored.former {
         Some(former) => print(&format!("the former database is {}\n", former.display())),

@@ -13,7 +13,7 @@ pub use crate::storage::collaborator::{
     email_invitations, invitations, invitations_count, invitations_into, of_projects,
 };
 use crate::storage::project::set_owner;
-use crate::storage::{chat, collaborator};
+use crate::storage::{chat, collaborator, profile};
 
 /// A value with the revision of the write, or the present revision if nothing changed.
 type Written<T> = (T, i32);
@@ -236,6 +236,7 @@ pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<
     let me = writer.actor.user_id;
     let mut write = writer.begin_as_member(project, PROJECT).await?;
     policy::may_remove(write.locked.role, &writer.actor, user)?;
+    profile::refuse_machine(&write.tx).await?;
     if write.locked.status == ProjectStatus::Deleted {
         return Err(project_is_deleted(PROJECT.1));
     }

@@ -137,9 +137,9 @@ impl FileWrite {
                 .or_else(|| before.filter(is_same).and_then(File::set_language))
                 .or_else(|| is_file.then(|| language_of(&edit.path)).flatten())
                 .map(str::to_owned);
-            let version = before.map_or(0, |file| file.version) + 1;
+            let version = before.map_or(0, |file| file.version).saturating_add(1);
             let others = edit.others.max(deleted.get(&edit.path).copied().unwrap_or_default());
-            let number = before.map_or(0, File::number).max(others) + 1;
+            let number = before.map_or(0, File::number).max(others).saturating_add(1);
             if is_deleted {
                 deleted.insert(edit.path.clone(), number);
             }
@@ -152,7 +152,7 @@ impl FileWrite {
                 size_bytes: prepared.size,
                 mode,
                 version,
-                version_offset: number - version,
+                version_offset: number.saturating_sub(version),
                 hash: prepared.hash,
                 is_deleted,
                 created_at: before.map_or(locked.at, |file| file.created_at),
@@ -165,7 +165,7 @@ impl FileWrite {
                 revision: locked.revision,
                 version,
                 version_offset: file.version_offset,
-                follows: version - 1,
+                follows: version.saturating_sub(1),
                 path: edit.path,
                 change_type: edit.change_type,
                 additions: prepared.stat.additions,

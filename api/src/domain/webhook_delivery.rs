@@ -61,7 +61,10 @@ impl Services {
         let claim = |writer: Writer| async move {
             let tx = writer.open().await?;
             let claimed = webhook::claim(&tx, found.id, holder, time).await?;
-            tx.commit().await?;
+            match &claimed {
+                Some(_) => tx.commit().await?,
+                None => tx.rollback().await?,
+            }
             Ok(claimed)
         };
         let claimed = self.write(&owner, claim).await?;

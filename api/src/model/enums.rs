@@ -8,6 +8,9 @@ macro_rules! enums {
         pub enum $name { $($variant),+ }
 
         impl $name {
+            /// All values.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
             /// The text stored in the database.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }

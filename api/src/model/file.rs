@@ -98,7 +98,7 @@ impl File {
     /// The number of the version, as clients see it. No two versions at one path have the same number, even if they
     /// belong to two files.
     pub fn number(&self) -> i32 {
-        self.version + self.version_offset
+        self.version.saturating_add(self.version_offset)
     }
 }
 
@@ -211,7 +211,7 @@ pub struct FileSnapshot {
 impl FileSnapshot {
     /// The number of the version, as [`File::number`].
     pub fn number(&self) -> i32 {
-        self.version + self.version_offset
+        self.version.saturating_add(self.version_offset)
     }
 
     /// The id of the change that made this version.

@@ -61,7 +61,7 @@ pub struct WebhookLimits {
     /// Time for which a failing delivery is repeated until its webhook is disabled, in seconds. From 1 to 2592000
     #[arg(long, env = "WEBHOOK_RETRY_SECONDS", default_value_t = 86_400, value_name = "SECONDS", value_parser = number(1_u64..=2_592_000))]
     pub webhook_retry_seconds: u64,
-    /// Maximum number of webhooks that a server delivers to at once; a quarter of them, at least one, for each project.
+    /// Maximum number of webhooks that a server delivers to at once; a quarter of them, at least one, for the projects of a user.
     /// From 1 to 500
     #[arg(long, env = "WEBHOOK_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = number(1_usize..=500))]
     pub webhook_concurrency: usize,

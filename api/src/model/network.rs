@@ -89,12 +89,23 @@ const SPECIAL_V6: [Network; 4] = [
     Network::v6(0x3fff, 0, 20),
 ];
 
+/// Whether an IPv6 address has the interface of an IPv4 address (ISATAP, RFC 5214), which any network can contain.
+fn is_isatap(address: Ipv6Addr) -> bool {
+    /// The bits "universal" and "group" of an interface.
+    const FLAGS: u16 = 0x0300;
+    let [_, _, _, _, start, end, _, _] = address.segments();
+    start & !FLAGS == 0 && end == 0x5efe
+}
+
 /// Whether an address is one of the public internet. All IPv6 addresses that stand for an IPv4 address are refused: mapped,
-/// compatible, NAT64, 6to4 and Teredo.
+/// compatible, NAT64, 6to4, Teredo and ISATAP.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => !SPECIAL_V4.iter().any(|network| network.contains(address)),
-        IpAddr::V6(_) => GLOBAL_V6.contains(address) && !SPECIAL_V6.iter().any(|network| network.contains(address)),
+        IpAddr::V6(v6) => {
+            let is_special = SPECIAL_V6.iter().any(|network| network.contains(address)) || is_isatap(v6);
+            GLOBAL_V6.contains(address) && !is_special
+        }
     }
 }
 
@@ -131,6 +142,9 @@ mod tests {
             "2001:4860:4860::8888",
             "2003::1",
             "3ffe::1",
+            "2606:4700::5eff:7f00:1",
+            "2606:4700::1:5efe:7f00:1",
+            "2606:4700::5efe:0:7f00:1",
         ] {
             assert!(public(text), "{text}");
         }
@@ -185,6 +199,12 @@ mod tests {
             "2001::1",
             "2001:0:53aa:64c:0:7fff:5678:9abc",
             "5f00::1",
+            "2606:4700::5efe:7f00:1",
+            "2606:4700::5efe:127.0.0.1",
+            "2606:4700::200:5efe:7f00:1",
+            "2606:4700::100:5efe:10.0.0.1",
+            "2606:4700:1:2:300:5efe:a9fe:a9fe",
+            "2606:4700::5efe:808:808",
         ] {
             assert!(!public(text), "{text}");
         }

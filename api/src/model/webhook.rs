@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::enums::{DeliveryStatus, EventKind};
 use super::ids::{ProjectId, UserId, WebhookDeliveryId, WebhookId};
@@ -37,7 +37,7 @@ impl Webhook {
     /// The numbers of the secrets that sign a message at a time, the newest first.
     pub fn secrets(&self, now: DateTime<Utc>) -> impl Iterator<Item = i32> {
         let previous = self.previous_secret_until.is_some_and(|until| now < until);
-        [Some(self.secret_number), previous.then(|| self.secret_number - 1)].into_iter().flatten()
+        [Some(self.secret_number), previous.then(|| self.secret_number.saturating_sub(1))].into_iter().flatten()
     }
 }
 
@@ -113,10 +113,10 @@ pub fn retry_at(
     (now < end).then(|| later(now, pause_after(failed_attempts, jitter)).min(end))
 }
 
-/// A time after another.
+/// A time after another, in whole microseconds, as both databases store it.
 pub fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     let later = TimeDelta::from_std(by).ok().and_then(|by| time.checked_add_signed(by));
-    later.unwrap_or(DateTime::<Utc>::MAX_UTC)
+    later.unwrap_or(DateTime::<Utc>::MAX_UTC).trunc_subsecs(6)
 }
 
 #[cfg(test)]

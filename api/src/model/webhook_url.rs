@@ -24,6 +24,10 @@ pub fn parse(text: &str, allowed: &[Network], field: &str) -> Result<String> {
     if text.len() > MAX_BYTES {
         return Err(refused("A URL can have at most 2,048 bytes."));
     }
+    let rest = text.split_once("//").map_or("", |(_, rest)| rest);
+    if !rest.split(['/', '?', '#']).next().unwrap_or_default().is_ascii() {
+        return Err(refused("Write the host of the URL in Punycode, such as xn--bcher-kva.example."));
+    }
     let uri: Uri = text.parse().map_err(|_| refused("This is not a URL."))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(refused("The URL must begin with https:// or http://."));
@@ -144,6 +148,23 @@ mod tests {
             &format!("https://example.com/{}", "x".repeat(MAX_BYTES)),
         ] {
             assert!(parse(text, &[], "url").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_other_letters_is_refused_with_a_hint() {
+        let why =
+            |text: &str| parse(text, &[], "url").err().map(|error| error.message().to_owned()).unwrap_or_default();
+        for text in [
+            "https://b\u{fc}cher.example/",
+            "https://xn--a.b\u{fc}cher?x",
+            "http://\u{ff11}27.0.0.1/",
+            "https://b\u{fc}cher.example:8443/\u{fc}",
+        ] {
+            assert!(why(text).contains("xn--bcher-kva.example"), "{text}");
+        }
+        for text in ["https://example.com/a b\u{fc}", "b\u{fc}cher.example"] {
+            assert_eq!(why(text), "This is not a URL.", "{text}");
         }
     }
 

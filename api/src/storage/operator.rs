@@ -23,6 +23,7 @@ pub struct StoredProject {
     pub owner: UserId,
     pub name: String,
     pub revision: i32,
+    pub last_activity_at: DateTime<Utc>,
     /// The stored counts of sessions, messages, files and changes.
     pub counts: [i32; 4],
 }
@@ -169,7 +170,8 @@ async fn list<T>(operator: &Operator, sql: Sql, read: impl Fn(&QueryResult) -> R
 /// All projects of any status, or the given one, oldest first.
 pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Vec<StoredProject>> {
     let mut sql = Sql::new(
-        "SELECT id, user_id, name, revision, session_count, message_count, file_count, change_count FROM projects",
+        "SELECT id, user_id, name, revision, last_activity_at, session_count, message_count, file_count, change_count \
+         FROM projects",
     );
     if let Some(only) = only {
         sql.push(" WHERE id = ").bind(only.0);
@@ -181,6 +183,7 @@ pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Ve
             owner: UserId(get(row, "user_id")?),
             name: get(row, "name")?,
             revision: get(row, "revision")?,
+            last_activity_at: get(row, "last_activity_at")?,
             counts: [
                 get(row, "session_count")?,
                 get(row, "message_count")?,
@@ -337,7 +340,7 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
     .await
 }
 
-/// Rules for a project's team, agent configurations, own fields and hidden messages that no database constraint
+/// Rules for a project's team, agent configurations, numbers of versions, own fields and hidden messages that no constraint
 /// enforces: the kind of object, the violation, and a query that finds the violations in the project `$`.
 const RULES: &[(&str, &str, &str)] = &[
     (
@@ -379,6 +382,19 @@ const RULES: &[(&str, &str, &str)] = &[
         "has left after the newest revision",
         "SELECT f.user_id AS id FROM project_former_collaborators f JOIN projects p ON p.id = f.project_id \
          WHERE f.project_id = $ AND f.left_at > p.last_activity_at",
+    ),
+    (
+        "version",
+        "has a number, a count of lines or a restored version that cannot be",
+        "SELECT v.id AS id FROM file_snapshots v LEFT JOIN file_snapshots b ON b.file_id = v.file_id AND b.version = v.version - 1 \
+         WHERE v.project_id = $ AND (v.version_offset NOT BETWEEN 0 AND 1000000000 OR v.version_offset < b.version_offset \
+         OR v.restored_version NOT BETWEEN 1 AND v.version - 1 OR v.additions < 0 OR v.deletions < 0)",
+    ),
+    (
+        "file",
+        "has another number than its newest version",
+        "SELECT f.id AS id FROM project_files f JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version \
+         WHERE f.project_id = $ AND v.version_offset <> f.version_offset",
     ),
     (
         "project",

@@ -45,8 +45,24 @@ fn columns(sql: &mut Sql, tx: &Tx) {
     sql.push(if tx.is_sqlite() { " THEN email END AS email" } else { " THEN my_email() END AS email" });
 }
 
+/// Refuses the user of an access token who signs in with another token, as row-level security does on PostgreSQL.
+pub async fn refuse_machine(tx: &Tx) -> Result<()> {
+    if tx.is_sqlite() {
+        let mut sql = Sql::new("SELECT 1 AS n FROM user_profiles WHERE is_machine AND id = ");
+        sql.bind(tx.me());
+        if tx.row(sql).await?.is_some() {
+            return Err(Error::Forbidden("An access token acts only in its project.".to_owned()));
+        }
+    }
+    Ok(())
+}
+
 /// Creates the actor's profile and preferences from the token's claims, if they do not exist.
+///
+/// # Errors
+/// `Forbidden` for machines.
 pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
+    refuse_machine(tx).await?;
     let claims = &tx.actor.claims;
     const PROFILE: &str = "INSERT INTO user_profiles (id, email, full_name, avatar_url, claims_at, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING";

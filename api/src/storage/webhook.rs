@@ -10,7 +10,7 @@ use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::access::{self, owns};
-use super::db::{Operator, Tx, fail, unknown};
+use super::db::{Operator, Tx, fail};
 use super::sql::Sql;
 use crate::model::clock;
 use crate::model::enums::EventKind;
@@ -18,15 +18,19 @@ use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId, WebhookId};
 use crate::model::webhook::{WaitingWebhook, Webhook, later};
 
-fn webhook(row: webhooks::Model) -> Result<Webhook> {
-    let kinds = row.kinds.split(',').filter(|kind| !kind.is_empty());
-    let kinds = kinds.map(|kind| EventKind::from_stored(kind).ok_or_else(|| unknown("kind of event", kind)));
-    Ok(Webhook {
+/// Why a webhook whose row has other kinds than this version knows is not delivered. Without them it would want all kinds.
+const UNKNOWN_KINDS: &str = "Its kinds of events are unknown to this server. Set its kinds, and enable it.";
+
+fn webhook(row: webhooks::Model) -> Webhook {
+    let stored = row.kinds.split(',').filter(|kind| !kind.is_empty());
+    let kinds: Vec<Option<EventKind>> = stored.map(EventKind::from_stored).collect();
+    let is_known = kinds.iter().all(Option::is_some);
+    Webhook {
         id: WebhookId(row.id),
         project_id: ProjectId(row.project_id),
-        kinds: kinds.collect::<Result<_>>()?,
+        kinds: kinds.into_iter().flatten().collect(),
         url: row.url,
-        is_enabled: row.is_enabled,
+        is_enabled: row.is_enabled && is_known,
         secret_number: row.secret_number,
         previous_secret_until: row.previous_secret_until.map(|time| time.to_utc()),
         revision: row.revision,
@@ -34,10 +38,10 @@ fn webhook(row: webhooks::Model) -> Result<Webhook> {
         failing_since: row.failing_since.map(|time| time.to_utc()),
         next_attempt_at: row.next_attempt_at.map(|time| time.to_utc()),
         disabled_at: row.disabled_at.map(|time| time.to_utc()),
-        disabled_reason: row.disabled_reason,
+        disabled_reason: if is_known { row.disabled_reason } else { Some(UNKNOWN_KINDS.to_owned()) },
         created_at: row.created_at.to_utc(),
         updated_at: row.updated_at.to_utc(),
-    })
+    }
 }
 
 fn kinds(webhook: &Webhook) -> String {
@@ -46,7 +50,7 @@ fn kinds(webhook: &Webhook) -> String {
 
 async fn all(tx: &Tx, sql: Sql) -> Result<Vec<Webhook>> {
     let rows: Vec<webhooks::Model> = tx.all(sql).await?;
-    let found = rows.into_iter().map(webhook).collect::<Result<Vec<_>>>()?;
+    let found: Vec<Webhook> = rows.into_iter().map(webhook).collect();
     access::opened(tx, found.iter().map(|webhook| webhook.project_id));
     Ok(found)
 }
@@ -163,8 +167,9 @@ fn is_due(sql: &mut Sql, is_sqlite: bool) -> &mut Sql {
     sql.push(" AND r.status = 'pending' AND r.revision <= w.revision))")
 }
 
-/// Takes the lease of a webhook that has something to deliver; `None` if there is nothing, or if another server has it. Also
-/// returns whether the next event can be delivered now, or only earlier ones again.
+/// Takes the lease of a webhook that has something to deliver; `None` if there is nothing, if another server has it, or if its
+/// kinds are unknown: the caller must then roll back. Also returns whether the next event can be delivered now, or only earlier
+/// ones again.
 pub async fn claim(tx: &Tx, id: WebhookId, holder: Uuid, lease: Duration) -> Result<Option<(Webhook, bool)>> {
     let mut sql = Sql::new("UPDATE webhooks AS w SET lease_holder = ");
     sql.bind(holder).push(", lease_until = ");
@@ -173,8 +178,9 @@ pub async fn claim(tx: &Tx, id: WebhookId, holder: Uuid, lease: Duration) -> Res
     is_due(&mut sql, tx.is_sqlite()).push(" RETURNING *, (next_attempt_at IS NULL OR next_attempt_at <= ");
     time(&mut sql, tx.is_sqlite(), Duration::ZERO).push(") AS is_ready");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
-    let claimed = webhook(webhooks::Model::from_query_result(&row, "").map_err(fail)?)?;
-    Ok(Some((claimed, row.try_get("", "is_ready").map_err(fail)?)))
+    let claimed = webhook(webhooks::Model::from_query_result(&row, "").map_err(fail)?);
+    let is_ready = row.try_get("", "is_ready").map_err(fail)?;
+    Ok(claimed.is_enabled.then_some((claimed, is_ready)))
 }
 
 /// Adds the condition that a lease is still held.

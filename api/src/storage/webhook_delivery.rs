@@ -5,7 +5,7 @@ use entity::webhook_deliveries;
 use sea_orm::Value;
 
 use super::access::{self, Member, owns};
-use super::db::{Tx, fail, unknown};
+use super::db::{Me, Tx, fail, unknown};
 use super::sql::{Order, Sql, insert, pages};
 use crate::model::enums::{DeliveryStatus, EventKind};
 use crate::model::error::Result;
@@ -33,6 +33,13 @@ fn delivery(row: webhook_deliveries::Model) -> Result<Delivery> {
     })
 }
 
+/// Adds the conditions that the actor owns the project of a delivery `d`, and that this version knows its kind: an unknown one
+/// leaves out the delivery and not the list.
+fn visible(sql: &mut Sql, me: Me) -> &mut Sql {
+    sql.push(" AND d.kind IN ").list(EventKind::ALL.iter().map(|kind| kind.as_str())).push(" AND ");
+    owns(sql, "d.project_id", me)
+}
+
 async fn all(tx: &Tx, sql: Sql) -> Result<Vec<Delivery>> {
     let rows: Vec<webhook_deliveries::Model> = tx.all(sql).await?;
     let found = rows.into_iter().map(delivery).collect::<Result<Vec<_>>>()?;
@@ -52,8 +59,7 @@ pub async fn page(
     let me = tx.me();
     let sql = pages(webhooks, NEWEST_FIRST, page, |sql, (project, webhook)| {
         sql.push("SELECT d.* FROM webhook_deliveries d WHERE d.webhook_id = ").bind(webhook.0);
-        sql.push(" AND d.project_id = ").bind(project).push(" AND ");
-        owns(sql, "d.project_id", me);
+        visible(sql.push(" AND d.project_id = ").bind(project), me);
     })?;
     let rows = all(tx, sql).await?.into_iter().map(|row| {
         let parent = Within { project: row.project_id, id: row.webhook_id };
@@ -67,16 +73,14 @@ pub async fn counts(tx: &Tx, webhooks: &[(Member<'_>, WebhookId)]) -> Result<Vec
     let mut sql =
         Sql::new("SELECT d.project_id, d.webhook_id AS parent, count(*) AS n FROM webhook_deliveries d WHERE ");
     access::among(&mut sql, ("d.project_id", "d.webhook_id"), webhooks);
-    sql.push(" AND ");
-    owns(&mut sql, "d.project_id", tx.me()).push(" GROUP BY d.project_id, d.webhook_id");
+    visible(&mut sql, tx.me()).push(" GROUP BY d.project_id, d.webhook_id");
     tx.rows(sql).await?.iter().map(|row| access::counted(row, WebhookId)).collect()
 }
 
 /// The deliveries among `ids` in projects that the actor owns.
 pub async fn by_ids(tx: &Tx, ids: &[WebhookDeliveryId]) -> Result<Vec<Delivery>> {
     let mut sql = Sql::new("SELECT d.* FROM webhook_deliveries d WHERE d.id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    owns(&mut sql, "d.project_id", tx.me());
+    visible(sql.list(ids.iter().map(|id| id.0)), tx.me());
     all(tx, sql).await
 }
 
@@ -125,8 +129,8 @@ pub async fn answer(tx: &Tx, attempted: &Delivery, requested: Option<DateTime<Ut
 /// The deliveries of a webhook up to a revision that are to be sent again, oldest first, at most so many.
 pub async fn requested(tx: &Tx, id: WebhookId, until: i32, limit: i32) -> Result<Vec<Delivery>> {
     let mut sql = Sql::new("SELECT d.* FROM webhook_deliveries d WHERE d.status = 'pending' AND d.webhook_id = ");
-    sql.bind(id.0).push(" AND d.revision <= ").bind(until).push(" AND ");
-    owns(&mut sql, "d.project_id", tx.me()).push(" ORDER BY d.revision LIMIT ").bind(limit);
+    sql.bind(id.0).push(" AND d.revision <= ").bind(until);
+    visible(&mut sql, tx.me()).push(" ORDER BY d.revision LIMIT ").bind(limit);
     all(tx, sql).await
 }
 

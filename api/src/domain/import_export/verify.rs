@@ -140,6 +140,9 @@ async fn log(operator: &Operator, project: &StoredProject, wrong: &mut (dyn FnMu
         at = read_to;
     }
     missing_revisions(at + 1, project.revision, wrong);
+    if let Some(time) = time.filter(|time| *time > project.last_activity_at) {
+        wrong(format!("the log goes to {time}, the project only to {}", project.last_activity_at));
+    }
     if at > project.revision {
         wrong(format!("the log goes to revision {at}, the project only to {}", project.revision));
     }

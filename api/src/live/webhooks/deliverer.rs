@@ -18,7 +18,7 @@ use crate::domain::webhook_delivery::{Lease, Next};
 use crate::domain::webhook_message::Message;
 use crate::model::clock;
 use crate::model::error::Result;
-use crate::model::ids::{ProjectId, WebhookId};
+use crate::model::ids::{ProjectId, UserId, WebhookId};
 use crate::model::webhook::{Attempt, WaitingWebhook};
 use crate::storage::db::Db;
 use crate::storage::webhook::{Wanted, waiting};
@@ -44,8 +44,8 @@ pub struct Deliverer {
     sender: Arc<Sender>,
     /// Attempts at once.
     permits: Arc<Semaphore>,
-    /// The same for each project that has some.
-    shares: Mutex<HashMap<ProjectId, Weak<Semaphore>>>,
+    /// The same for each owner of projects that has some.
+    shares: Mutex<HashMap<UserId, Weak<Semaphore>>>,
     /// The webhooks that this server delivers or will deliver, and whether there is more to deliver since.
     running: Mutex<HashMap<WebhookId, bool>>,
     stopped: CancellationToken,
@@ -131,7 +131,7 @@ impl Deliverer {
     /// Delivers a webhook, batch by batch, until there is nothing more to deliver.
     async fn deliver(self: Arc<Self>, webhook: WaitingWebhook) {
         loop {
-            let Some(permits) = self.stopped.run_until_cancelled(self.permits(webhook.project)).await else { break };
+            let Some(permits) = self.stopped.run_until_cancelled(self.permits(webhook.owner)).await else { break };
             let delivered = self.deliver_batch(webhook).await;
             drop(permits);
             let is_more = delivered.unwrap_or_else(|error| {
@@ -152,20 +152,21 @@ impl Deliverer {
         self.running.lock().remove(&webhook.id);
     }
 
-    /// Waits for a permit of the project, which has a quarter of them, and then for one of all projects.
-    async fn permits(&self, project: ProjectId) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    /// Waits for a permit of the owner, who has a quarter of them however many projects there are, and then for one of all
+    /// owners.
+    async fn permits(&self, owner: UserId) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let share = {
             let mut shares = self.shares.lock();
-            let known = shares.get(&project).and_then(Weak::upgrade);
+            let known = shares.get(&owner).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
                 let share = Arc::new(Semaphore::new((self.webhooks.limits.webhook_concurrency / 4).max(1)));
                 shares.retain(|_, share| share.strong_count() > 0);
-                shares.insert(project, Arc::downgrade(&share));
+                shares.insert(owner, Arc::downgrade(&share));
                 share
             })
         };
-        let of_project = share.acquire_owned().await.ok()?;
-        Some((of_project, self.permits.clone().acquire_owned().await.ok()?))
+        let of_owner = share.acquire_owned().await.ok()?;
+        Some((of_owner, self.permits.clone().acquire_owned().await.ok()?))
     }
 
     /// Delivers a few messages. Returns whether there may be more.
@@ -215,8 +216,11 @@ impl Deliverer {
                 return Ok(next);
             }
         }
+        // Otherwise a requested delivery that cannot be read would be read again without an end.
+        let was_work =
+            !batch.messages.is_empty() || !batch.redeliveries.is_empty() || batch.until > lease.webhook.revision;
         self.services.release_webhook(lease.clone(), until).await?;
-        Ok(Next::Again)
+        Ok(if was_work { Next::Again } else { Next::End })
     }
 
     /// Signs and sends a message.

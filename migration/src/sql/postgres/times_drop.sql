@@ -1,0 +1,3 @@
+CREATE OR REPLACE FUNCTION is_time(at timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59+00', true)
+$$;
