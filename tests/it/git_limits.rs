@@ -63,7 +63,40 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     child.wait_with_output().unwrap().stdout
 }
 
+/// Writes a tree, and returns its id.
+fn tree(clone: &Path, entries: &str) -> String {
+    let mut child = std::process::Command::new("git")
+        .arg("mktree")
+        .current_dir(clone)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(entries.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
 tests::on_both! {
+    async fn a_small_pack_with_billions_of_paths_is_refused(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        let blob = git(&clone, &["rev-parse", "HEAD:a.txt"]).await.ok();
+        let mut top = tree(&clone, &(0..10).map(|n| format!("100644 blob {blob}\t{n}\n")).collect::<String>());
+        for _ in 0..9 {
+            top = tree(&clone, &(0..10).map(|n| format!("040000 tree {top}\t{n}\n")).collect::<String>());
+        }
+        let commit = git(&clone, &["commit-tree", &top, "-p", "HEAD", "-m", "many"]).await.ok();
+        git(&clone, &["update-ref", "refs/heads/main", &commit]).await.ok();
+        let refused = push(&clone).await;
+        assert!(!refused.is_ok && refused.messages.contains("too many files"), "{}", refused.messages);
+        assert_eq!(project.contents().await.len(), 1);
+        server.stop().await;
+    }
+
     async fn pushes_and_other_writes_at_once_lose_nothing(database: Database) {
         let folder = Folder::new();
         let server = start(&database, &folder.path("cache"), &[]).await;

@@ -69,20 +69,25 @@ pub fn router(state: AppState) -> Router {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .allow_credentials(AllowCredentials::predicate(may_have_credentials))
-        .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, mcp::sessions::SESSION_ID, mcp::PROTOCOL_VERSION])
         .max_age(Duration::from_secs(3600));
+    let exposed = [X_REQUEST_ID, RETRY_AFTER];
+    let of_mcp = [X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, mcp::sessions::SESSION_ID, mcp::PROTOCOL_VERSION];
+    let mcp = mcp::routes()
+        .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
+        .layer(middleware::map_request(choose_codings))
+        .layer(cors.clone().expose_headers(of_mcp));
     Router::new()
         .merge(graphiql::routes())
         .route("/graphql", any(http::graphql))
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/projects/{id}/insights.csv", get(http::insights_csv))
-        .merge(mcp::routes())
         .merge(git::routes())
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(middleware::map_request(choose_codings))
-        .layer(cors)
+        .layer(cors.expose_headers(exposed))
+        .merge(mcp)
         .layer(middleware::from_fn(wrap_request))
         .with_state(state)
 }

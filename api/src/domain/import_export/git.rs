@@ -48,6 +48,30 @@ pub(super) fn command(folder: &Path) -> Command {
     command
 }
 
+/// Memory of a git process. A repository of a few kilobytes can have trees with billions of paths, which git would list.
+const MAX_MEMORY: u64 = 512 * 1024 * 1024;
+
+/// Files that a commit can change.
+const MAX_DIFFERENCES: usize = 500_000;
+
+/// Limits the memory of a process that has just started, and of those that it starts. It still waits for its input, or
+/// has only begun.
+pub(super) fn limit_memory(process: &Child) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let process = process.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let limit = Rlimit { current: Some(MAX_MEMORY), maximum: Some(MAX_MEMORY) };
+        if let Some(process) = process
+            && let Err(error) = prlimit(Some(process), Resource::Data, limit)
+        {
+            tracing::warn!(%error, "the memory of git cannot be limited");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = process;
+}
+
 fn failed(what: &str, cause: impl std::fmt::Display) -> Error {
     Error::internal(format!("git {what}: {cause}"))
 }
@@ -58,7 +82,11 @@ fn failed(what: &str, cause: impl std::fmt::Display) -> Error {
 /// `Internal` with git's own message.
 pub(super) async fn run(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let what = arguments.join(" ");
-    let output = command(folder).args(arguments).output().await.map_err(|error| failed(&what, error))?;
+    let mut command = command(folder);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = command.spawn().map_err(|error| failed(&what, error))?;
+    limit_memory(&process);
+    let output = process.wait_with_output().await.map_err(|error| failed(&what, error))?;
     if !output.status.success() {
         return Err(failed(&what, String::from_utf8_lossy(&output.stderr).trim()));
     }
@@ -164,6 +192,9 @@ pub(super) async fn differences(output: &mut (impl AsyncBufRead + Unpin), commit
     }
     let mut differences = Vec::new();
     while output.fill_buf().await.map_err(|error| failed("diff-tree", error))?.first() == Some(&b':') {
+        if differences.len() >= MAX_DIFFERENCES {
+            return Err(failed("diff-tree", format!("commit {commit} changes more than {MAX_DIFFERENCES} files")));
+        }
         let head = token(output).await?.unwrap_or_default();
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut words = head.trim_start_matches(':').split(' ').map(str::to_owned);
@@ -251,6 +282,7 @@ impl Process {
     pub(super) fn start(command: &mut Command, what: &'static str) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|error| failed(what, error))?;
+        limit_memory(&process);
         let input = process.stdin.take();
         Ok(Self { process, input, what })
     }
@@ -286,6 +318,7 @@ impl Process {
 fn spawn(mut command: Command, what: &str) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut process = command.spawn().map_err(|error| failed(what, error))?;
+    limit_memory(&process);
     match (process.stdin.take(), process.stdout.take()) {
         (Some(input), Some(output)) => Ok((process, input, BufReader::new(output))),
         _ => Err(failed(what, "no pipes")),

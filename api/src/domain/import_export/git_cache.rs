@@ -196,7 +196,9 @@ impl Repository {
 fn start(command: &mut Command) -> Result<Child> {
     use std::process::Stdio;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().map_err(|error| Error::internal(format!("git upload-pack: {error}")))
+    let process = command.spawn().map_err(|error| Error::internal(format!("git upload-pack: {error}")))?;
+    git::limit_memory(&process);
+    Ok(process)
 }
 
 fn default_folder() -> PathBuf {

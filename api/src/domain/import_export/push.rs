@@ -151,9 +151,13 @@ impl Received {
         let obstacles = Obstacles::read(services, actor, project).await?;
         let mut reader = Reader::start(services, self.folder.path(), &steps)?;
         for step in &steps {
-            let why = match reader.next(step).await? {
-                Ok(ready) => ready.theirs.iter().find_map(|theirs| obstacles.find(&theirs.after.as_ref()?.path)),
-                Err(why) => Some(why),
+            let why = match reader.next(step).await {
+                Ok(Ok(ready)) => ready.theirs.iter().find_map(|theirs| obstacles.find(&theirs.after.as_ref()?.path)),
+                Ok(Err(why)) => Some(why),
+                Err(error) => {
+                    tracing::warn!(error = error.message(), cause = error.cause(), "git cannot read a pushed commit");
+                    Some("git cannot read it within its limits: has it too many files?".to_owned())
+                }
             };
             if let Some(why) = why {
                 let short = step.commit.get(..12).unwrap_or(&step.commit);
