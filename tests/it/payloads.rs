@@ -158,11 +158,12 @@ tests::on_both! {
         ada.mutate_id("touchProject", &project.id, &read("files(at: 2) { totalCount }")).await.ok();
         ada.mutate("updateProject", same, &read("files(at: 2) { totalCount }")).await.ok();
         // The same for a streaming message, whose text is no revision.
-        let session = project.start_session().await;
+        let other = Project::create(&ada, "B").await;
+        let session = other.start_session().await;
         let start = json!({ "sessionId": session, "role": "ASSISTANT" });
         let late = "streamingMessage { session { project { files(at: 99999) { totalCount } } } }";
         assert_eq!(ada.mutate("startMessage", start.clone(), late).await.error_code(), "BAD_USER_INPUT");
-        let streaming = project.ask("sessions { nodes { streamingMessages { id } } }").await;
+        let streaming = other.ask("sessions { nodes { streamingMessages { id } } }").await;
         assert_eq!(streaming["sessions"]["nodes"][0]["streamingMessages"], json!([]));
         let message = text(&ada.mutate("startMessage", start, "messageId").await.ok()["startMessage"]["messageId"]);
         let append = json!({ "messageId": message, "offset": 0, "text": "lost" });
@@ -183,7 +184,7 @@ tests::on_both! {
         let created = ada.mutate("createProject", json!({ "name": "Never", "initialPrompt": "", "config": {} }), &read("files(at: 2) { totalCount }")).await;
         assert_eq!(created.error_code(), "BAD_USER_INPUT");
         let projects = ada.gql("{ projects { nodes { name } } }", json!({})).await.ok();
-        assert_eq!(projects["projects"]["nodes"], json!([{ "name": "B" }]));
+        assert_eq!(projects["projects"]["nodes"], json!([{ "name": "B" }, { "name": "B" }]));
     }
 
     async fn a_list_that_fails_below_a_payload_is_empty_and_has_its_error(server: Server) {
