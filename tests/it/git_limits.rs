@@ -97,6 +97,27 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn the_contents_of_a_commit_have_a_limit(database: Database) {
+        let folder = Folder::new();
+        let server = start(&database, &folder.path("cache"), &["--max-body-bytes=3000000"]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Voice").await;
+        project.create_file("a.txt", "a\n").await;
+        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        for n in 0..4 {
+            fs::write(clone.join(format!("{n}.bin")), [vec![n; 1], vec![0; 999_999]].concat()).unwrap();
+        }
+        commit(&clone, "large").await;
+        let refused = push(&clone).await;
+        assert!(!refused.is_ok && refused.messages.contains("MAX_BODY_BYTES"), "{}", refused.messages);
+        fs::remove_file(clone.join("3.bin")).unwrap();
+        git(&clone, &["add", "--all"]).await.ok();
+        git(&clone, &["commit", "-q", "--amend", "-m", "fits"]).await.ok();
+        push(&clone).await.ok();
+        assert_eq!(project.contents().await.len(), 4);
+        server.stop().await;
+    }
+
     async fn pushes_and_other_writes_at_once_lose_nothing(database: Database) {
         let folder = Folder::new();
         let server = start(&database, &folder.path("cache"), &[]).await;

@@ -192,7 +192,7 @@ impl Run<'_> {
             let differences = differences.next(&step.commit).await?;
             let is_empty = differences.is_empty();
             let max_bytes = self.services.limits.max_file_bytes;
-            let Read { theirs, skipped } = read_changes(&mut self.objects, differences, max_bytes).await?;
+            let Read { theirs, skipped } = read_changes(&mut self.objects, differences, max_bytes, usize::MAX).await?;
             let (message, replaced) = match from.unfinished.filter(|_| step.commit == first.commit) {
                 Some(message) => (message, Vec::new()),
                 None => {

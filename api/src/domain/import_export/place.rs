@@ -254,7 +254,7 @@ async fn is_applied(
     let mut objects = Objects::start(repository)?;
     let differences = differences.next(&step.commit).await?;
     // Skipped files were reported the first time.
-    let theirs = read_changes(&mut objects, differences, services.limits.max_file_bytes).await?.theirs;
+    let theirs = read_changes(&mut objects, differences, services.limits.max_file_bytes, usize::MAX).await?.theirs;
     let present = Present::read(services, actor, project).await?;
     let change = present.merge(&mut Sources { services, actor, objects: &mut objects }, &theirs).await?;
     Ok(change.is_empty())

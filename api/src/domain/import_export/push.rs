@@ -257,15 +257,16 @@ impl<'r> Reader<'r> {
         if let Some(why) = differences.iter().find_map(flaw) {
             return Ok(Err(why));
         }
+        if differences.len() > limits.max_sync_files {
+            let max = limits.max_sync_files;
+            return Ok(Err(format!("it changes {} files; MAX_SYNC_FILES allows {max}", differences.len())));
+        }
         let is_empty = differences.is_empty();
         let object = read_commit(&mut self.objects, step).await?;
-        let Read { theirs, skipped } = read_changes(&mut self.objects, differences, limits.max_file_bytes).await?;
+        let (max_file, max_all) = (limits.max_file_bytes, limits.max_body_bytes);
+        let Read { theirs, skipped } = read_changes(&mut self.objects, differences, max_file, max_all).await?;
         if let Some((path, why)) = skipped.into_iter().next() {
             return Ok(Err(format!("{path:?}: {why}")));
-        }
-        if theirs.len() > limits.max_sync_files {
-            let max = limits.max_sync_files;
-            return Ok(Err(format!("it changes {} files; MAX_SYNC_FILES allows {max}", theirs.len())));
         }
         let commit = Commit::parse(&object);
         let metadata = Value::Object(record::metadata(&step.commit, &object, &commit, is_empty));

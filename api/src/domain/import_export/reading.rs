@@ -22,13 +22,16 @@ pub(super) struct Read {
     pub(super) skipped: Vec<(String, String)>,
 }
 
-/// Reads the changes of a commit. Leaves out what cannot be imported, as if it were not in the commit.
+/// Reads the changes of a commit. Leaves out what cannot be imported, as if it were not in the commit. Stops at the file
+/// with which the contents have more than `max_all` bytes.
 pub(super) async fn read_changes(
     objects: &mut Objects,
     differences: Vec<Difference>,
     max_bytes: usize,
+    max_all: usize,
 ) -> Result<Read> {
     let mut read = Read::default();
+    let mut all = 0_usize;
     for difference in differences {
         let was_file = ![ABSENT, SUBMODULE].contains(&difference.old_mode.as_str());
         // Ignore the deletion of a file that was never imported.
@@ -50,9 +53,17 @@ pub(super) async fn read_changes(
             };
             let mode = FileMode::from_git(&difference.new_mode);
             match content {
-                Ok((path, content)) => after = Some(After { path, content, mode }),
+                Ok((path, content)) => {
+                    all = all.saturating_add(content.len());
+                    after = Some(After { path, content, mode });
+                }
                 Err(why) => read.skipped.push((String::from_utf8_lossy(&difference.path).into_owned(), why)),
             }
+        }
+        if all > max_all {
+            let why = format!("The changed files have more than {max_all} bytes together (MAX_BODY_BYTES).");
+            read.skipped.push((String::from_utf8_lossy(&difference.path).into_owned(), why));
+            return Ok(read);
         }
         if before.is_some() || after.is_some() {
             read.theirs.push(Theirs { before, after });
