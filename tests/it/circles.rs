@@ -144,11 +144,10 @@ async fn check(server: &Server, first: Model, turned: &str, in_steps: bool) {
 
 tests::on_both! {
     async fn a_circle_of_links_and_files_is_as_it_was_written(server: Server) {
-        for modes in [["FILE"; 3], ["SYMLINK"; 3], ["FILE", "SYMLINK", "FILE"]] {
+        for (way, modes) in [["FILE"; 3], ["SYMLINK"; 3], ["FILE", "SYMLINK", "FILE"]].into_iter().enumerate() {
             for (at, turned) in PATHS.iter().enumerate() {
-                for is_long in [false, true] {
-                    check(&server, start(modes, is_long), turned, (at + usize::from(is_long)) % 2 == 0).await;
-                }
+                let is_long = (way + at) % 2 == 0;
+                check(&server, start(modes, is_long), turned, at % 2 == 0).await;
             }
         }
     }
