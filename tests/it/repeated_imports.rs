@@ -1,7 +1,7 @@
 //! Given an import whose files were edited here, when the repository is imported again, then both sides come together by a merge
 //! whose base is the last import, and what cannot is named and stays as it is here.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use serde_json::json;
 use tests::{
@@ -224,6 +224,45 @@ tests::on_both! {
         assert_eq!((&of("run")["mode"], &of("run")["content"]), (&json!("EXECUTABLE"), &json!("changed\n")));
         assert_eq!((&of("here")["mode"], &of("here")["content"]), (&json!("EXECUTABLE"), &json!("there\n")));
         both.server.stop().await;
+    }
+
+    async fn the_mode_and_the_target_of_a_link_stay_together(database: Database) {
+        let imported = Imported::new(database, &[("edited", LINES.as_bytes()), ("executable", LINES.as_bytes()), ("there", LINES.as_bytes()), ("b", b"b\n")]).await;
+        let project = &imported.project;
+        project.update_file("edited", &line(5, "Five")).await;
+        project.write("updateFile", json!({ "path": "executable", "mode": "EXECUTABLE" }), "revision").await;
+        for path in ["edited", "executable", "there"] {
+            fs::remove_file(imported.repository.0.join(path)).unwrap();
+            symlink("b", imported.repository.0.join(path)).unwrap();
+        }
+        imported.repository.commit("Links");
+        let named = imported.again().await;
+        assert_eq!(named.len(), 2, "{named:?}");
+        assert!(named.iter().all(|named| named.contains("symbolic link")), "{named:?}");
+        let file = async |path: &str| project.ask(&format!("file(path: \"{path}\") {{ mode content }}")).await["file"].take();
+        assert_eq!(file("edited").await, json!({ "mode": "FILE", "content": line(5, "Five") }));
+        assert_eq!(file("executable").await, json!({ "mode": "EXECUTABLE", "content": LINES }));
+        assert_eq!(file("there").await, json!({ "mode": "SYMLINK", "content": "b" }));
+
+        // A link with another target here that becomes a file there.
+        project.update_file("there", "elsewhere").await;
+        fs::remove_file(imported.repository.0.join("there")).unwrap();
+        imported.repository.write("there", LINES.as_bytes());
+        imported.repository.commit("A file again");
+        assert_eq!(imported.again().await.len(), 1);
+        assert_eq!(file("there").await, json!({ "mode": "SYMLINK", "content": "elsewhere" }));
+    }
+
+    async fn a_commit_that_is_only_a_conflict_is_imported_once(database: Database) {
+        let imported = Imported::new(database, &[("a", b"a\n"), ("b", b"b\n")]).await;
+        imported.project.create_file("q", "mine\n").await;
+        imported.repository.git(&["mv", "a", "q"]);
+        imported.repository.commit("Only a rename");
+        assert_eq!(imported.again().await.len(), 1);
+        let revision = imported.project.revision().await;
+        assert_eq!(imported.again().await, [""; 0]);
+        assert_eq!(imported.project.revision().await, revision);
+        assert_eq!(imported.files().await, map(&[("a", "a\n"), ("b", "b\n"), ("q", "mine\n")]));
     }
 
     async fn what_was_restored_here_is_an_edit_too(database: Database) {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::model::diff::{self, Stat};
 use crate::model::enums::{ChangeType, FileType};
 use crate::model::error::{Error, Result};
-use crate::model::file::{FileMode, Hash};
+use crate::model::file::{FileMode, Hash, NO_LINK_TARGET, is_link_target};
 use crate::model::ids::ProjectId;
 use crate::model::path::FilePath;
 use crate::model::text::shown;
@@ -118,15 +118,6 @@ impl Content {
     }
 }
 
-/// Why contents are no target of a symbolic link.
-pub(super) const NO_TARGET: &str =
-    "The contents of a symbolic link are the path to which it leads: not empty, and without NUL.";
-
-/// Whether contents can be the target of a symbolic link.
-pub(super) fn is_target(content: &[u8]) -> bool {
-    !content.is_empty() && !content.contains(&0)
-}
-
 /// Checks that symbolic links have targets, except in complete versions that are restored.
 pub(super) fn check_links(edits: &[Edit], chains: &mut Chains, field: &'static str) -> Result<()> {
     let links = edits.iter().filter(|edit| {
@@ -142,9 +133,9 @@ pub(super) fn check_links(edits: &[Edit], chains: &mut Chains, field: &'static s
             }
             Content::Same | Content::None => continue,
         };
-        if !content.is_some_and(|content| is_target(&content)) {
+        if !content.is_some_and(|content| is_link_target(&content)) {
             let field = if field == "path" { own } else { field };
-            return Err(Error::bad_input(field, format!("{:?}: {NO_TARGET}", edit.path.as_str())));
+            return Err(Error::bad_input(field, format!("{:?}: {NO_LINK_TARGET}", edit.path.as_str())));
         }
     }
     Ok(())

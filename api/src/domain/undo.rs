@@ -44,11 +44,11 @@ pub enum UndoTarget {
 pub async fn undo(
     writer: Writer,
     project: ProjectId,
-    taken: UndoTarget,
+    target: UndoTarget,
     expected_revision: Option<i32>,
     context: Context,
 ) -> Result<Restored> {
-    let (mut write, taking) = find(&writer, project, taken, expected_revision, context).await?;
+    let (mut write, taking) = find(&writer, project, target, expected_revision, context).await?;
     write.write.about.description = Some(taking.description());
     let states = write.states(&[], &[], true).await?;
     let (mut shown, mut hidden) = (0, 0);
@@ -91,10 +91,10 @@ pub async fn undo(
 pub async fn check(
     writer: Writer,
     project: ProjectId,
-    taken: UndoTarget,
+    target: UndoTarget,
     expected_revision: Option<i32>,
 ) -> Result<Vec<i32>> {
-    let (write, taking) = find(&writer, project, taken, expected_revision, Context::default()).await?;
+    let (write, taking) = find(&writer, project, target, expected_revision, Context::default()).await?;
     write.write.unchanged(taking.revisions).await
 }
 
@@ -102,12 +102,12 @@ pub async fn check(
 async fn find(
     writer: &Writer,
     project: ProjectId,
-    taken: UndoTarget,
+    target: UndoTarget,
     expected_revision: Option<i32>,
     context: Context,
 ) -> Result<(FileWrite, Taking)> {
     let write = FileWrite::begin(writer, Target::Project(project), PROJECT, context).await?;
-    let taking = Taking::find(&write.write, taken).await?;
+    let taking = Taking::find(&write.write, target).await?;
     if let Some(expected) = expected_revision {
         check_seen(&write.write, taking.kind(), expected).await?;
     }
@@ -145,11 +145,11 @@ const LOOKED_AT: i32 = 200;
 
 impl Taking {
     /// Finds what to undo.
-    async fn find(write: &Write, taken: UndoTarget) -> Result<Self> {
+    async fn find(write: &Write, target: UndoTarget) -> Result<Self> {
         let (tx, project) = (&write.tx, write.locked.id);
         let member = access::required(tx, project).await?;
         let undos = undo::of_projects(tx, &[member]).await?.remove(&project).unwrap_or_default();
-        match taken {
+        match target {
             UndoTarget::Revision(revision) => {
                 let gone = || Error::conflict("revision", format!("Revision {revision} is already undone."));
                 Self::of_revision(write, member, revision, None).await?.ok_or_else(gone)

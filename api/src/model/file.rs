@@ -58,6 +58,15 @@ impl FileMode {
     }
 }
 
+/// Why contents are no target of a symbolic link.
+pub const NO_LINK_TARGET: &str =
+    "The contents of a symbolic link are the path to which it leads: not empty, and without NUL.";
+
+/// Whether contents can be the target of a symbolic link.
+pub fn is_link_target(content: &[u8]) -> bool {
+    !content.is_empty() && !content.contains(&0)
+}
+
 /// A file, now or as of a revision.
 #[derive(Clone, Debug)]
 pub struct File {

@@ -257,22 +257,38 @@ impl Present {
                     change.delete(self, moved);
                     change.origins.push((after.path.clone(), None));
                 }
-                Err(_) if self.is_as(after) => change.delete(self, moved),
+                Err(_) if self.is_as(&after.path, after) => change.delete(self, moved),
                 Err(why) => {
                     change.keep(&after.path, why);
-                    if let Some(before) = moved.filter(|before| self.by_path.contains_key(before)) {
-                        change.write(before.clone(), &after.content, after.mode);
+                    let stays = |before: &&&FilePath| self.by_path.contains_key(**before) && !self.is_as(before, after);
+                    if let Some(before) = moved.as_ref().filter(stays) {
+                        change.write((*before).clone(), &after.content, after.mode);
                     }
                 }
             }
         }
+        self.leave_out_below_files(&mut change);
         Ok(change)
     }
 
-    /// Whether a path already has the state of the commit.
-    fn is_as(&self, after: &After) -> bool {
+    /// A tree of git can have a file and a folder of the same name. The files in this folder are left out.
+    fn leave_out_below_files(&self, change: &mut Change) {
+        let is_file = |path: &FilePath| {
+            let is_here = self.by_path.get(path).is_some_and(|here| here.file_type == FileType::File);
+            change.files.contains_key(path) || is_here && !change.deletes.contains(path)
+        };
+        let file_above = |path: &FilePath| Some((path.clone(), path.ancestors().find(is_file)?));
+        let below: Vec<(FilePath, FilePath)> = change.files.keys().filter_map(file_above).collect();
+        for (path, file) in below {
+            change.files.remove(&path);
+            change.keep(&path, format!("{:?} is a file, so nothing can be below it.", file.as_str()));
+        }
+    }
+
+    /// Whether a path has the contents and the mode that the commit gives a file.
+    fn is_as(&self, path: &FilePath, after: &After) -> bool {
         let hash: Hash = Sha256::digest(&*after.content).into();
-        self.by_path.get(&after.path).is_some_and(|here| (here.hash, here.mode) == (Some(hash), after.mode))
+        self.by_path.get(path).is_some_and(|here| (here.hash, here.mode) == (Some(hash), after.mode))
     }
 
     async fn bytes(&self, from: &Sources<'_>, path: &FilePath) -> Result<Arc<Vec<u8>>> {
@@ -316,6 +332,14 @@ impl Present {
                 path.clone()
             }
         };
+        let theirs: Option<Hash> = Some(Sha256::digest(&*after.content).into());
+        if [here.mode, before.mode, after.mode].contains(&FileMode::Symlink) {
+            let (content, mode) = merge_link(&here, (before.mode, base_hash), after).unwrap_or_else(|| {
+                kept.push("It is changed here and there, and one of them is a symbolic link.".to_owned());
+                (None, here.mode)
+            });
+            return Ok(Merged { path, to: Some(to), after: Some(after), content, mode, kept });
+        }
         let mode = match (here.mode == before.mode, after.mode == before.mode || after.mode == here.mode) {
             (_, true) => here.mode,
             (true, false) => after.mode,
@@ -324,15 +348,12 @@ impl Present {
                 here.mode
             }
         };
-        let theirs: Option<Hash> = Some(Sha256::digest(&*after.content).into());
         let content = if theirs == here.hash || theirs == base_hash {
             None
         } else if is_base {
             Some(after.content.clone())
         } else {
             let now = self.bytes(from, path).await?;
-            let is_link = [here.mode, before.mode, after.mode].contains(&FileMode::Symlink);
-            let base = base.filter(|_| !is_link);
             let merged = base.and_then(|base| merge_contents(&base, &now, &after.content, &mut { MAX_STEPS }));
             match merged {
                 Some(merged) if merged.clean => Some(Arc::new(merged.into_bytes())),
@@ -348,6 +369,17 @@ impl Present {
         };
         Ok(Merged { path, to: Some(to), after: Some(after), content, mode, kept })
     }
+}
+
+/// The content, if it changes, and the mode of a file that is a symbolic link on one side: as in git, mode and target go
+/// together. `None` if both sides have changed them.
+fn merge_link(here: &Here, base: (FileMode, Option<Hash>), after: &After) -> Option<(Option<Arc<Vec<u8>>>, FileMode)> {
+    let ours = (here.mode, here.hash);
+    let theirs = (after.mode, Some(Sha256::digest(&*after.content).into()));
+    if theirs == base || theirs == ours {
+        return Some((None, here.mode));
+    }
+    (ours == base).then(|| (Some(after.content.clone()), after.mode))
 }
 
 /// Inputs of a merge.

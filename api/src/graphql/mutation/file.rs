@@ -14,6 +14,7 @@ use crate::graphql::types::file::ProjectFile;
 use crate::graphql::types::project::Project;
 use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
+use crate::model::file::{NO_LINK_TARGET, is_link_target};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::path::FilePath;
 
@@ -240,10 +241,8 @@ fn content(
         (Some(text), None) => Some(text.into_bytes()),
         (None, bytes) => bytes.map(|bytes| bytes.0),
     };
-    let leads_nowhere = |content: &Vec<u8>| content.is_empty() || content.contains(&0);
-    if mode == Some(FileMode::Symlink) && content.as_ref().is_some_and(leads_nowhere) {
-        let message = "The contents of a symbolic link are the path to which it leads: not empty, and without NUL.";
-        return Err(Error::bad_input(format!("{prefix}{field}"), message));
+    if mode == Some(FileMode::Symlink) && content.as_ref().is_some_and(|content| !is_link_target(content)) {
+        return Err(Error::bad_input(format!("{prefix}{field}"), NO_LINK_TARGET));
     }
     Ok(content)
 }

@@ -289,12 +289,12 @@ impl SnapshotMutation {
         #[graphql(desc = "The project, and what to undo.")] input: UndoInput,
     ) -> Attempt<UndoPayload> {
         attempt(async {
-            let taken = match (input.revision, input.message_id) {
+            let target = match (input.revision, input.message_id) {
                 (revision, Some(message)) => UndoTarget::Message(MessageId::parse(&message, "messageId")?, revision),
                 (Some(revision), None) => UndoTarget::Revision(revision),
                 (None, None) => UndoTarget::Newest,
             };
-            undo(ctx, &input.project_id, taken, input.expected_revision).await
+            undo(ctx, &input.project_id, target, input.expected_revision).await
         })
         .await
     }
@@ -310,11 +310,11 @@ impl SnapshotMutation {
     }
 }
 
-async fn undo(ctx: &Context<'_>, project: &ID, taken: UndoTarget, expected: Option<i32>) -> Result<UndoPayload> {
+async fn undo(ctx: &Context<'_>, project: &ID, target: UndoTarget, expected: Option<i32>) -> Result<UndoPayload> {
     let project = ProjectId::parse(project, "projectId")?;
     let caller = caller(ctx)?;
     let undone =
-        caller.write(ctx, |writer| undo::undo(writer, project, taken, expected, Conversation::default())).await?;
+        caller.write(ctx, |writer| undo::undo(writer, project, target, expected, Conversation::default())).await?;
     Ok(UndoPayload {
         project: Project(undone.project),
         changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
