@@ -592,11 +592,11 @@ mod tests {
                 &["--email", "--hours", "--jwt-secret", "--jwt-issuer", "--database-url"],
                 &["--listen", "--max-text-bytes", "--nats-url"],
             ),
-            ("import", &["--git", "--email", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
-            ("export", &["--git", "--to", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
+            ("import", &["--git <", "--email", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
+            ("export", &["--git <", "--to", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
             ("verify", &["[PROJECT]", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
-            ("serve", &["--listen", "--jwt-secret", "--max-user-rate", "--migrate"], &["--down", "--git"]),
-            ("doctor", &["--listen", "--jwt-secret", "--max-user-rate"], &["--down", "--git"]),
+            ("serve", &["--listen", "--jwt-secret", "--max-user-rate", "--migrate"], &["--down", "--git <"]),
+            ("doctor", &["--listen", "--jwt-secret", "--max-user-rate"], &["--down", "--git <"]),
         ] {
             let help = help(&[command]);
             for own in own {

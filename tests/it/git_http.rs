@@ -17,7 +17,7 @@ use tests::{
 };
 use tokio::process::Command;
 
-use crate::import_export::{Folder, Repository, import, odd_history, owner};
+use crate::import_export::{ENVIRONMENT, Folder, Repository, import, odd_history, owner};
 
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
@@ -48,20 +48,7 @@ impl Ran {
 pub(super) async fn git(folder: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(arguments).stdin(Stdio::null());
-    for (name, value) in [
-        ("GIT_AUTHOR_NAME", "Ada Löwe"),
-        ("GIT_AUTHOR_EMAIL", "ada@example.com"),
-        ("GIT_AUTHOR_DATE", "1700000000 +0545"),
-        ("GIT_COMMITTER_NAME", "Bob"),
-        ("GIT_COMMITTER_EMAIL", "bob@example.com"),
-        ("GIT_COMMITTER_DATE", "1700000600 -0330"),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_SYSTEM", "/dev/null"),
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("LC_ALL", "C"),
-    ] {
-        command.env(name, value);
-    }
+    command.envs(ENVIRONMENT).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
     let ran = command.output().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ran { is_ok: ran.status.success(), output: text(ran.stdout), messages: text(ran.stderr) }

@@ -21,6 +21,7 @@ use tests::{
 
 use crate::{
     git_http::{clone, git, start, tip, url},
+    git_push::{Pushing, push},
     import_export::Folder,
 };
 
@@ -29,10 +30,6 @@ const ADA: &str = "ada@example.com";
 async fn commit(clone: &Path, message: &str) {
     git(clone, &["add", "--all"]).await.ok();
     git(clone, &["commit", "-q", "--allow-empty", "-m", message]).await.ok();
-}
-
-async fn push(clone: &Path) -> crate::git_http::Ran {
-    git(clone, &["push", "origin", "HEAD:refs/heads/main"]).await
 }
 
 /// Bytes that cannot be compressed.
@@ -78,12 +75,7 @@ fn tree(clone: &Path, entries: &str) -> String {
 
 tests::on_both! {
     async fn a_small_pack_with_billions_of_paths_is_refused(database: Database) {
-        let folder = Folder::new();
-        let server = start(&database, &folder.path("cache"), &[]).await;
-        let ada = server.user(ADA);
-        let project = Project::create(&ada, "Voice").await;
-        project.create_file("a.txt", "a\n").await;
-        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        let Pushing { folder: _folder, server, project, clone } = Pushing::start(&database, &[]).await;
         let blob = git(&clone, &["rev-parse", "HEAD:a.txt"]).await.ok();
         let mut top = tree(&clone, &(0..10).map(|n| format!("100644 blob {blob}\t{n}\n")).collect::<String>());
         for _ in 0..9 {
@@ -98,12 +90,7 @@ tests::on_both! {
     }
 
     async fn the_contents_of_a_commit_have_a_limit(database: Database) {
-        let folder = Folder::new();
-        let server = start(&database, &folder.path("cache"), &["--max-body-bytes=3000000"]).await;
-        let ada = server.user(ADA);
-        let project = Project::create(&ada, "Voice").await;
-        project.create_file("a.txt", "a\n").await;
-        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        let Pushing { folder: _folder, server, project, clone } = Pushing::start(&database, &["--max-body-bytes=3000000"]).await;
         for n in 0..4 {
             fs::write(clone.join(format!("{n}.bin")), [vec![n; 1], vec![0; 999_999]].concat()).unwrap();
         }
@@ -119,11 +106,8 @@ tests::on_both! {
     }
 
     async fn pushes_and_other_writes_at_once_lose_nothing(database: Database) {
-        let folder = Folder::new();
-        let server = start(&database, &folder.path("cache"), &[]).await;
-        let ada = server.user(ADA);
-        let project = Project::create(&ada, "Voice").await;
-        project.create_file("a.txt", "a\n").await;
+        let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
+        let ada = project.client.clone();
         let url = url(&ada, &server, &project.id);
         let (one, two) = (clone(&folder, "one", &url).await, clone(&folder, "two", &url).await);
         for round in 0..8 {
@@ -264,12 +248,7 @@ tests::on_both! {
     }
 
     async fn a_large_push_arrives_and_a_too_large_one_is_refused(database: Database) {
-        let folder = Folder::new();
-        let server = start(&database, &folder.path("cache"), &["--max-push-bytes", "4000000"]).await;
-        let ada = server.user(ADA);
-        let project = Project::create(&ada, "Voice").await;
-        project.create_file("a.txt", "a\n").await;
-        let clone = clone(&folder, "clone", &url(&ada, &server, &project.id)).await;
+        let Pushing { folder, server, project, clone } = Pushing::start(&database, &["--max-push-bytes", "4000000"]).await;
         let mut random = Random(1);
         // git sends more than a megabyte in chunks, after a request that asks whether it may.
         fs::write(clone.join("large.bin"), noise(&mut random, 3_000_000)).unwrap();
@@ -317,11 +296,8 @@ tests::on_sqlite! {
     }
 
     async fn every_version_of_the_protocol_and_compressed_bodies_work(database: Database) {
-        let folder = Folder::new();
-        let server = start(&database, &folder.path("cache"), &[]).await;
-        let ada = server.user(ADA);
-        let project = Project::create(&ada, "Voice").await;
-        project.create_file("a.txt", "a\n").await;
+        let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
+        let ada = project.client.clone();
         let url = url(&ada, &server, &project.id);
         for version in ["0", "1", "2"] {
             let name = format!("clone{version}");
@@ -351,11 +327,8 @@ tests::on_sqlite! {
     }
 
     async fn hostile_requests_change_nothing(database: Database) {
-        let folder = Folder::new();
-        let server = start(&database, &folder.path("cache"), &[]).await;
-        let ada = server.user(ADA);
-        let project = Project::create(&ada, "Voice").await;
-        project.create_file("a.txt", "a\n").await;
+        let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
+        let ada = project.client.clone();
         let head = tip(&folder, &url(&ada, &server, &project.id)).await;
         let before = project.ask("revision").await;
         let zero = "0".repeat(40);

@@ -24,15 +24,15 @@ const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
 
 /// A project of Ada with the file `a.txt`, on a server of its own, and a clone of it.
-struct Pushing {
-    folder: Folder,
-    server: Server,
-    project: Project,
-    clone: PathBuf,
+pub(super) struct Pushing {
+    pub(super) folder: Folder,
+    pub(super) server: Server,
+    pub(super) project: Project,
+    pub(super) clone: PathBuf,
 }
 
 impl Pushing {
-    async fn start(database: &Database, flags: &[&str]) -> Self {
+    pub(super) async fn start(database: &Database, flags: &[&str]) -> Self {
         let folder = Folder::new();
         let server = start(database, &folder.path("cache"), flags).await;
         let project = Project::create(&server.user(ADA), "Voice").await;
@@ -72,7 +72,7 @@ async fn commit(clone: &Path, message: &str) -> String {
     git(clone, &["rev-parse", "HEAD"]).await.ok()
 }
 
-async fn push(clone: &Path) -> crate::git_http::Ran {
+pub(super) async fn push(clone: &Path) -> crate::git_http::Ran {
     git(clone, &["push", "origin", "HEAD:refs/heads/main"]).await
 }
 

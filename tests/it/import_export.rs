@@ -48,6 +48,18 @@ impl Drop for Folder {
     }
 }
 
+/// The people of a commit, and no settings of the system or the user.
+pub(super) const ENVIRONMENT: [(&str, &str); 8] = [
+    ("GIT_AUTHOR_NAME", "Ada Löwe"),
+    ("GIT_AUTHOR_EMAIL", "ada@example.com"),
+    ("GIT_AUTHOR_DATE", "1700000000 +0545"),
+    ("GIT_COMMITTER_NAME", "Bob"),
+    ("GIT_COMMITTER_EMAIL", "bob@example.com"),
+    ("GIT_COMMITTER_DATE", "1700000600 -0330"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_CONFIG_SYSTEM", "/dev/null"),
+];
+
 /// A git repository under construction or under test.
 pub(super) struct Repository(pub(super) PathBuf);
 
@@ -62,18 +74,7 @@ impl Repository {
     pub(super) fn git_bytes(&self, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.0).args(arguments).stdin(Stdio::null());
-        for (name, value) in [
-            ("GIT_AUTHOR_NAME", "Ada Löwe"),
-            ("GIT_AUTHOR_EMAIL", "ada@example.com"),
-            ("GIT_AUTHOR_DATE", "1700000000 +0545"),
-            ("GIT_COMMITTER_NAME", "Bob"),
-            ("GIT_COMMITTER_EMAIL", "bob@example.com"),
-            ("GIT_COMMITTER_DATE", "1700000600 -0330"),
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_CONFIG_SYSTEM", "/dev/null"),
-        ] {
-            command.env(name, value);
-        }
+        command.envs(ENVIRONMENT);
         let output = command.output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
