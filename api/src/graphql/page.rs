@@ -111,6 +111,13 @@ pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<
     A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()
 }
 
+/// The names of the selected fields of a page's rows.
+pub fn fields_of_rows<'a>(page: &Lookahead<'a>) -> Vec<&'a str> {
+    let rows = [page.field("nodes"), page.field("edges").field("node")];
+    let rows = rows.iter().flat_map(Lookahead::selection_fields);
+    rows.flat_map(|rows| rows.selection_set().map(|field| field.name()).collect::<Vec<_>>()).collect()
+}
+
 /// Upper bound of weights, so that their sums do not overflow in nested lists.
 const MAX_WEIGHT: usize = 1 << 40;
 

@@ -6,8 +6,9 @@ use sea_orm::{FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
+use super::cells::Cells;
 use super::db::{Tx, fail, unknown};
-use super::door::{self, LeftOut, List};
+use super::door::{self, List};
 use super::revision::{self, Conversation, Counts};
 use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
@@ -56,6 +57,28 @@ fn message(row: chat_messages::Model) -> Result<Message> {
         context_data: Json::stored(row.context_data),
         metadata: Json::stored(row.metadata),
         hidden_revision: row.hidden_revision,
+    })
+}
+
+/// A message in the columns of [`select_messages`].
+fn selected_message(row: &QueryResult) -> Result<Message> {
+    let data = |data: Option<&str>| Json::stored(data.unwrap_or("null"));
+    let mut cells = Cells::at(row, "id")?;
+    let (id, project_id, session_id) = (MessageId(cells.next()?), ProjectId(cells.next()?), SessionId(cells.next()?));
+    let (author_id, revision, role) = (UserId(cells.next()?), cells.next()?, cells.next()?);
+    Ok(Message {
+        id,
+        project_id,
+        session_id,
+        author_id,
+        revision,
+        role: MessageRole::from_stored(role).ok_or_else(|| unknown("message role", role))?,
+        content: cells.next::<&str>()?.into(),
+        timestamp: cells.next()?,
+        is_checkpoint: cells.next()?,
+        context_data: data(cells.next()?),
+        metadata: data(cells.next()?),
+        hidden_revision: cells.next()?,
     })
 }
 
@@ -173,11 +196,11 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
 }
 
 /// Adds a `SELECT` of messages, with their hidden state now or at a revision.
-fn select_messages(sql: &mut Sql, until: Option<i32>) {
+fn select_messages(sql: &mut Sql, until: Option<i32>, without_data: bool) {
     sql.push(
-        "SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.content, m.timestamp, m.is_checkpoint, \
-         m.context_data, m.metadata, m.idempotency_key, ",
+        "SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.content, m.timestamp, m.is_checkpoint, ",
     );
+    sql.push(if without_data { "NULL AS context_data, NULL AS metadata, " } else { "m.context_data, m.metadata, " });
     match until {
         None => sql.push("m.hidden_revision"),
         Some(until) => hidden_at(sql.push("(SELECT f.revision"), until).push(") AS hidden_revision"),
@@ -195,7 +218,7 @@ fn hidden_at(sql: &mut Sql, at: i32) -> &mut Sql {
 pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<(i32, Message)>> {
     let sql = union(wanted, |sql, (id, at)| {
         sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
-        select_messages(sql, Some(at));
+        select_messages(sql, Some(at), false);
         sql.push("m.id = ").bind(id.0).push(" AND m.revision <= ").bind(at).push(" AND ");
         event::reached(sql, "m.project_id", at).push(" AND ");
         is_member(sql, "m.project_id", tx.me()).push(") AS w");
@@ -204,7 +227,7 @@ pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<
     let rows = tx.rows(sql).await?;
     let rows = rows.iter().map(|row| {
         let at: i32 = row.try_get("", "moment").map_err(fail)?;
-        Ok((at, message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?))
+        Ok((at, selected_message(row)?))
     });
     let found: Vec<(i32, Message)> = rows.collect::<Result<_>>()?;
     access::opened(tx, found.iter().map(|(_, message)| message.project_id));
@@ -252,19 +275,20 @@ pub async fn messages_page(
     page: &Page,
 ) -> Result<Vec<(Within<SessionId>, Slice<Message>)>> {
     let sql = pages(sessions, OLDEST_FIRST, page, |sql, (member, session)| {
-        select_messages(sql, keep.until);
+        select_messages(sql, keep.until, keep.without_data);
         sql.push("m.session_id = ").bind(session.0).push(" AND m.project_id = ").bind(member);
         keep_messages(sql, tx, keep);
     })?;
-    let rows = messages(tx, sql).await?.into_iter().map(|row| {
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let row = selected_message(row)?;
         let parent = Within { project: row.project_id, id: row.session_id };
-        (parent, Cursor(vec![Key::Number(row.revision.into())]), row)
+        Ok((parent, Cursor(vec![Key::Number(row.revision.into())]), row))
     });
-    Ok(super::group(rows.collect(), page))
+    Ok(super::group(rows.collect::<Result<_>>()?, page))
 }
 
-/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them. The session's metadata
-/// is left out.
+/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
@@ -275,24 +299,21 @@ pub async fn session_with_messages(
     page: &Page,
 ) -> Result<Option<(Session, Slice<Message>)>> {
     let door = |sql: &mut Sql| {
-        let left_out = [(chat_sessions::Column::Metadata, LeftOut::Json)];
-        door::columns::<chat_sessions::Entity>(sql, "s", &left_out);
-        sql.push(", s.project_id AS door_project FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
+        door::columns::<chat_sessions::Entity>(sql, "s");
+        sql.push(" FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
         is_member(sql, "s.project_id", tx.me());
     };
     let row = |row: &QueryResult| {
-        let row = Session::from(chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?);
-        Ok((row.project_id, row))
+        let session = chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?;
+        Ok((ProjectId(session.project_id), session.into()))
     };
     let select = |sql: &mut Sql| {
-        select_messages(sql, keep.until);
+        select_messages(sql, keep.until, keep.without_data);
         sql.push("m.session_id = ").bind(session.0);
         keep_messages(sql, tx, keep);
     };
-    let read = |row: &QueryResult| {
-        let row = message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?;
-        Ok((Cursor(vec![Key::Number(row.revision.into())]), row))
-    };
+    let read =
+        |row: &QueryResult| selected_message(row).map(|row| (Cursor(vec![Key::Number(row.revision.into())]), row));
     door::open(tx, door, row, List { order: OLDEST_FIRST, page, select: &select, read: &read }).await
 }
 

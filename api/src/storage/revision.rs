@@ -181,7 +181,7 @@ async fn lock_file(
          CASE WHEN last_activity_at > $1 THEN last_activity_at ELSE $1 END AS at, coalesce(",
         [now.into(), session.into(), message.into()],
     );
-    role_of(&mut sql, tx.me()).push(
+    role_of(&mut sql, "projects", tx.me()).push(
         ", 'viewer') AS role FROM projects \
          LEFT JOIN chat_sessions s ON s.project_id = projects.id \
          AND s.id = coalesce($2, (SELECT c.session_id FROM chat_messages c WHERE c.id = $3)) \

@@ -12,7 +12,8 @@ use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
 use crate::graphql::page::{
-    Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
+    Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, fields_of_rows, int, part, rows, weigh, weigh_part,
+    whole,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -108,8 +109,9 @@ impl ChatSession {
     ) -> Result<Page<ChatMessage>> {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
         let at = self.at();
-        let (keep, page) = selected.read(at)?;
-        let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
+        let (keep, page) = selected.read(at, &ctx.look_ahead())?;
+        let counted = MessageFilter { without_data: false, ..keep.clone() };
+        let total = Total::Messages(Count { parent: self.within(), keep: counted });
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, |row| ChatMessage(row, at)))
     }
@@ -161,20 +163,22 @@ struct Messages {
 }
 
 impl Messages {
-    fn read(self, until: Option<i32>) -> Result<(MessageFilter, PageArguments)> {
+    /// `selected` is the list.
+    fn read(self, until: Option<i32>, selected: &Lookahead<'_>) -> Result<(MessageFilter, PageArguments)> {
         let page = self.page.parse(page::MESSAGES)?;
         let keep = self.filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
-        Ok((MessageFilter { until, ..keep }, page))
+        let without_data = !fields_of_rows(selected).iter().any(|field| matches!(*field, "contextData" | "metadata"));
+        Ok((MessageFilter { until, without_data, ..keep }, page))
     }
 }
 
 impl ChatSession {
     /// A session by its id, together with its messages if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
-        let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None));
+        let list = selected.field("messages");
+        let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None, &list));
         match messages {
-            // If the session were read together with its messages, its metadata would be read with each message.
-            Some(Ok((keep, page))) if !selected.field("metadata").exists() => {
+            Some(Ok((keep, page))) => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
                 caller.load_with(With { id, keep, page }, parent).await
             }
@@ -420,6 +424,7 @@ impl TryFrom<ChatMessageFilter> for MessageFilter {
             before: filter.before.map(|time| time.0),
             until: None,
             include_hidden: filter.include_hidden.unwrap_or(false),
+            without_data: false,
         })
     }
 }

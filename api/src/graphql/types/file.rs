@@ -14,7 +14,9 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::{ChangeType, FileMode, FileType};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
-use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
+use crate::graphql::page::{
+    COMPARE, Page, Paging, Total, arguments, connection, cut, fields_of_rows, int, weigh, weigh_part,
+};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, SharedText, Text, Time};
 use crate::model::diff;
@@ -254,7 +256,7 @@ impl ProjectFile {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(caller(ctx)?, self.1)?;
+        let (keep, page) = selected.read(caller(ctx)?, self.1, &ctx.look_ahead())?;
         let Some(file) = self.0.file() else {
             return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
         };
@@ -280,16 +282,42 @@ struct Versions {
 }
 
 impl Versions {
-    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionFilter, PageArguments)> {
+    /// `selected` is the list.
+    fn read(
+        self,
+        caller: &Caller,
+        until: Option<i32>,
+        selected: &Lookahead<'_>,
+    ) -> Result<(VersionFilter, PageArguments)> {
+        /// Fields that need no content.
+        const FIELDS: [&str; 11] = [
+            "__typename",
+            "id",
+            "version",
+            "revision",
+            "path",
+            "isDeletion",
+            "changeDescription",
+            "createdAt",
+            "createdBy",
+            "session",
+            "message",
+        ];
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
-        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(page::LIST)?))
+        // Only the list of all present versions can be read without contents.
+        let has_contents = autosave_coalesce_seconds > 0
+            || until.is_some()
+            || !fields_of_rows(selected).iter().all(|field| FIELDS.contains(field));
+        Ok((VersionFilter { autosave_coalesce_seconds, until, has_contents }, self.page.parse(page::LIST)?))
     }
 }
 
 impl ProjectFile {
     /// A file by its id, together with its versions if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
-        match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
+        match arguments(selected, "versions")
+            .map(|versions: Versions| versions.read(caller, None, &selected.field("versions")))
+        {
             Some(Ok((keep, page))) if keep.autosave_coalesce_seconds == 0 => {
                 caller.load_with(With { id, keep, page }, within).await
             }
