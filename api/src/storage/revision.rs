@@ -144,7 +144,6 @@ pub async fn begin(
         };
     }
     let (kind, id, _) = target.named();
-    const LOCK: &str = "SELECT * FROM lock_project($1, $2, $3, $4, $5, $6)";
     let values: [Value; 6] = [
         kind.into(),
         id.into(),
@@ -153,7 +152,7 @@ pub async fn begin(
         named.message.map(|id| id.0).into(),
         now.into(),
     ];
-    let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values), deadline).await?;
+    let (tx, rows) = db.write_with(actor, "lock_project", values, deadline).await?;
     let locked = rows.first().map(locked).transpose()?;
     Ok(locked.map(|locked| opened(tx, locked, purpose)))
 }
