@@ -46,6 +46,7 @@ mod listening;
 mod log_contents;
 mod login_connection;
 mod logins;
+mod long_columns;
 mod lost_files;
 mod mcp;
 mod mcp_protocol;

@@ -36,7 +36,7 @@ pub fn attach(
         None => Needs::Own,
     };
     let size = Parsed::of(&request).map_or(Size::Small, |parsed| parsed.size);
-    let reader = Reader::new(services.clone(), actor.clone(), needs, size);
+    let reader = Reader::new(services.clone(), actor.clone(), needs, size, horizon.long_columns);
     let (services, live) = (services.clone(), live.clone());
     let (wanted, committed) = (Wanted::default(), Mutex::default());
     request.data(Arc::new(Caller { services, live, actor, reader, wanted, delivered, horizon, committed }))

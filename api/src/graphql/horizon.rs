@@ -1,21 +1,25 @@
-//! The revisions as of which the payloads of an operation read.
+//! What an operation reads: the revisions that it names, and the long columns that it selects.
 
 use std::any::TypeId;
 use std::collections::HashMap;
 
 use async_graphql::Request;
 
-/// The revisions that an operation names.
+use crate::model::long_columns::LongColumns;
+
+/// What an operation reads.
 #[derive(Clone, Default)]
 pub struct Horizon {
     /// The greatest revision that each root field reads as of, by its name in the response.
     of_roots: HashMap<String, (i32, String)>,
     /// Whether an argument may name a state that a replica lacks.
     pub names_a_state: bool,
+    /// The long columns that it selects.
+    pub long_columns: LongColumns,
 }
 
 impl Horizon {
-    /// The revisions that were found when the request was prepared.
+    /// What was found when the request was prepared.
     pub fn of_request(request: &Request) -> Self {
         let found = request.data.get(&TypeId::of::<Self>()).and_then(|any| any.downcast_ref::<Self>());
         found.cloned().unwrap_or_default()

@@ -10,6 +10,7 @@ pub mod blob;
 pub mod blob_codec;
 pub mod chat;
 pub mod collaborator;
+mod columns;
 mod content_cache;
 pub mod db;
 mod door;

@@ -345,9 +345,10 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
     document::merge_root_fields(&mut document, name.as_deref(), &request.variables);
     let kind = operation.ty;
     let chosen = choose(&document, request.operation_name.as_deref()).map_err(|error| vec![error])?.1;
-    let given = front_end.given(&document, chosen, &request.variables);
+    let (given, long_columns) = front_end.given(&document, chosen, &request.variables);
     let refused = |refused: Vec<_>| refused.iter().map(at_field).collect::<Vec<_>>();
-    let horizon = arguments::check(limits, kind, given).map_err(refused)?;
+    let mut horizon = arguments::check(limits, kind, given).map_err(refused)?;
+    horizon.long_columns = long_columns;
     request.data.insert(horizon);
     request.set_parsed_query(document);
     request.data.insert(parsed);

@@ -33,6 +33,8 @@ use async_graphql::{
     parser::types::{ExecutableDocument, OperationDefinition},
 };
 
+use crate::model::long_columns::LongColumns;
+
 /// Maximum recursion of the parser. The guard has already refused texts that nest deeper (`guard::check_text`).
 const MAX_RECURSION: usize = 512;
 
@@ -139,13 +141,13 @@ impl FrontEnd {
         coercion::coerce(&self.schema, document, operation, variables)
     }
 
-    /// The fields with arguments that an operation with these variables selects.
+    /// The fields with arguments, and the long columns, that an operation with these variables selects.
     pub fn given(
         &self,
         document: &ExecutableDocument,
         operation: &OperationDefinition,
         variables: &Variables,
-    ) -> Vec<Given> {
+    ) -> (Vec<Given>, LongColumns) {
         given::given(&self.schema, document, operation, variables)
     }
 }

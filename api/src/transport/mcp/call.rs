@@ -11,6 +11,7 @@ use crate::{
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
+        long_columns::LongColumns,
         path::FilePath,
         project::Project,
     },
@@ -34,7 +35,8 @@ impl Call {
     /// A request of this caller.
     pub fn new(services: Arc<Services>, actor: Actor, session: Option<Arc<Session>>, client: ClientName) -> Self {
         // Every tool can compute.
-        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large));
+        let reader =
+            Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, LongColumns::default()));
         Self { services, actor, session, client, reader }
     }
 

@@ -1,0 +1,81 @@
+//! The long columns of rows: texts and JSON that callers write. An operation reads only those that it selects.
+
+/// A long column.
+#[expect(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LongColumn {
+    AvatarUrl,
+    NotificationPreferences,
+    UiPreferences,
+    ProjectDescription,
+    InitialPrompt,
+    ProjectConfig,
+    SessionMetadata,
+    MessageContent,
+    /// The start of a message's content.
+    MessageExcerpt,
+    MessageContextData,
+    MessageMetadata,
+    StreamingContextData,
+    StreamingMetadata,
+    ChangeDescription,
+    SnapshotDescription,
+    AgentDescription,
+    AgentInstructions,
+    AgentPersonality,
+    SttConfig,
+    TtsConfig,
+    LlmConfig,
+    VadConfig,
+    TurnDetectionConfig,
+    FunctionCalls,
+    ToolIntegrations,
+    RequiredEnvVars,
+    Dependencies,
+    SourceFiles,
+}
+
+/// A set of long columns. The default has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongColumns(u32);
+
+impl LongColumns {
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+
+    /// Adds a column.
+    pub fn insert(&mut self, column: LongColumn) {
+        self.0 |= Self::bit(column);
+    }
+
+    /// Whether the set has a column.
+    pub fn has(self, column: LongColumn) -> bool {
+        self.0 & Self::bit(column) != 0
+    }
+
+    fn bit(column: LongColumn) -> u32 {
+        1 << column as u8
+    }
+}
+
+impl Default for LongColumns {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_was_inserted() {
+        let mut set = LongColumns::NONE;
+        set.insert(LongColumn::InitialPrompt);
+        set.insert(LongColumn::SourceFiles);
+        assert!(set.has(LongColumn::InitialPrompt) && set.has(LongColumn::SourceFiles));
+        assert!(!set.has(LongColumn::AvatarUrl) && !set.has(LongColumn::Dependencies));
+        assert!(LongColumns::default().has(LongColumn::SourceFiles));
+    }
+}
