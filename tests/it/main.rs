@@ -13,6 +13,7 @@ mod chaos;
 mod circles;
 mod conflicts;
 mod counts;
+mod cursors;
 mod damage;
 mod database;
 mod database_faults;

@@ -16,7 +16,7 @@ use crate::model::agent_configuration as model;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, ReadId, Within};
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{List, Page as PageArguments};
 
 /// Settings of a configuration or of one of its versions.
 struct AgentSettings<'a>(&'a model::AgentSettings);
@@ -239,14 +239,15 @@ impl AgentConfiguration {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<AgentConfigurationVersion>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let page = PageArguments::parse(first, after, last, before, List::AGENT_CONFIGURATION_VERSIONS)?;
         let part = Part {
             parent: Within { project: self.row.project_id, id: self.row.id },
             keep: VersionsUntil(self.until),
             page,
         };
         let slice = caller(ctx)?.load(part).await?.unwrap_or_default();
-        Ok(connection(slice, Total::Known(self.row.version.into()), AgentConfigurationVersion::from))
+        let (list, total) = (List::AGENT_CONFIGURATION_VERSIONS, Total::Known(self.row.version.into()));
+        Ok(connection(list, slice, total, AgentConfigurationVersion::from))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Cursor, Key, Page as PageArguments};
+use crate::model::page::{self, Cursor, Key, List, Page as PageArguments};
 use crate::model::search::Search;
 
 /// A session, now or as of a revision.
@@ -111,7 +111,7 @@ impl ChatSession {
         let (keep, page) = selected.read(at)?;
         let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |row| ChatMessage(row, at)))
+        Ok(connection(List::MESSAGES, slice, total, |row| ChatMessage(row, at)))
     }
 
     /// Its messages that are checkpoints, oldest first.
@@ -162,7 +162,7 @@ struct Messages {
 
 impl Messages {
     fn read(self, until: Option<i32>) -> Result<(MessageFilter, PageArguments)> {
-        let page = self.page.parse(page::MESSAGES)?;
+        let page = self.page.parse(List::MESSAGES)?;
         let keep = self.filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
         Ok((MessageFilter { until, ..keep }, page))
     }

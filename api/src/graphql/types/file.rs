@@ -22,7 +22,7 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
-use crate::model::page::{self, Page as PageArguments, Slice};
+use crate::model::page::{self, Cursor, List, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 
 /// The bytes with a hash, of this size; `None` for a folder or a deletion, which have no hash.
@@ -256,7 +256,7 @@ impl ProjectFile {
         let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?, self.1)?;
         let Some(file) = self.0.file() else {
-            return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
+            return Ok(connection(List::VERSIONS, Slice::empty(&page), Total::Known(0), FileSnapshot));
         };
         let caller = caller(ctx)?;
         let parent = within(file);
@@ -267,7 +267,7 @@ impl ProjectFile {
             (0, Some(_)) => Total::Known(file.version.into()),
             _ => Total::CoalescedVersions(Count { parent, keep }),
         };
-        Ok(connection(slice, total, FileSnapshot))
+        Ok(connection(List::VERSIONS, slice, total, FileSnapshot))
     }
 }
 
@@ -282,7 +282,7 @@ struct Versions {
 impl Versions {
     fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionFilter, PageArguments)> {
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
-        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(page::LIST)?))
+        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(List::VERSIONS)?))
     }
 }
 
@@ -508,8 +508,11 @@ impl FileDiff {
     /// The path in the cursor of an entry, or in `after` itself. The entry need not exist any more.
     ///
     /// # Errors
-    /// `BadInput` if `after` contains no path.
+    /// `BadInput` if `after` contains no path, or is a cursor of another list.
     pub fn path_of(after: &str) -> Result<FilePath> {
+        if Cursor::is_cursor(after) {
+            return Err(Cursor::foreign("after"));
+        }
         let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(after, |(_, path)| path);
         FilePath::parse(path, "after")
     }

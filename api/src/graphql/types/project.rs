@@ -37,7 +37,7 @@ use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, Entry, FilesOf};
 use crate::model::ids::ReadId;
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{self, List, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
 
@@ -207,7 +207,7 @@ impl Project {
         };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
         let as_of = self.0.as_of;
-        Ok(connection(slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
+        Ok(connection(List::SESSIONS, slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
     }
 
     /// The file or folder at a path, now or as of a revision; null if there is none. A folder exists while it contains
@@ -260,7 +260,7 @@ impl Project {
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
+        Ok(connection(List::FILES, slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
     /// The entries of a folder, by path, ascending: files and folders, including folders that were never created. Empty
@@ -286,12 +286,12 @@ impl Project {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
-        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
+        let page = PageArguments::parse(first, after, last, before, List::CHILDREN)?;
         let keep = ChildrenOf(of.map(|path| FilePath::parse(&path, "of")).transpose()?);
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let total = Total::Children(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
+        Ok(connection(List::CHILDREN, slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
     /// All changes of files, newest first. The server can show consecutive autosaves as one entry: see
@@ -323,7 +323,7 @@ impl Project {
             Total::Changes(Count { parent: self.0.id, keep: keep.clone() })
         };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, CodeChange))
+        Ok(connection(List::CHANGES, slice, total, CodeChange))
     }
 
     /// Its snapshots, newest first: states named by checkpoints, users and restores. A project as of a revision lists
@@ -349,7 +349,7 @@ impl Project {
         self.at(keep.until, "filter")?;
         let total = Total::Snapshots(Count { parent: self.0.id, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ProjectSnapshot))
+        Ok(connection(List::SNAPSHOTS, slice, total, ProjectSnapshot))
     }
 
     /// The differences between two revisions, one entry per file, by path, ascending. A change that frees a path comes
@@ -446,7 +446,7 @@ impl Project {
     ) -> Result<Vec<ProjectEvent>> {
         or_empty(ctx, async {
             let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
-            let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
+            let limit = page::EVENTS.limit("first", first)?;
             let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
             let events = events.into_iter().filter(|event| event.revision <= self.newest());
             Ok(events.map(ProjectEvent).collect())
@@ -467,7 +467,13 @@ impl Project {
             let caller = caller(ctx)?;
             let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
             let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
-            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::Collaborator::place))?;
+            let rows = cut_by_place(
+                caller,
+                rows,
+                first,
+                after.as_ref(),
+                (collaborator::Collaborator::LIST, id, collaborator::Collaborator::place),
+            )?;
             Ok(rows.into_iter().map(Collaborator).collect())
         })
         .await
@@ -500,7 +506,13 @@ impl Project {
             let id = |row: &collaborator::EmailInvitation| {
                 NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
             };
-            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::EmailInvitation::place))?;
+            let rows = cut_by_place(
+                caller,
+                rows,
+                first,
+                after.as_ref(),
+                (collaborator::EmailInvitation::LIST, id, collaborator::EmailInvitation::place),
+            )?;
             Ok(rows.into_iter().map(EmailInvitation).collect())
         })
         .await
@@ -534,7 +546,13 @@ impl Project {
             let caller = caller(ctx)?;
             let rows = caller.load(AccessTokensOf(self.0.id)).await?.unwrap_or_default();
             let id = |row: &access_token::AccessToken| row.id.0.to_string();
-            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, access_token::AccessToken::place))?;
+            let rows = cut_by_place(
+                caller,
+                rows,
+                first,
+                after.as_ref(),
+                (access_token::AccessToken::LIST, id, access_token::AccessToken::place),
+            )?;
             Ok(rows.into_iter().map(AccessToken).collect())
         })
         .await

@@ -16,7 +16,7 @@ use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId};
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{List, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
 use crate::model::search::Search;
@@ -33,7 +33,7 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn read(self, until: Option<AsOf>) -> Result<(SessionFilter, PageArguments)> {
         let keep: SessionFilter = self.filter.map(Into::into).unwrap_or_default();
-        Ok((SessionFilter { until, ..keep }, self.page.parse(page::LIST)?))
+        Ok((SessionFilter { until, ..keep }, self.page.parse(List::SESSIONS)?))
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn read(self) -> Result<(FileFilter, PageArguments)> {
-        let page = self.page.parse(page::FILES)?;
+        let page = self.page.parse(List::FILES)?;
         let under = self.under.map(|path| FilePath::parse(&path, "under")).transpose()?;
         Ok((FileFilter { under, include_deleted: self.include_deleted.unwrap_or(false) }, page))
     }
@@ -66,7 +66,7 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
-        let page = self.page.parse(page::LIST)?;
+        let page = self.page.parse(List::CHANGES)?;
         let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
         let until = keep.until.into_iter().chain(until).min();
@@ -84,7 +84,7 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) fn read(self, until: Option<i32>) -> Result<(SnapshotFilter, PageArguments)> {
-        let page = self.page.parse(page::LIST)?;
+        let page = self.page.parse(List::SNAPSHOTS)?;
         let keep = self.filter.map(SnapshotFilter::try_from).transpose()?.unwrap_or_default();
         let until = keep.until.into_iter().chain(until).min();
         Ok((SnapshotFilter { until, ..keep }, page))
