@@ -232,6 +232,12 @@ impl FileSnapshot {
     pub fn saves(&self) -> i32 {
         self.version - self.follows
     }
+
+    /// The same version as the last of so many; `None` if there were not so many.
+    pub fn of_saves(self, count: i32) -> Option<Self> {
+        let follows = self.version.checked_sub(count).filter(|follows| *follows >= 0)?;
+        Some(Self { follows, ..self })
+    }
 }
 
 /// Filter for changes.

@@ -22,6 +22,7 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
+use crate::model::node_id::NodeId;
 use crate::model::page::{self, Cursor, List, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 
@@ -361,9 +362,12 @@ impl Plain for FileSnapshot {
 /// One version of one file. It never changes.
 #[Object]
 impl FileSnapshot {
-    /// Identifies the version: a UUID.
+    /// Identifies the version: a UUID. Coalesced autosaves have an id that contains their number.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.0.into()
+        match self.0.saves() {
+            1 => self.0.id.0.into(),
+            count => NodeId::CoalescedVersion(self.0.id, count).to_string().into(),
+        }
     }
 
     /// The file as it is now.
