@@ -21,6 +21,7 @@ mod deploy;
 mod disk_faults;
 mod documents;
 mod doors;
+mod exact_answers;
 mod failover;
 mod faults;
 mod folders;

@@ -240,7 +240,12 @@ impl Writer {
         // On SQLite the turn was awaited above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         let Some((tx, locked)) = begun else { return Ok(None) };
-        self.check_horizon(locked.revision)?;
+        let mut writer = self.clone();
+        if purpose == Purpose::Invited {
+            // An invited user must not learn the revision. When the payload fails, they are a member.
+            writer.horizon = None;
+        }
+        writer.check_horizon(locked.revision)?;
         if let Some(seen) = self.imports_until
             && import::has_written_after(&tx, locked.id, seen).await?
         {
@@ -251,7 +256,7 @@ impl Writer {
         {
             return Err(Error::conflict("expectedRevision", format!("Files have changed since revision {seen}.")));
         }
-        Ok(Some(self.holding(turn, tx.holding(own), locked)))
+        Ok(Some(Write { tx: tx.holding(own), turn, locked, writer, about: About::default() }))
     }
 
     /// Creates a project, which has no subscribers yet.
@@ -291,10 +296,6 @@ impl Writer {
         self.services.note_write(false);
         self.knows(project.id.0, project.id);
         Ok(project)
-    }
-
-    fn holding(&self, turn: Option<ProjectTurn>, tx: Tx, locked: Locked) -> Write {
-        Write { tx, turn, locked, writer: self.clone(), about: About::default() }
     }
 }
 

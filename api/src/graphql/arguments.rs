@@ -9,7 +9,10 @@ use uuid::Uuid;
 use super::document::Given;
 use super::horizon::Horizon;
 use super::page::part;
-use super::types::{file::FileDiff, insights};
+use super::types::{
+    file::{FileDiff, line},
+    insights,
+};
 use crate::model::{
     error::{Error, Result},
     ids::{FolderId, MessageId, ReadId},
@@ -33,6 +36,8 @@ enum Parts {
     Most(PageSize),
     /// Rows after a row with an id. The list itself checks the argument.
     Rest,
+    /// Lines after a line.
+    AfterLine,
     /// Differences after the entry with a cursor or after a path.
     AfterPath,
     /// Rows after a message.
@@ -69,7 +74,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("Project", "snapshots", Parts::Pages(List::SNAPSHOTS, BY_NUMBER)),
     ("Project", "webhooks", Parts::AfterNode),
     ("ProjectEvent", "changes", Parts::AfterNode),
-    ("ProjectFile", "blame", Parts::Rest),
+    ("ProjectFile", "blame", Parts::AfterLine),
     ("ProjectFile", "versions", Parts::Pages(List::VERSIONS, BY_NUMBER)),
     ("ProjectSnapshot", "diff", Parts::AfterPath),
     ("ProjectSnapshot", "files", Parts::Pages(List::FILES, BY_PATH_AND_ID)),
@@ -152,6 +157,10 @@ fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
         }
         Parts::Most(size) => drop(insights::limit(first, *size)?),
         Parts::Log(size) => drop(size.limit("first", first)?),
+        Parts::AfterLine => {
+            part(limits, first)?;
+            line(arguments.int("after"))?;
+        }
         Parts::Rest | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
             part(limits, first)?;
             match (parts, after) {

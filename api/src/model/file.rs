@@ -144,6 +144,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is a folder, created or not.
+    pub fn is_folder(&self) -> bool {
+        self.file().is_none_or(|file| file.file_type == FileType::Folder)
+    }
+
     /// The project.
     pub fn project_id(&self) -> ProjectId {
         match self {

@@ -417,12 +417,15 @@ pub fn document_of(request: &Request) -> Option<Arc<Parsed>> {
 /// and an error of unknown origin goes to the log only.
 pub fn settle(
     mut response: Response,
-    document: Option<&Arc<Parsed>>,
+    parsed: Option<&Arc<Parsed>>,
     operation: Option<&str>,
     request_id: &str,
 ) -> Outcome {
-    if let Some(parsed) = document {
+    if let Some(parsed) = parsed {
         response.errors.iter_mut().for_each(|error| error_path::restore(error, &parsed.document, operation));
+        if parsed.selects_interfaces {
+            document::correct_interfaces(&mut response.data);
+        }
     }
     let refused = response.data == Value::Null
         && !response.errors.is_empty()

@@ -11,6 +11,7 @@ mod coercion;
 mod convert;
 mod fault;
 mod given;
+mod interfaces;
 mod lexer;
 mod merging;
 mod root_fields;
@@ -156,6 +157,7 @@ pub use coercion::without_absent;
 pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
+pub use interfaces::{correct as correct_interfaces, select_kinds};
 pub use root_fields::merge as merge_root_fields;
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.

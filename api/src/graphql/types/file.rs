@@ -109,14 +109,16 @@ impl ProjectFile {
         }
     }
 
-    /// The file as it is now; null if it is deleted.
+    /// The file as it is now; null if it is deleted. A folder that was never created is the folder at its path, whatever
+    /// its files were; null if a file has taken the path.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<ProjectFile>> {
         or_null(async {
             let caller = caller(ctx)?;
             Ok(match &self.0 {
                 Entry::File(file) => caller.load(file.id).await?.filter(|file| !file.is_deleted).map(Self::from),
                 Entry::Folder(folder) => {
-                    caller.load(FileAt(None, folder.project_id, folder.path.clone())).await?.map(Self::from)
+                    let found = caller.load(FileAt(None, folder.project_id, folder.path.clone())).await?;
+                    found.filter(Entry::is_folder).map(Self::from)
                 }
             })
         })
@@ -229,7 +231,7 @@ impl ProjectFile {
             let Some(file) = self.0.file() else { return Ok(Vec::new()) };
             let caller = caller(ctx)?;
             let ranges = caller.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
-            let after = after.map_or(0, |after| usize::try_from(after).unwrap_or_default());
+            let after = line(after)?;
             let ranges = cut(caller, ranges, first, |range| range.start_line > after)?;
             Ok(ranges.into_iter().map(BlameRange).collect())
         })
@@ -470,6 +472,14 @@ impl FileSnapshot {
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
+}
+
+/// The number of the line after which a blame continues; 0 is before all lines.
+///
+/// # Errors
+/// `BadInput` if it is negative.
+pub fn line(after: Option<i32>) -> Result<usize> {
+    usize::try_from(after.unwrap_or_default()).map_err(|_| Error::bad_input("after", "Lines are numbered from 1."))
 }
 
 fn within(file: &model::File) -> Within<FileId> {
