@@ -7,7 +7,7 @@ use async_graphql::{Name, PathSegment, Value, indexmap::IndexMap, parser::types:
 use uuid::Uuid;
 
 use super::document::Given;
-use super::horizon::Horizon;
+use super::horizon::{Horizon, Latest};
 use super::page::part;
 use super::types::{
     file::{FileDiff, line},
@@ -113,9 +113,10 @@ pub fn check(
         match self::field(limits, &field) {
             Err(error) => refused.push((field, error)),
             Ok(None) => {}
-            Ok(Some((revision, name))) => {
-                let Some(PathSegment::Field(root)) = field.path.first() else { continue };
-                horizon.extend(root, revision, name);
+            Ok(Some((revision, argument))) => {
+                let Some(PathSegment::Field(root)) = field.path.first().cloned() else { continue };
+                let place = field.nulls_root.then_some((field.path, field.pos));
+                horizon.extend(&root, Latest { revision, argument, field: place });
             }
         }
     }

@@ -19,6 +19,8 @@ pub struct Given {
     pub name: String,
     /// Whether the field can be null.
     pub is_nullable: bool,
+    /// Whether null in the field, which is below a root field, would null the root field, and no list is in between.
+    pub nulls_root: bool,
     /// The path of the field in the response, without indexes.
     pub path: Vec<PathSegment>,
     /// The position of the field in the document.
@@ -39,8 +41,15 @@ pub fn given(
         OperationType::Mutation => &schema.schema_definition.mutation,
         OperationType::Subscription => &schema.schema_definition.subscription,
     };
-    let mut walk =
-        Walk { schema, document, variables, path: Vec::new(), found: Vec::new(), long: LongColumns::NONE };
+    let mut walk = Walk {
+        schema,
+        document,
+        variables,
+        path: Vec::new(),
+        found: Vec::new(),
+        long: LongColumns::NONE,
+        nulls_root: true,
+    };
     if let Some(root) = root {
         walk.selections(root.as_str(), &operation.selection_set.node);
     }
@@ -54,6 +63,8 @@ struct Walk<'a> {
     path: Vec<PathSegment>,
     found: Vec<Given>,
     long: LongColumns,
+    /// Whether null in the surrounding field would null the root field.
+    nulls_root: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -77,12 +88,17 @@ impl<'a> Walk<'a> {
                             parent: parent.to_owned(),
                             name: field.name.node.to_string(),
                             is_nullable: !definition.ty.is_non_null(),
+                            nulls_root: self.nulls_root && definition.ty.is_non_null(),
                             path: self.path.clone(),
                             pos: field.name.pos,
                             arguments: arguments.collect(),
                         });
                     }
+                    let around = self.nulls_root;
+                    let is_certain = definition.ty.is_non_null() && !definition.ty.is_list();
+                    self.nulls_root &= is_certain || self.path.len() == 1;
                     self.selections(definition.ty.inner_named_type(), &field.selection_set.node);
+                    self.nulls_root = around;
                     self.path.pop();
                 }
                 Selection::InlineFragment(fragment) => {
