@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tests::{
     client::Client,
     database::Database,
+    mcp::Agent,
     project::{Project, number, settings, text, with},
     server::Server,
 };
@@ -199,6 +200,50 @@ tests::on_both! {
                 assert!(data.to_string().contains(&"x".repeat(BUDGET)), "{query}, {field}");
             }
         }
+        server.stop().await;
+    }
+
+    async fn a_list_reads_only_what_its_own_rows_select(database: Database) {
+        let server = Server::start_with(&database, &[&format!("--max-operation-bytes={BUDGET}")]).await;
+        let ada = server.user("ada@example.com");
+        let short = Project::create(&ada, "Short").await;
+        short.create_file("a", "1").await;
+        let talk = short.start_session().await;
+        short.add_message(&talk, "Hello", true).await;
+        short.write("saveAgentConfiguration", settings("Agent"), "revision").await;
+        let rows = write_rows(&Project::create(&ada, "Long").await).await;
+        let long = |select: &str| format!("long: project(id: \"{}\") {{ {select} }}", rows.project);
+        let short = |select: &str| format!("short: project(id: \"{}\") {{ {select} }}", short.id);
+        let talk = |select: &str| format!("talk: node(id: \"{talk}\") {{ ... on ChatSession {{ {select} }} }}");
+        let messages = format!("long: node(id: \"{}\") {{ ... on ChatSession {{ messages {{ nodes {{ id }} }} }} }}", rows.session);
+        for query in [
+            format!("{{ projects {{ nodes {{ id }} }} {} }}", short("description initialPrompt config")),
+            format!("{{ {} projects {{ edges {{ node {{ id }} }} }} }}", short("description initialPrompt config")),
+            format!("{{ recentActivity {{ nodes {{ excerpt message {{ id }} }} }} {} }}", talk("messages { nodes { content } }")),
+            format!("{{ {messages} {} }}", talk("messages { nodes { ...M } }")) + " fragment M on ChatMessage { content contextData metadata }",
+            format!("{{ {} {} }}", long("sessions { nodes { id } }"), short("sessions { edges { node { metadata } } }")),
+            format!("{{ {} {} }}", long("snapshots { nodes { name } }"), short("snapshots { nodes { description } }")),
+            format!("{{ {} {} }}", long("changes { nodes { path } }"), short("changes { nodes { changeDescription } }")),
+            format!("{{ {} {} }}", long("files { nodes { versions { nodes { id } } } }"), short("files { nodes { versions { nodes { changeDescription } } } }")),
+        ] {
+            let data = read(&ada, &query).await;
+            assert!(data.is_ok(), "{query}: {data:?}");
+        }
+        server.stop().await;
+    }
+
+    async fn agents_read_no_texts_that_their_tools_do_not_return(database: Database) {
+        let server = Server::start_with(&database, &[&format!("--max-operation-bytes={BUDGET}")]).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Long").await;
+        let texts = json!({ "id": project.id, "initialPrompt": long("prompt"), "config": { "text": long("json") } });
+        ada.mutate("updateProject", texts, "revision").await.ok();
+        project.create_file("a", "1").await;
+        let agent = Agent::start(&ada).await;
+        let listed = agent.ok("list_projects", json!({})).await;
+        assert_eq!(listed["projects"][0]["id"], json!(project.id));
+        let files = agent.ok("list_files", json!({ "projectId": project.id })).await;
+        assert_eq!(files["files"][0]["path"], "a");
         server.stop().await;
     }
 

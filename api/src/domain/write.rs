@@ -150,8 +150,7 @@ impl Writer {
         if self.horizon.is_none() {
             return Ok(());
         }
-        let project = project::by_ids(tx, &[project]).await?.into_iter().next();
-        self.check_horizon(project.map_or(0, |project| project.revision))
+        self.check_horizon(event::newest(tx, project).await?.unwrap_or(0))
     }
 
     /// Remembers the project of an object that the writer has created or can see.

@@ -1,6 +1,26 @@
 //! The long columns that fields return.
 
-use crate::model::long_columns::LongColumn;
+use async_graphql::Lookahead;
+
+use crate::model::long_columns::{LongColumn, LongColumns};
+
+/// The long columns that a list selects of its rows, which have this type.
+pub fn of_rows(list: &Lookahead<'_>, row: &str) -> LongColumns {
+    let mut columns = LongColumns::NONE;
+    for rows in [list.field("nodes"), list.field("edges").field("node")] {
+        extend(&mut columns, &rows, row);
+        if row == "ChatActivity" {
+            extend(&mut columns, &rows.field("message"), "ChatMessage");
+        }
+    }
+    columns
+}
+
+fn extend(columns: &mut LongColumns, object: &Lookahead<'_>, kind: &str) {
+    let fields = object.selection_fields();
+    let fields = fields.iter().flat_map(|field| field.selection_set());
+    fields.filter_map(|field| of_field(kind, field.name())).for_each(|column| columns.insert(column));
+}
 
 /// The long column that a field of a type returns, if it is one.
 pub fn of_field(parent: &str, field: &str) -> Option<LongColumn> {

@@ -68,13 +68,14 @@ impl Paging {
     }
 }
 
-/// The arguments of a selected field, before its resolver runs. `None` if the field is not selected, is selected
-/// conditionally, or has arguments that its resolver will refuse.
-pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<A> {
+/// The arguments of a selected field, before its resolver runs, and its selection. `None` if the field is not selected,
+/// is selected conditionally, or has arguments that its resolver will refuse.
+pub fn arguments<'a, A: InputType>(selected: &Lookahead<'a>, field: &str) -> Option<(A, Lookahead<'a>)> {
     let field = selected.field(field).selection_fields().into_iter().next()?;
     let is_certain = field.directives().is_ok_and(|directives| directives.is_empty());
     let arguments = field.arguments().ok().filter(|_| is_certain)?;
-    A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()
+    let parsed = A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()?;
+    Some((parsed, field.into()))
 }
 
 /// Upper bound of weights, so that their sums do not overflow in nested lists.

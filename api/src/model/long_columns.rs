@@ -37,16 +37,28 @@ pub enum LongColumn {
 }
 
 /// A set of long columns. The default has all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LongColumns(u32);
 
 impl LongColumns {
     /// The empty set.
     pub const NONE: Self = Self(0);
 
+    /// A set of these columns.
+    pub fn of(columns: impl IntoIterator<Item = LongColumn>) -> Self {
+        let mut set = Self::NONE;
+        columns.into_iter().for_each(|column| set.insert(column));
+        set
+    }
+
     /// Adds a column.
     pub fn insert(&mut self, column: LongColumn) {
         self.0 |= Self::bit(column);
+    }
+
+    /// The columns that both sets have.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether the set has a column.
@@ -71,11 +83,11 @@ mod tests {
 
     #[test]
     fn a_set_has_what_was_inserted() {
-        let mut set = LongColumns::NONE;
-        set.insert(LongColumn::InitialPrompt);
-        set.insert(LongColumn::SourceFiles);
+        let set = LongColumns::of([LongColumn::InitialPrompt, LongColumn::SourceFiles]);
         assert!(set.has(LongColumn::InitialPrompt) && set.has(LongColumn::SourceFiles));
         assert!(!set.has(LongColumn::AvatarUrl) && !set.has(LongColumn::Dependencies));
         assert!(LongColumns::default().has(LongColumn::SourceFiles));
+        assert_eq!(LongColumns::default().and(set), set);
+        assert_eq!(set.and(LongColumns::of([LongColumn::AvatarUrl])), LongColumns::NONE);
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::long_columns::LongColumns;
 
 /// The requested part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,8 @@ pub struct Page {
     pub after: Option<Cursor>,
     /// Only rows before this one.
     pub before: Option<Cursor>,
+    /// The long columns of the rows that are needed.
+    pub long_columns: LongColumns,
 }
 
 /// Page sizes of a list.
@@ -111,6 +114,7 @@ impl Page {
             from_end: last.is_some(),
             after: cursor(after, "after")?,
             before: cursor(before, "before")?,
+            long_columns: LongColumns::default(),
         })
     }
 
@@ -130,9 +134,15 @@ impl Page {
         Ok(())
     }
 
+    /// The same page with only these long columns.
+    pub fn needing(self, long_columns: LongColumns) -> Self {
+        Self { long_columns, ..self }
+    }
+
     /// The first rows of a list.
     pub fn first(limit: usize) -> Self {
-        Self { limit, is_counted: true, from_end: false, after: None, before: None }
+        let (after, before, long_columns) = (None, None, LongColumns::default());
+        Self { limit, is_counted: true, from_end: false, after, before, long_columns }
     }
 
     /// The last rows of a list.

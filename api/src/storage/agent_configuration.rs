@@ -198,7 +198,7 @@ pub async fn versions_page(
     page: &Page,
 ) -> Result<Vec<(Within<AgentConfigurationId>, Slice<AgentConfiguration>)>> {
     let sql = pages(configurations, NEWEST_FIRST, page, |sql, (project, configuration)| {
-        select(sql, tx.needed())
+        select(sql, tx.needed_of(page))
             .push("v.configuration_id = ")
             .bind(configuration.0)
             .push(" AND v.project_id = ")

@@ -16,7 +16,7 @@ use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::enums::MessageRole;
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId, Within};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within};
 use crate::model::json::Json;
 use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
@@ -78,7 +78,7 @@ fn select_sessions(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
     sql.push(" FROM chat_sessions s WHERE ")
 }
 
-async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
+pub(super) async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
     let rows: Vec<chat_messages::Model> = tx.all(sql).await?;
     rows.into_iter().map(message).collect()
 }
@@ -142,7 +142,7 @@ pub async fn sessions_page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<Session>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        select_sessions(sql, tx.needed()).push("s.project_id = ").bind(project);
+        select_sessions(sql, tx.needed_of(page)).push("s.project_id = ").bind(project);
         keep_sessions(sql, keep);
     })?;
     let rows = sessions(tx, sql).await?.into_iter();
@@ -161,7 +161,7 @@ pub async fn project_with_sessions(
     page: &Page,
 ) -> Result<Option<(Project, Slice<Session>)>> {
     let select = |sql: &mut Sql| {
-        select_sessions(sql, tx.needed()).push("s.project_id = ").bind(project.0);
+        select_sessions(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0);
         keep_sessions(sql, keep);
     };
     let read = |row: &QueryResult| {
@@ -191,7 +191,7 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
 }
 
 /// Adds a `SELECT` of messages, with their hidden state now or at a revision.
-fn select_messages(sql: &mut Sql, needed: LongColumns, until: Option<i32>) -> &mut Sql {
+pub(super) fn select_messages(sql: &mut Sql, needed: LongColumns, until: Option<i32>) -> &mut Sql {
     let long = |column, expression: &'static str, blank| if needed.has(column) { expression } else { blank };
     let start = long(LongColumn::MessageExcerpt, EXCERPT, TEXT);
     sql.push("SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.timestamp, m.is_checkpoint, ");
@@ -235,7 +235,7 @@ pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<
     Ok(found)
 }
 
-fn keep_messages(sql: &mut Sql, tx: &Tx, keep: &MessageFilter) {
+pub(super) fn keep_messages(sql: &mut Sql, tx: &Tx, keep: &MessageFilter) {
     if let Some(role) = keep.role {
         sql.push(" AND m.role = ").bind(role.as_str());
     }
@@ -276,7 +276,7 @@ pub async fn messages_page(
     page: &Page,
 ) -> Result<Vec<(Within<SessionId>, Slice<Message>)>> {
     let sql = pages(sessions, OLDEST_FIRST, page, |sql, (member, session)| {
-        select_messages(sql, tx.needed(), keep.until)
+        select_messages(sql, tx.needed_of(page), keep.until)
             .push("WHERE m.session_id = ")
             .bind(session.0)
             .push(" AND m.project_id = ")
@@ -311,7 +311,7 @@ pub async fn session_with_messages(
         Ok((row.project_id, row))
     };
     let select = |sql: &mut Sql| {
-        select_messages(sql, tx.needed(), keep.until).push("WHERE m.session_id = ").bind(session.0);
+        select_messages(sql, tx.needed_of(page), keep.until).push("WHERE m.session_id = ").bind(session.0);
         keep_messages(sql, tx, keep);
     };
     let read = |row: &QueryResult| {
@@ -346,84 +346,6 @@ pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: u
     is_member(&mut sql, "m.project_id", tx.me()).push(" ORDER BY m.revision LIMIT ");
     sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
     messages(tx, sql).await
-}
-
-/// The messages of the actor's active projects, or of one project, newest first (`recent_chat_activity`). With a
-/// revision, as of that revision.
-///
-/// # Errors
-/// `BadInput` for a cursor of another list.
-pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) -> Result<Slice<Message>> {
-    const PLACE: Order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
-    const NEWEST_REVISION_FIRST: Order = Order { columns: &[("e.revision", KeyKind::Number)], descending: true };
-    // Reads the newest messages of each project from its log, where times increase with revisions, then merges them.
-    // This never scans all messages.
-    let projects = active_projects(tx, project.map(|project| project.id)).await?;
-    let at = project.and_then(|project| project.at);
-    if projects.is_empty() {
-        return Ok(Slice::empty(page));
-    }
-    let mut sql = union(&projects, |sql, project| {
-        sql.push("SELECT m.id, m.timestamp FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
-        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
-        keep_messages(sql, tx, &MessageFilter { until: at, ..MessageFilter::default() });
-        PLACE.between(sql, page)?;
-        NEWEST_REVISION_FIRST.sorted(sql, page);
-        Ok(())
-    })?;
-    // Whole rows, which can be large, are read only for the page.
-    let direction = if page.from_end { "ASC" } else { "DESC" };
-    let limit = page.limit.saturating_add(1);
-    let mut select = Sql::new("");
-    select_messages(&mut select, tx.needed(), None).push("JOIN (SELECT id FROM (");
-    sql.around(
-        select.text(),
-        &format!(") AS newest ORDER BY timestamp {direction}, id {direction} LIMIT {limit}) AS page ON page.id = m.id"),
-    );
-    let mut rows: Vec<(Cursor, Message)> = messages(tx, sql)
-        .await?
-        .into_iter()
-        .map(|row| (Cursor(vec![Key::Time(row.timestamp), Key::Id(row.id.0)]), row))
-        .collect();
-    rows.sort_by_key(|(_, row)| (row.timestamp, row.id));
-    if !page.from_end {
-        rows.reverse();
-    }
-    Ok(Slice::cut(rows, page))
-}
-
-/// Total length of the list of [`recent`].
-pub async fn recent_count(tx: &Tx, project: Option<ReadId<ProjectId>>) -> Result<i64> {
-    if let Some(ReadId { id, at: Some(at) }) = project {
-        let mut sql =
-            Sql::new("SELECT count(*) AS n FROM chat_messages m JOIN projects p ON p.id = m.project_id WHERE ");
-        sql.push("p.status = 'active' AND p.id = ").bind(id.0).push(" AND p.id IN ");
-        access::memberships(&mut sql, tx.me());
-        keep_messages(&mut sql, tx, &MessageFilter { until: Some(at), ..MessageFilter::default() });
-        return tx.count(sql).await;
-    }
-    let project = project.map(|project| project.id);
-    let mut sql = Sql::new(
-        "SELECT cast(coalesce(sum(p.message_count - (SELECT count(*) FROM chat_messages m WHERE m.project_id = p.id \
-         AND m.hidden_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
-    );
-    access::memberships(&mut sql, tx.me());
-    if let Some(project) = project {
-        sql.push(" AND p.id = ").bind(project.0);
-    }
-    tx.count(sql).await
-}
-
-async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<ProjectId>> {
-    let mut sql =
-        Sql::new("SELECT p.id FROM projects p WHERE p.status = 'active' AND p.message_count > 0 AND p.id IN ");
-    access::memberships(&mut sql, tx.me());
-    if let Some(project) = project {
-        sql.push(" AND p.id = ").bind(project.0);
-    }
-    // A statement has a maximum number of terms. The projects that were used last have the newest messages.
-    sql.push(" ORDER BY p.last_activity_at DESC LIMIT 400");
-    tx.rows(sql).await?.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
 /// Ends a user's active session of a locked project, and returns its id if there was one.

@@ -9,6 +9,7 @@ pub mod agent_configuration;
 pub mod blob;
 pub mod blob_codec;
 pub mod chat;
+pub mod chat_activity;
 pub mod collaborator;
 mod columns;
 mod content_cache;

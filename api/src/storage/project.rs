@@ -36,8 +36,8 @@ const LONG_OF_VERSION: [Long<project_versions::Column>; 3] = [
 ];
 
 /// Adds the columns of the project `p` as the actor sees it.
-fn project_columns<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
-    columns::<projects::Entity>(sql, ("p", ""), &LONG, tx.needed());
+fn project_columns<'s>(sql: &'s mut Sql, tx: &Tx, needed: LongColumns) -> &'s mut Sql {
+    columns::<projects::Entity>(sql, ("p", ""), &LONG, needed);
     viewer_role(sql.push(", "), tx.me()).push(" AS viewer_role")
 }
 
@@ -96,7 +96,10 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
 /// The projects among `ids` of which the actor is a member.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
     let mut sql = Sql::new("SELECT ");
-    project_columns(&mut sql, tx).push(" FROM projects p WHERE p.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    project_columns(&mut sql, tx, tx.needed())
+        .push(" FROM projects p WHERE p.id IN ")
+        .list(ids.iter().map(|id| id.0))
+        .push(" AND ");
     is_member(&mut sql, "p.id", tx.me());
     let projects = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
     access::opened(tx, projects.iter().map(|project| project.id));
@@ -153,7 +156,7 @@ pub async fn page(
         }
     };
     let mut sql = Sql::new("SELECT ");
-    project_columns(&mut sql, tx);
+    project_columns(&mut sql, tx, tx.needed_of(page));
     filter(&mut sql, tx, keep);
     Order { columns: columns_of_order, descending }.page(&mut sql, page)?;
     let rows = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;

@@ -12,7 +12,7 @@ use super::sql::{Order, Sql, pages};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use crate::model::long_columns::LongColumn;
+use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
@@ -63,20 +63,20 @@ pub(super) fn hash(bytes: Vec<u8>) -> Result<Hash> {
 }
 
 /// Adds the columns of the snapshots `s` and of their events `e`.
-fn snapshot_columns<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
-    columns::<project_snapshots::Entity>(sql, ("s", ""), &LONG, tx.needed());
+fn snapshot_columns(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    columns::<project_snapshots::Entity>(sql, ("s", ""), &LONG, needed);
     sql.push(CONTEXT)
 }
 
 /// Adds `SELECT …` of snapshots that are not deleted, inside the `WHERE`.
-fn select<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
-    snapshot_columns(sql.push("SELECT "), tx).push(FROM).push(NOT_DELETED)
+fn select(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    snapshot_columns(sql.push("SELECT "), needed).push(FROM).push(NOT_DELETED)
 }
 
 /// The snapshots among `ids` in the actor's projects that are not deleted.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = Sql::new("");
-    select(&mut sql, tx).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    select(&mut sql, tx.needed()).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "s.project_id", tx.me());
     let found = tx.rows(sql).await?.iter().map(snapshot).collect::<Result<Vec<_>>>()?;
     access::opened(tx, found.iter().map(|snapshot| snapshot.project_id));
@@ -86,7 +86,7 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSna
 /// The snapshots that these revisions created, unless they are deleted.
 pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = Sql::new("");
-    select(&mut sql, tx).pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
+    select(&mut sql, tx.needed()).pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
     tx.rows(sql).await?.iter().map(snapshot).collect()
 }
 
@@ -94,7 +94,7 @@ pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> R
 /// that deleted it.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<(i32, ProjectSnapshot)>> {
     let mut sql = Sql::new("SELECT c.event_revision, ");
-    snapshot_columns(&mut sql, tx)
+    snapshot_columns(&mut sql, tx.needed())
         .push(" FROM (SELECT n.id, n.created_revision AS event_revision FROM project_snapshots n WHERE ");
     sql.pairs("(n.project_id, n.created_revision)", revisions.iter().copied());
     sql.push(" UNION ALL SELECT n.snapshot_id, n.revision FROM project_snapshot_changes n WHERE ");
@@ -153,7 +153,7 @@ pub async fn page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        select(sql, tx).push("s.project_id = ").bind(project);
+        select(sql, tx.needed_of(page)).push("s.project_id = ").bind(project);
         keep(tx, sql, filter);
     })?;
     let rows = tx.rows(sql).await?;
@@ -175,7 +175,7 @@ pub async fn project_with_page(
     page: &Page,
 ) -> Result<Option<(Project, Slice<ProjectSnapshot>)>> {
     let select = |sql: &mut Sql| {
-        select(sql, tx).push("s.project_id = ").bind(project.0);
+        select(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0);
         keep(tx, sql, filter);
     };
     let read = |row: &QueryResult| {

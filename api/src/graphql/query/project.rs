@@ -7,6 +7,7 @@ use crate::graphql::context::caller;
 use crate::graphql::enums::{OrderDirection, ProjectOrderField};
 use crate::graphql::error::{Attempt, attempt, or_null};
 use crate::graphql::loader::{MomentOf, Past};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
@@ -88,7 +89,8 @@ impl ProjectQuery {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<Project>> {
-        let page = PageArguments::parse(first, after, last, before, List::PROJECTS)?;
+        let page = PageArguments::parse(first, after, last, before, List::PROJECTS)?
+            .needing(of_rows(&ctx.look_ahead(), "Project"));
         let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
         let order = order_by.unwrap_or_else(newest_first);
         let descending = order.direction == OrderDirection::Desc;
@@ -115,6 +117,7 @@ impl ProjectQuery {
     ) -> Attempt<Page<ChatActivity>> {
         attempt(async {
             let page = PageArguments::parse(first, after, last, before, List::RECENT_ACTIVITY)?;
+            let page = page.needing(of_rows(&ctx.look_ahead(), "ChatActivity"));
             let caller = caller(ctx)?;
             let project = project_id.map(|id| ReadId::<ProjectId>::parse(&id, "projectId")).transpose()?;
             if let Some(ReadId { id, at: Some(at) }) = project

@@ -9,6 +9,7 @@ use super::project::Project;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{AgentConfigurationsOf, Part, VersionsUntil};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{Page, Total, connection, cut_by_id};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Text, Time};
@@ -239,7 +240,8 @@ impl AgentConfiguration {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<AgentConfigurationVersion>> {
-        let page = PageArguments::parse(first, after, last, before, List::AGENT_CONFIGURATION_VERSIONS)?;
+        let page = PageArguments::parse(first, after, last, before, List::AGENT_CONFIGURATION_VERSIONS)?
+            .needing(of_rows(&ctx.look_ahead(), "AgentConfigurationVersion"));
         let part = Part {
             parent: Within { project: self.row.project_id, id: self.row.id },
             keep: VersionsUntil(self.until),

@@ -11,6 +11,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
@@ -108,7 +109,7 @@ impl ChatSession {
     ) -> Result<Page<ChatMessage>> {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
         let at = self.at();
-        let (keep, page) = selected.read(at)?;
+        let (keep, page) = selected.read(at, &ctx.look_ahead())?;
         let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
         Ok(connection(List::MESSAGES, slice, total, |row| ChatMessage(row, at)))
@@ -161,8 +162,8 @@ struct Messages {
 }
 
 impl Messages {
-    fn read(self, until: Option<i32>) -> Result<(MessageFilter, PageArguments)> {
-        let page = self.page.parse(List::MESSAGES)?;
+    fn read(self, until: Option<i32>, list: &Lookahead<'_>) -> Result<(MessageFilter, PageArguments)> {
+        let page = self.page.parse(List::MESSAGES)?.needing(of_rows(list, "ChatMessage"));
         let keep = self.filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
         Ok((MessageFilter { until, ..keep }, page))
     }
@@ -171,7 +172,8 @@ impl Messages {
 impl ChatSession {
     /// A session by its id, together with its messages if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
-        let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None));
+        let messages =
+            arguments(selected, "messages").map(|(messages, list): (Messages, _)| messages.read(None, &list));
         match messages {
             // If the session were read together with its messages, its metadata would be read with each message.
             Some(Ok((keep, page))) if !selected.field("metadata").exists() => {

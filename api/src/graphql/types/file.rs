@@ -14,6 +14,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::{ChangeType, FileMode, FileType};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, SharedText, Text, Time};
@@ -257,7 +258,7 @@ impl ProjectFile {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(caller(ctx)?, self.1)?;
+        let (keep, page) = selected.read(caller(ctx)?, self.1, &ctx.look_ahead())?;
         let Some(file) = self.0.file() else {
             return Ok(connection(List::VERSIONS, Slice::empty(&page), Total::Known(0), FileSnapshot));
         };
@@ -283,16 +284,18 @@ struct Versions {
 }
 
 impl Versions {
-    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionFilter, PageArguments)> {
+    fn read(self, caller: &Caller, until: Option<i32>, list: &Lookahead<'_>) -> Result<(VersionFilter, PageArguments)> {
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
-        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(List::VERSIONS)?))
+        let page = self.page.parse(List::VERSIONS)?.needing(of_rows(list, "FileSnapshot"));
+        Ok((VersionFilter { autosave_coalesce_seconds, until }, page))
     }
 }
 
 impl ProjectFile {
     /// A file by its id, together with its versions if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
-        match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
+        match arguments(selected, "versions").map(|(versions, list): (Versions, _)| versions.read(caller, None, &list))
+        {
             Some(Ok((keep, page))) if keep.autosave_coalesce_seconds == 0 => {
                 caller.load_with(With { id, keep, page }, within).await
             }

@@ -198,7 +198,7 @@ impl Project {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ChatSession>> {
         let selected = Sessions { filter, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(self.0.as_of)?;
+        let (keep, page) = selected.read(self.0.as_of, &ctx.look_ahead())?;
         let count = Count { parent: self.0.id, keep: keep.clone() };
         let total = if keep == SessionFilter::default() {
             Total::Known(self.0.session_count.into())
@@ -315,7 +315,7 @@ impl Project {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<CodeChange>> {
         let selected = Changes { filter, include_coalesced, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(caller(ctx)?, self.until())?;
+        let (keep, page) = selected.read(caller(ctx)?, self.until(), &ctx.look_ahead())?;
         self.at(keep.until, "filter")?;
         let total = if keep == ChangeFilter::default() {
             Total::Known(self.0.change_count.into())
@@ -345,7 +345,7 @@ impl Project {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectSnapshot>> {
         let selected = Snapshots { filter, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(self.until())?;
+        let (keep, page) = selected.read(self.until(), &ctx.look_ahead())?;
         self.at(keep.until, "filter")?;
         let total = Total::Snapshots(Count { parent: self.0.id, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();

@@ -20,6 +20,7 @@ use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
 use crate::model::long_columns::LongColumns;
 use crate::model::memory::Taken;
+use crate::model::page::Page;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -101,6 +102,11 @@ impl Tx {
     /// The long columns that are needed.
     pub(in crate::storage) fn needed(&self) -> LongColumns {
         self.needed
+    }
+
+    /// The long columns that are needed of the rows of a page.
+    pub(in crate::storage) fn needed_of(&self, page: &Page) -> LongColumns {
+        self.needed.and(page.long_columns)
     }
 
     /// Reserves memory for what the transaction reads and drops, beyond its budget.

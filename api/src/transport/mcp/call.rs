@@ -11,7 +11,7 @@ use crate::{
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
-        long_columns::LongColumns,
+        long_columns::{LongColumn, LongColumns},
         path::FilePath,
         project::Project,
     },
@@ -34,9 +34,11 @@ pub struct Call {
 impl Call {
     /// A request of this caller.
     pub fn new(services: Arc<Services>, actor: Actor, session: Option<Arc<Session>>, client: ClientName) -> Self {
+        use LongColumn::{ChangeDescription, MessageContent, ProjectDescription, SessionMetadata};
+        // What the tools read.
+        let columns = LongColumns::of([ChangeDescription, MessageContent, ProjectDescription, SessionMetadata]);
         // Every tool can compute.
-        let reader =
-            Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, LongColumns::default()));
+        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, columns));
         Self { services, actor, session, client, reader }
     }
 
