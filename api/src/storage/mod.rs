@@ -11,6 +11,7 @@ pub mod blob_codec;
 pub mod chat;
 pub mod collaborator;
 mod content_cache;
+pub mod copy_error;
 pub mod db;
 mod door;
 pub mod engine_check;

@@ -1,5 +1,5 @@
-//! Imports of git histories, exports as git repositories and archives, and verification of a whole database. Only the
-//! operator's commands use this module.
+//! Imports of git histories, exports as git repositories, archives and whole projects, and verification of a whole
+//! database.
 
 mod chain;
 mod commit;
@@ -11,6 +11,7 @@ mod objects;
 mod output;
 pub mod place;
 mod present;
+pub mod project_file;
 pub mod push;
 mod reading;
 mod record;

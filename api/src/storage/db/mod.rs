@@ -50,7 +50,7 @@ mod transaction;
 mod wal;
 mod writer;
 
-pub use file::check_log;
+pub use file::{check_log, sqlite_url, vacuum_into};
 pub use hosts::{Hosts, shown};
 pub use replica::Instance;
 pub use settings::search_path;

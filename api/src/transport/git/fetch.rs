@@ -20,12 +20,11 @@ use super::{
     packet::{FLUSH, line},
     refusal::Refusal,
     shared::Git,
-    slots::Slot,
 };
 use crate::{
     domain::import_export::git_cache::{MAX_SERVE_TIME, Repository},
     model::{error::Error, memory::Taken},
-    transport::http::body::read_whole,
+    transport::{http::body::read_whole, slots::Slot},
 };
 
 /// How long git takes at most to list the references.

@@ -19,7 +19,6 @@ mod packet;
 mod push;
 mod refusal;
 pub mod shared;
-mod slots;
 mod upload;
 
 use self::{access::Request, refusal::text};

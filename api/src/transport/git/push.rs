@@ -20,7 +20,6 @@ use super::{
     packet::{Band, FLUSH, line, on_band},
     refusal::{Refusal, text},
     shared::Git,
-    slots::Slot,
     upload::Upload,
 };
 use crate::{
@@ -33,6 +32,7 @@ use crate::{
         policy,
     },
     model::{actor::Actor, enums::ProjectStatus, error::Error},
+    transport::slots::Slot,
 };
 
 /// What the server can do.
