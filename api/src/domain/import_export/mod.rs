@@ -1,9 +1,10 @@
-//! Imports of git histories, exports as git repositories and archives, and verification of a whole database. Only the
-//! operator's commands use this module.
+//! Imports of git histories, exports as git repositories and archives, repositories for git clients, and verification
+//! of a whole database.
 
 mod chain;
 mod commit;
 pub mod export;
+mod fsck;
 mod git;
 pub mod git_cache;
 pub mod import;

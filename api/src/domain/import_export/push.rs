@@ -8,15 +8,17 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::chain::is_servable;
 use super::commit::Commit;
-use super::git::{self, Difference, Differences, Objects, Process, Step};
+use super::export::{contents, groups};
+use super::fsck;
+use super::git::{self, Differences, NewTrees, Object, Objects, Process, Step};
 use super::git_cache::{GitCache, Repository};
-use super::objects::parse_id;
+use super::objects::{EMPTY_TREE, parse_id};
 use super::place::IMPORT;
-use super::present::Theirs;
-use super::reading::{Read, read_changes, read_commit};
+use super::present::{After, Theirs};
+use super::reading::{ABSENT, Read, read_changes, read_commit};
 use super::record;
+use super::tree::{MAX_TREE_BYTES, entries};
 use crate::domain::chat::{add_ended_session, add_message};
 use crate::domain::edit::FileStates;
 use crate::domain::file::Context;
@@ -27,7 +29,6 @@ use crate::model::actor::Actor;
 use crate::model::chat::{NewMessage, NewSession};
 use crate::model::enums::{FileType, MessageRole};
 use crate::model::error::{Error, Result};
-use crate::model::file::FileMode;
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::json::Json;
 use crate::model::path::FilePath;
@@ -46,6 +47,10 @@ const MIN_ALLOCATION: usize = 64 * 1024 * 1024;
 
 /// The reason for which a push is refused if the client does not have the newest commits, in git's words.
 const FETCH_FIRST: &str = "fetch first";
+
+/// The explanation of a refusal of trees that git itself does not write.
+const WRITE_AGAIN: &str = "To let git write the files of the newest commit again: \
+    git rm -r -q --cached . && git add . && git commit --amend --no-edit";
 
 /// Objects that are being received, in a repository of their own that can read those of the project.
 pub struct Receiving {
@@ -148,16 +153,18 @@ impl Received {
             Ok(steps) => steps,
             Err(refused) => return Ok(Err(refused)),
         };
+        match odd_entry(self.folder.path(), repository.commit().as_deref(), new).await {
+            Ok(None) => {}
+            Ok(Some(why)) => return Ok(Err(Refused { reason: why, explanation: WRITE_AGAIN.to_owned() })),
+            Err(error) => return Ok(Err(Refused::because(unreadable(&error)))),
+        }
         let obstacles = Obstacles::read(services, actor, project).await?;
         let mut reader = Reader::start(services, self.folder.path(), &steps)?;
         for step in &steps {
             let why = match reader.next(step).await {
                 Ok(Ok(ready)) => ready.theirs.iter().find_map(|theirs| obstacles.find(&theirs.after.as_ref()?.path)),
                 Ok(Err(why)) => Some(why),
-                Err(error) => {
-                    tracing::warn!(error = error.message(), cause = error.cause(), "git cannot read a pushed commit");
-                    Some("git cannot read it within its limits: has it too many files?".to_owned())
-                }
+                Err(error) => Some(unreadable(&error).to_owned()),
             };
             if let Some(why) = why {
                 let short = step.commit.get(..12).unwrap_or(&step.commit);
@@ -168,8 +175,56 @@ impl Received {
     }
 }
 
+/// Logs that git cannot read a pushed commit, and returns the reason for the client.
+fn unreadable(error: &Error) -> &'static str {
+    tracing::warn!(error = error.message(), cause = error.cause(), "git cannot read a pushed commit");
+    "git cannot read it within its limits: has it too many files?"
+}
+
+/// Why the branch cannot be moved to an object; `None` if it is a commit, or missing.
+async fn not_a_commit(folder: &Path, new: &str) -> Option<Refused> {
+    let kind = git::run(folder, &["cat-file", "-t", new]).await.ok()?;
+    let what = match String::from_utf8_lossy(&kind).trim_end() {
+        "tag" => "an annotated tag",
+        "tree" => "a tree",
+        "blob" => "a blob",
+        _ => return None,
+    };
+    Some(Refused {
+        reason: format!("this is {what}, and the branch takes commits"),
+        explanation: match what {
+            "an annotated tag" => "Push its commit: git push origin 'TAG^{commit}:refs/heads/main'".to_owned(),
+            _ => String::new(),
+        },
+    })
+}
+
+/// Why the trees of the new commits cannot be stored unchanged, because they contain what git reads but does not write:
+/// entries with old modes, and empty folders.
+async fn odd_entry(folder: &Path, old: Option<&str>, new: &str) -> Result<Option<String>> {
+    let mut trees = NewTrees::start(folder, old, new)?;
+    let mut objects = Objects::start(folder)?;
+    while let Some((id, path)) = trees.next().await? {
+        let Object::Bytes(tree) = objects.read(&id, MAX_TREE_BYTES).await? else { continue };
+        let odd = entries(&tree).find_map(|entry| match entry.mode {
+            b"40000" if entry.id == EMPTY_TREE => Some((entry.name, "is an empty folder".to_owned())),
+            b"40000" | b"100644" | b"100755" | b"120000" | b"160000" => None,
+            mode => Some((entry.name, format!("has the mode {}", String::from_utf8_lossy(mode)))),
+        });
+        if let Some((name, what)) = odd {
+            let slash = if path.is_empty() { "" } else { "/" };
+            let path = format!("{path}{slash}{}", String::from_utf8_lossy(name));
+            return Ok(Some(format!("{path:?} {what}, which git does not write")));
+        }
+    }
+    Ok(None)
+}
+
 /// The new commits, oldest first.
 async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step>> {
+    if let Some(refused) = not_a_commit(folder, new).await {
+        return Ok(Err(refused));
+    }
     let limit = format!("--max-count={}", MAX_COMMITS + 1);
     let exclude = old.as_ref().map(|old| format!("^{old}"));
     let arguments = ["rev-list", "--topo-order", "--reverse", "--parents", &limit, new].into_iter();
@@ -202,7 +257,7 @@ async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step
     Ok(if is_line && is_complete { Ok(steps) } else { Err(Refused::because("non-fast-forward")) })
 }
 
-/// What is in the project, but not in its commits: folders with a row, and files that git does not check out.
+/// What is in the project, but not in its commits: folders with a row, and files that git refuses.
 struct Obstacles {
     folders: HashSet<FilePath>,
     hidden: BTreeSet<FilePath>,
@@ -211,20 +266,32 @@ struct Obstacles {
 impl Obstacles {
     async fn read(services: &Services, actor: &Actor, project: ProjectId) -> Result<Self> {
         let tx = services.read(actor).await?;
-        let (mut folders, mut hidden) = (HashSet::new(), BTreeSet::new());
+        let (mut folders, mut hidden, mut attributes) = (HashSet::new(), BTreeSet::new(), Vec::new());
         for (path, state) in FileStates::all(&tx, project).await?.by_path {
-            let is_link = state.file.mode == FileMode::Symlink;
             if state.file.file_type == FileType::Folder {
                 folders.insert(path);
-            } else if path.as_str().split('/').any(|part| !is_servable(part, is_link)) {
+            } else if fsck::refuse_path(path.as_str()).is_some() {
                 hidden.insert(path);
+            } else if let Some(hash) = state.file.hash.filter(|_| fsck::is_attributes(path.as_str())) {
+                attributes.push((path, hash, state.file.size_bytes));
             }
+        }
+        for group in groups(&attributes, |(.., size)| *size) {
+            let contents = contents(&tx, project, group.iter().map(|(_, hash, _)| *hash)).await?;
+            let is_bad = |hash| contents.get(&(project, hash)).is_none_or(|content| !fsck::can_be_attributes(content));
+            hidden.extend(group.iter().filter(|(_, hash, _)| is_bad(*hash)).map(|(path, ..)| path.clone()));
         }
         Ok(Self { folders, hidden })
     }
 
     /// Why a file cannot be at a path.
     fn find(&self, path: &FilePath) -> Option<String> {
+        if self.hidden.contains(path) {
+            return Some(format!(
+                "{:?} is in the project, but not in its commits, since git refuses it",
+                path.as_str()
+            ));
+        }
         let is_folder = self.folders.contains(path) || self.hidden.iter().any(|hidden| hidden.is_under(path));
         is_folder.then(|| format!("{:?} is a folder in the project, which git does not show", path.as_str()))
     }
@@ -254,7 +321,9 @@ impl<'r> Reader<'r> {
     async fn next(&mut self, step: &Step) -> Result<std::result::Result<Ready, String>> {
         let limits = &self.services.limits;
         let differences = self.differences.next(&step.commit).await?;
-        if let Some(why) = differences.iter().find_map(flaw) {
+        let written = differences.iter().filter(|difference| difference.new_mode != ABSENT);
+        let mut paths = written.map(|difference| String::from_utf8_lossy(&difference.path));
+        if let Some(why) = paths.find_map(|path| Some(format!("{path:?}: {}", fsck::refuse_path(&path)?))) {
             return Ok(Err(why));
         }
         if differences.len() > limits.max_sync_files {
@@ -267,6 +336,12 @@ impl<'r> Reader<'r> {
         let Read { theirs, skipped } = read_changes(&mut self.objects, differences, max_file, max_all).await?;
         if let Some((path, why)) = skipped.into_iter().next() {
             return Ok(Err(format!("{path:?}: {why}")));
+        }
+        let mut written = theirs.iter().filter_map(|theirs| theirs.after.as_ref());
+        let is_bad =
+            |after: &After| fsck::is_attributes(after.path.as_str()) && !fsck::can_be_attributes(&after.content);
+        if let Some(after) = written.find(|after| is_bad(after)) {
+            return Ok(Err(format!("{:?}: {}", after.path.as_str(), fsck::BAD_ATTRIBUTES)));
         }
         let commit = Commit::parse(&object);
         let metadata = Value::Object(record::metadata(&step.commit, &object, &commit, is_empty));
@@ -281,18 +356,6 @@ impl<'r> Reader<'r> {
         }
         Ok(Ok(Ready { message: commit.message, metadata, theirs, is_empty }))
     }
-}
-
-/// Why a changed file cannot be stored unchanged, besides the reasons of [`read_changes`].
-fn flaw(difference: &Difference) -> Option<String> {
-    let path = String::from_utf8_lossy(&difference.path);
-    let mode = difference.new_mode.as_str();
-    if !["000000", "100644", "100755", "120000", "160000"].contains(&mode) {
-        return Some(format!("{path:?} has the mode {mode}"));
-    }
-    let is_link = mode == "120000";
-    let part = path.split('/').find(|part| !is_servable(part, is_link))?;
-    Some(format!("{path:?}: git keeps {part:?} for itself"))
 }
 
 impl Checked {
