@@ -45,8 +45,9 @@ const MAX_ERROR_CHARS: usize = 1_000;
 /// The least memory that git may allocate at once for an object.
 const MIN_ALLOCATION: usize = 64 * 1024 * 1024;
 
-/// The reason for which a push is refused if the client does not have the newest commits, in git's words.
-const FETCH_FIRST: &str = "fetch first";
+/// The codes of refusals.
+const BAD_INPUT: &str = "BAD_USER_INPUT";
+const CONFLICT: &str = "CONFLICT";
 
 /// The explanation of a refusal of trees that git itself does not write.
 const WRITE_AGAIN: &str = "To let git write the files of the newest commit again: \
@@ -79,16 +80,30 @@ pub struct Refused {
     pub reason: String,
     /// The explanation; empty if there is none.
     pub explanation: String,
+    /// The code that the API has for such an error.
+    pub code: &'static str,
 }
 
 impl Refused {
     /// The refusal of a push that is not based on the newest commit.
     pub fn fetch_first() -> Self {
-        Self { reason: FETCH_FIRST.to_owned(), explanation: String::new() }
+        Self { code: CONFLICT, ..Self::because("fetch first") }
     }
 
-    fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), explanation: String::new() }
+    /// The refusal of a push that the service does not accept.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), explanation: String::new(), code: BAD_INPUT }
+    }
+
+    /// The refusal for an error.
+    pub fn of(error: &Error) -> Self {
+        Self { code: error.code(), ..Self::because(error.message()) }
+    }
+
+    /// The same with an explanation.
+    #[must_use]
+    pub fn explained(self, explanation: impl Into<String>) -> Self {
+        Self { explanation: explanation.into(), ..self }
     }
 }
 
@@ -131,8 +146,8 @@ impl Receiving {
         if output.status.success() {
             return Ok(Ok(Received { folder: self.folder }));
         }
-        let said = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_ERROR_CHARS).collect();
-        Ok(Err(Refused { reason: "the pack is invalid".to_owned(), explanation: said }))
+        let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_ERROR_CHARS).collect();
+        Ok(Err(Refused::because("the pack is invalid").explained(said)))
     }
 }
 
@@ -155,7 +170,7 @@ impl Received {
         };
         match odd_entry(self.folder.path(), repository.commit().as_deref(), new).await {
             Ok(None) => {}
-            Ok(Some(why)) => return Ok(Err(Refused { reason: why, explanation: WRITE_AGAIN.to_owned() })),
+            Ok(Some(why)) => return Ok(Err(Refused::because(why).explained(WRITE_AGAIN))),
             Err(error) => return Ok(Err(Refused::because(unreadable(&error)))),
         }
         let obstacles = Obstacles::read(services, actor, project).await?;
@@ -190,12 +205,12 @@ async fn not_a_commit(folder: &Path, new: &str) -> Option<Refused> {
         "blob" => "a blob",
         _ => return None,
     };
-    Some(Refused {
-        reason: format!("this is {what}, and the branch takes commits"),
-        explanation: match what {
-            "an annotated tag" => "Push its commit: git push origin 'TAG^{commit}:refs/heads/main'".to_owned(),
-            _ => String::new(),
-        },
+    let refused = Refused::because(format!("this is {what}, and the branch takes commits"));
+    let is_tag = what == "an annotated tag";
+    Some(if is_tag {
+        refused.explained("Push its commit: git push origin 'TAG^{commit}:refs/heads/main'")
+    } else {
+        refused
     })
 }
 
@@ -239,22 +254,21 @@ async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step
         let mut ids = line.split(' ').map(str::to_owned);
         let (commit, parent, other) = (ids.next().unwrap_or_default(), ids.next(), ids.next());
         if other.is_some() {
-            return Ok(Err(Refused {
-                reason: "merge commits cannot be stored".to_owned(),
-                explanation: format!(
-                    "The commit {commit} is a merge, and this history is a line. Run `git rebase`, then push again."
-                ),
-            }));
+            let explanation = format!(
+                "The commit {commit} is a merge, and this history is a line. Run `git rebase`, then push again."
+            );
+            return Ok(Err(Refused::because("merge commits cannot be stored").explained(explanation)));
         }
         is_line &= parent.as_ref() == steps.last().map(|step| &step.commit).or(old.as_ref());
         steps.push(Step { commit, parent });
     }
     if steps.len() > MAX_COMMITS {
         let explanation = format!("Push at most {MAX_COMMITS} commits at once: git push origin COMMIT:refs/heads/main");
-        return Ok(Err(Refused { reason: "too many commits".to_owned(), explanation }));
+        return Ok(Err(Refused::because("too many commits").explained(explanation)));
     }
     let is_complete = steps.last().is_some_and(|step| step.commit == new);
-    Ok(if is_line && is_complete { Ok(steps) } else { Err(Refused::because("non-fast-forward")) })
+    let refused = Refused { code: CONFLICT, ..Refused::because("non-fast-forward") };
+    Ok(if is_line && is_complete { Ok(steps) } else { Err(refused) })
 }
 
 /// What is in the project, but not in its commits: folders with a row, and files that git refuses.
@@ -407,10 +421,10 @@ fn refused(error: Error, done: usize, all: usize) -> Answer<()> {
     };
     match error {
         Error::Conflict(conflict) if [Some("expectedRevision"), Some(OTHER_IMPORT)].contains(&conflict.field) => {
-            Ok(Err(Refused { explanation, ..Refused::fetch_first() }))
+            Ok(Err(Refused::fetch_first().explained(explanation)))
         }
         error if error.cause().is_some() && done == 0 => Err(error),
-        error => Ok(Err(Refused { reason: error.message(), explanation })),
+        error => Ok(Err(Refused::of(&error).explained(explanation))),
     }
 }
 
