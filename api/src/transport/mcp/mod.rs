@@ -19,6 +19,7 @@ mod conversation;
 mod door;
 mod handler;
 mod metadata;
+mod params;
 mod reads;
 mod resources;
 mod schemas;
