@@ -416,7 +416,10 @@ tests::on_sqlite! {
         let twice = format!("{command}{command}0000").into_bytes();
         for (more, body, status, part) in [
             (&[][..], b"zzzz".to_vec(), 400, "not a push"),
-            (&[], b"00".to_vec(), 200, ""),
+            (&[], Vec::new(), 400, "not a push"),
+            (&[], b"00".to_vec(), 400, "not a push"),
+            (&[], b"0000".to_vec(), 200, ""),
+            (&[], command.into_bytes(), 400, "not a push"),
             (&[], line("nonsense\n").into_bytes(), 400, "not a push"),
             (&[], twice, 400, "not a push"),
             (&[], "0032".repeat(50_000).into_bytes(), 400, "not a push"),

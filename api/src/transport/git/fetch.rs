@@ -117,6 +117,8 @@ fn output(
         if let Some(errors) = &mut errors {
             let _ = timeout_at(deadline, errors.take(LOGGED_BYTES).read_to_string(&mut said)).await;
         }
+        // A process that writes more must not wait for a reader.
+        drop(errors);
         if matches!(timeout_at(deadline, process.wait()).await, Ok(Ok(status)) if status.success()) {
             return;
         }

@@ -86,14 +86,15 @@ pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) ->
             Ok(pack) => pack,
             Err(Invalid) => {
                 upload.drain(git.max_push_bytes).await?;
-                return Err(text(StatusCode::BAD_REQUEST, "The body is not a push."));
+                return Err(text(StatusCode::BAD_REQUEST, NOT_A_PUSH));
             }
         };
     }
+    let pack = pack.ok_or_else(|| text(StatusCode::BAD_REQUEST, NOT_A_PUSH))?;
     // Before it sends a large body, git sends an empty list of commands to see whether it may.
-    let Some(pack) = pack.filter(|_| !commands.list.is_empty()) else {
+    if commands.list.is_empty() {
         return Ok(response(RESULT, Vec::new()));
-    };
+    }
     let is_refused = commands.list.iter().any(|command| command.flaw().is_some());
     let branch = commands.list.iter().find(|command| command.flaw().is_none());
     let checked = match branch {
@@ -113,6 +114,8 @@ pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) ->
     let report = report_when_written(commands, written, slot, caller.measured.clone());
     Ok(response(RESULT, Body::from_stream(report)))
 }
+
+const NOT_A_PUSH: &str = "The body is not a push.";
 
 const RESULT: &str = "application/x-git-receive-pack-result";
 
