@@ -23,6 +23,7 @@ mod doors;
 mod failover;
 mod faults;
 mod folders;
+mod git_check;
 mod git_http;
 mod git_limits;
 mod git_push;

@@ -67,11 +67,12 @@ pub async fn export(
             let left_out = exported.skipped.into_iter().map(|path| format!("left out: {path}"));
             let in_history = exported.not_checked_out.into_iter();
             let in_history = in_history.map(|path| format!("in the history, not checked out: {path:?}"));
-            let shortened = exported.shortened.into_iter();
-            let shortened = shortened.map(|person| format!("without < and >: the author or committer {person:?}"));
+            let repaired = exported.repaired.into_iter();
+            let repaired =
+                repaired.map(|person| format!("without what git refuses: the author or committer {person:?}"));
             left_out
                 .chain(in_history)
-                .chain(shortened)
+                .chain(repaired)
                 .chain([format!("{} commits written to {}", exported.commits, folder.display())])
                 .collect()
         }

@@ -1,9 +1,10 @@
-//! Imports of git histories, exports as git repositories, archives and whole projects, and verification of a whole
-//! database.
+//! Imports of git histories, exports as git repositories, archives and whole projects, repositories for git clients, and
+//! verification of a whole database.
 
 mod chain;
 mod commit;
 pub mod export;
+mod fsck;
 mod git;
 pub mod git_cache;
 pub mod import;

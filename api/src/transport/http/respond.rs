@@ -130,7 +130,7 @@ async fn run_one(
         );
         return operation::refusal(&error, id).into();
     }
-    let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
+    let measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
     let keep = Keep::of(&request).cloned();
     let document = operation::document_of(&request);
     let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
