@@ -6,20 +6,19 @@ use crate::model::long_columns::{LongColumn, LongColumns};
 
 /// The long columns that a list selects of its rows, which have this type.
 pub fn of_rows(list: &Lookahead<'_>, row: &str) -> LongColumns {
-    let mut columns = LongColumns::NONE;
-    for rows in [list.field("nodes"), list.field("edges").field("node")] {
-        extend(&mut columns, &rows, row);
-        if row == "ChatActivity" {
-            extend(&mut columns, &rows.field("message"), "ChatMessage");
-        }
-    }
-    columns
+    let rows = [list.field("nodes"), list.field("edges").field("node")];
+    let message = |rows: &Lookahead<'_>| match row {
+        "ChatActivity" => of_object(&rows.field("message"), "ChatMessage"),
+        _ => LongColumns::NONE,
+    };
+    rows.iter().fold(LongColumns::NONE, |columns, rows| columns.or(of_object(rows, row)).or(message(rows)))
 }
 
-fn extend(columns: &mut LongColumns, object: &Lookahead<'_>, kind: &str) {
+/// The long columns that an operation selects of an object of this type.
+pub fn of_object(object: &Lookahead<'_>, kind: &str) -> LongColumns {
     let fields = object.selection_fields();
     let fields = fields.iter().flat_map(|field| field.selection_set());
-    fields.filter_map(|field| of_field(kind, field.name())).for_each(|column| columns.insert(column));
+    LongColumns::of(fields.filter_map(|field| of_field(kind, field.name())))
 }
 
 /// The long column that a field of a type returns, if it is one.

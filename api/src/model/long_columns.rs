@@ -61,6 +61,11 @@ impl LongColumns {
         Self(self.0 & other.0)
     }
 
+    /// The columns that either set has.
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether the set has a column.
     pub fn has(self, column: LongColumn) -> bool {
         self.0 & Self::bit(column) != 0

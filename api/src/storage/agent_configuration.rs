@@ -165,7 +165,7 @@ pub async fn of_projects(
     keep: AgentConfigurationFilter,
 ) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new("");
-    select(&mut sql, tx.needed()).push("v.project_id IN ").list(projects.iter().copied());
+    select(&mut sql, tx.needed().and(keep.long_columns)).push("v.project_id IN ").list(projects.iter().copied());
     match keep.at {
         Some(at) => valid_at(&mut sql, at),
         None => sql.push(" AND v.superseded_revision IS NULL"),

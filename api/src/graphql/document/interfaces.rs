@@ -18,7 +18,11 @@ pub fn select_kinds(document: &mut ExecutableDocument) -> bool {
     };
     let operations = operations.into_iter().map(|operation| &mut operation.node.selection_set.node);
     let fragments = document.fragments.values_mut().map(|fragment| &mut fragment.node.selection_set.node);
-    operations.chain(fragments).fold(false, |has_any, set| select_in(set) || has_any)
+    let mut has_any = false;
+    for set in operations.chain(fragments) {
+        has_any |= select_in(set);
+    }
+    has_any
 }
 
 fn select_in(set: &mut SelectionSet) -> bool {

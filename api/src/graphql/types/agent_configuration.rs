@@ -16,6 +16,7 @@ use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, ReadId, Within};
+use crate::model::long_columns::LongColumns;
 use crate::model::node_id::NodeId;
 use crate::model::page::{List, Page as PageArguments};
 
@@ -153,7 +154,9 @@ impl AgentConfiguration {
         let id = |row: &model::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
         if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
             // The row is no longer in the list, but its position is still known.
-            let keep = model::AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
+            let long_columns = LongColumns::NONE;
+            let keep =
+                model::AgentConfigurationFilter { active_only: false, include_deleted: true, long_columns, ..keep };
             let all = caller.load(AgentConfigurationsOf(project, keep)).await?.unwrap_or_default();
             let rest = all.iter().skip_while(|row| id(row) != last.as_str());
             let rest: HashSet<_> = rest.map(|row| row.id).collect();

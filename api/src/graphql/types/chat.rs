@@ -11,7 +11,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
-use crate::graphql::long_columns::of_rows;
+use crate::graphql::long_columns::{of_object, of_rows};
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
@@ -126,7 +126,8 @@ impl ChatSession {
     ) -> Result<Vec<ChatMessage>> {
         or_empty(ctx, async {
             let (caller, at) = (caller(ctx)?, self.at());
-            let mut page = PageArguments::first(part(&caller.services.limits, first)?);
+            let mut page = PageArguments::first(part(&caller.services.limits, first)?)
+                .needing(of_object(&ctx.look_ahead(), "ChatMessage"));
             if let Some(after) = after {
                 let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
                 let message = message.filter(|message| message.session_id == self.0.id);

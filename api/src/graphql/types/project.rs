@@ -26,6 +26,7 @@ use crate::graphql::loader::{
     AccessTokensOf, ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf,
     EventsAfter, FileAt, InsightsOf, Part,
 };
+use crate::graphql::long_columns::of_object;
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_place, rows, weigh, weigh_part};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -561,7 +562,12 @@ impl Project {
     /// The configuration that its voice agent uses; null if none is active.
     async fn active_agent_configuration(&self, ctx: &Context<'_>) -> Option<Result<AgentConfiguration>> {
         or_null(async {
-            let keep = AgentConfigurationFilter { active_only: true, include_deleted: false, at: self.until() };
+            let keep = AgentConfigurationFilter {
+                active_only: true,
+                include_deleted: false,
+                at: self.until(),
+                long_columns: of_object(&ctx.look_ahead(), "AgentConfiguration"),
+            };
             let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
             Ok(rows.into_iter().next().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }))
         })
@@ -587,6 +593,7 @@ impl Project {
                 active_only: active_only.unwrap_or(false),
                 include_deleted: include_deleted.unwrap_or(false),
                 at: self.until(),
+                long_columns: of_object(&ctx.look_ahead(), "AgentConfiguration"),
             };
             AgentConfiguration::of_project(caller(ctx)?, self.0.id, keep, first, after).await
         })
