@@ -19,7 +19,7 @@ use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::document::FrontEnd;
+use super::document::{FrontEnd, select_kinds};
 use crate::{
     domain::Size,
     model::{error::Error, limits::Limits},
@@ -84,6 +84,8 @@ pub struct Parsed {
     pub tokens: usize,
     /// Whether it can take much processor time to resolve.
     pub size: Size,
+    /// Whether it selects the interfaces of types.
+    pub selects_interfaces: bool,
 }
 
 /// Fields that compare the contents of files.
@@ -91,11 +93,12 @@ const COMPARING: [&str; 4] = ["blame", "diff", "lineChanges", "restorePreview"];
 
 impl Parsed {
     /// A document that was parsed and checked.
-    pub fn new(document: ExecutableDocument, tokens: usize) -> Self {
+    pub fn new(mut document: ExecutableDocument, tokens: usize) -> Self {
+        let selects_interfaces = select_kinds(&mut document);
         let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
         let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
         let size = if operations.chain(fragments).any(compares) { Size::Large } else { Size::Small };
-        Self { document, tokens, size }
+        Self { document, tokens, size, selects_interfaces }
     }
 
     /// The document of a request.

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod horizon;
 pub mod listening;
 mod loader;
+mod long_columns;
 mod mutation;
 mod page;
 mod parent;

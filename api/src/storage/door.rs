@@ -1,6 +1,6 @@
 //! Reads a row by its id together with one of its lists in one statement. Operations often start with this.
 
-use sea_orm::{EntityTrait, IdenStatic, Iterable, QueryResult};
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access;
@@ -12,29 +12,6 @@ use crate::model::page::{Cursor, Page, Slice};
 
 /// Prefix of the row's columns in the result, since the list can have columns of the same names.
 pub(super) const PREFIX: &str = "door_";
-
-/// Adds the columns of a row. The columns in `left_out`, JSON and texts, would be repeated in each row of the list, so
-/// they are replaced by null or an empty string.
-pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, alias: &str, left_out: &[(E::Column, LeftOut)]) {
-    for (index, column) in E::Column::iter().enumerate() {
-        let name = column.as_str();
-        let blank = left_out.iter().find(|(left_out, _)| left_out.as_str() == name);
-        sql.push(if index == 0 { "" } else { ", " });
-        match blank {
-            None => sql.push(alias).push(".").push(name),
-            Some((_, LeftOut::Text)) => sql.push("''"),
-            Some((_, LeftOut::Json)) => sql.push("'null'"),
-        };
-        sql.push(" AS ").push(PREFIX).push(name);
-    }
-}
-
-/// Replacement for a column that is left out.
-#[derive(Clone, Copy)]
-pub(super) enum LeftOut {
-    Text,
-    Json,
-}
 
 /// A list of the row.
 pub(super) struct List<'p, T> {

@@ -11,6 +11,7 @@ mod coercion;
 mod convert;
 mod fault;
 mod given;
+mod interfaces;
 mod lexer;
 mod merging;
 mod root_fields;
@@ -32,6 +33,8 @@ use async_graphql::{
     Variables,
     parser::types::{ExecutableDocument, OperationDefinition},
 };
+
+use crate::model::long_columns::LongColumns;
 
 /// Maximum recursion of the parser. The guard has already refused texts that nest deeper (`guard::check_text`).
 const MAX_RECURSION: usize = 512;
@@ -139,13 +142,13 @@ impl FrontEnd {
         coercion::coerce(&self.schema, document, operation, variables)
     }
 
-    /// The fields with arguments that an operation with these variables selects.
+    /// The fields with arguments, and the long columns, that an operation with these variables selects.
     pub fn given(
         &self,
         document: &ExecutableDocument,
         operation: &OperationDefinition,
         variables: &Variables,
-    ) -> Vec<Given> {
+    ) -> (Vec<Given>, LongColumns) {
         given::given(&self.schema, document, operation, variables)
     }
 }
@@ -154,6 +157,7 @@ pub use coercion::without_absent;
 pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
+pub use interfaces::{correct as correct_interfaces, select_kinds};
 pub use root_fields::merge as merge_root_fields;
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.

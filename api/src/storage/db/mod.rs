@@ -25,6 +25,7 @@ use crate::model::file::FileSnapshot;
 use crate::model::ids::UserId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
+use crate::model::long_columns::LongColumns;
 
 use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
@@ -472,6 +473,7 @@ impl Db {
             contents: self.contents.clone(),
             proven: parking_lot::Mutex::default(),
             budget: None,
+            needed: LongColumns::default(),
             positions: self.positions().cloned(),
             is_of_replica: false,
             _held: None,

@@ -13,6 +13,7 @@ use crate::{
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
+        long_columns::{LongColumn, LongColumns},
         path::FilePath,
         project::Project,
     },
@@ -48,8 +49,11 @@ impl Call {
         client: ClientName,
         cancelled: CancellationToken,
     ) -> Self {
+        use LongColumn::{ChangeDescription, MessageContent, ProjectDescription, SessionMetadata};
+        // What the tools read.
+        let columns = LongColumns::of([ChangeDescription, MessageContent, ProjectDescription, SessionMetadata]);
         // Every tool can compute.
-        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large));
+        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, columns));
         Self { services, actor, session, client, cancelled, reader }
     }
 

@@ -99,7 +99,7 @@ async fn last_session(call: &Call, project: ProjectId) -> Result<Option<SessionI
         started_after: Some(clock::now() - CONTINUED),
         ..SessionFilter::default()
     };
-    let page = Page::parse(None, None, None, None, LIST)?;
+    let page = Page::first(LIST.default);
     let sessions = chat::sessions_page(&tx, &[member(&tx, project).await?], &keep, &page).await?;
     let client = client(call);
     let is_ours = |session: &Session| session.metadata.value().get(KEY) == Some(&client);

@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use super::protocol::{
     ALREADY_EXISTS, BAD_REQUEST, Close, FORBIDDEN, FromClient, GOING_AWAY, INIT_TIMEOUT, INVALID_TEXT,
     MAX_REASON_BYTES, PROTOCOL, PROTOCOL_ERROR, Refreshed, SUBPROTOCOL_NOT_ACCEPTABLE, TIMED_OUT, TOO_BIG,
-    TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, parse,
+    TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, has_types, parse,
 };
 use crate::{
     domain::{access_token, profile},
@@ -433,6 +433,14 @@ impl Socket {
         }
     }
 
+    /// Checks that no operation with the id is running.
+    fn check_id(&self, id: &str) -> Result<(), Close> {
+        match self.running.contains_key(id) {
+            true => Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists"))),
+            false => Ok(()),
+        }
+    }
+
     fn subscribe(&mut self, id: String, payload: &str) -> Result<(), Close> {
         let Phase::Acknowledged(actor) = &self.phase else {
             return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
@@ -448,16 +456,15 @@ impl Socket {
         }
         let request = match operation::read(payload) {
             Ok(request) => request,
-            // Text that was cut inside a character must not end the client's other operations.
-            Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
+            // A value that cannot be used must not end the client's other operations.
+            Err(error) if has_types(payload) => {
+                self.check_id(&id)?;
                 self.refuse(&id, operation::refusal(&error, &self.id));
                 return Ok(());
             }
             Err(error) => return Err(Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message()))),
         };
-        if self.running.contains_key(&id) {
-            return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
-        }
+        self.check_id(&id)?;
         let request_id = clock::new_id().to_string();
         // A finished operation is dropped a little later, so count only if there are very many.
         let limit = self.state.limits.max_socket_operations;
