@@ -118,7 +118,7 @@ impl App {
         let health = Arc::new(Health::new(parts, Box::new(read_only_check(services.clone())), draining.clone()));
         let results = Results::new(services.memory.clone(), services.metrics().clone());
         let state = AppState {
-            executor: Executor { schema, services: services.clone(), live: live.clone(), results: results.clone() },
+            executor: Executor::new(schema, services.clone(), live.clone(), results.clone()),
             documents: Arc::new(documents),
             services: services.clone(),
             exports: http::exports(),

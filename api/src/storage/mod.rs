@@ -8,6 +8,7 @@ pub mod activity;
 pub mod agent_configuration;
 pub mod blob;
 pub mod blob_codec;
+mod cells;
 pub mod chat;
 pub mod chat_activity;
 pub mod collaborator;

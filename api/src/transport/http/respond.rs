@@ -135,10 +135,12 @@ async fn run_one(
     let document = operation::document_of(&request);
     let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
     budgets.extend(Caller::of(&request).map(|caller| caller.reader.budget()));
-    let response = measured.run(execution::run(&state.executor.schema, &state.limits, request)).await;
+    let schema = state.executor.schema_for(document.as_ref());
+    let response = measured.run(execution::run(schema, &state.limits, request)).await;
     let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
-    if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
-        keep.keep();
+    if let Outcome::Ran(_) = &outcome {
+        keep.iter().for_each(Keep::keep);
+        document.iter().for_each(|document| document.accept());
     }
     measured.ended(outcome.code());
     outcome
