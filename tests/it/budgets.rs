@@ -384,7 +384,7 @@ fn the_messages_of_an_unauthenticated_socket_are_limited() {
 }
 
 /// Opens a WebSocket by hand.
-async fn handshake(server: &Server) -> TcpStream {
+pub(super) async fn handshake(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let head = "GET /graphql/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::batch::Wanted;
 use super::documents::Parsed;
 use super::horizon::Horizon;
+use super::json_text::WrittenJson;
 use super::reader::Reader;
 use crate::domain::{self, Needs, Services, Size, Writer};
 use crate::live::Live;
@@ -36,11 +37,26 @@ pub fn attach(
         None if horizon.names_a_state => Needs::Present,
         None => Needs::Own,
     };
-    let size = Parsed::of(&request).map_or(Size::Small, |parsed| parsed.size);
+    let parsed = Parsed::of(&request);
+    let size = parsed.map_or(Size::Small, |parsed| parsed.size);
+    let merges_nothing = parsed.is_some_and(|parsed| parsed.merges_nothing);
     let reader = Reader::new(services.clone(), actor.clone(), needs, size, horizon.long_columns);
     let (services, live) = (services.clone(), live.clone());
-    let (wanted, committed, refused) = (Wanted::default(), Mutex::default(), Mutex::default());
-    request.data(Arc::new(Caller { services, live, actor, reader, wanted, delivered, horizon, committed, refused }))
+    let (wanted, committed, refused, json) =
+        (Wanted::default(), Mutex::default(), Mutex::default(), WrittenJson::default());
+    request.data(Arc::new(Caller {
+        services,
+        live,
+        actor,
+        reader,
+        wanted,
+        merges_nothing,
+        delivered,
+        horizon,
+        committed,
+        refused,
+        json,
+    }))
 }
 
 /// The caller of an operation and its view of the database.
@@ -55,12 +71,16 @@ pub struct Caller {
     pub reader: Reader,
     /// Batches the reads of concurrent resolvers.
     pub wanted: Wanted,
+    /// Whether each object in the result comes from one selection of a field ([`Parsed::merges_nothing`]).
+    pub merges_nothing: bool,
     delivered: Option<Delivered>,
     horizon: Horizon,
     /// The response names of the committed mutations.
     committed: Mutex<Vec<String>>,
     /// The fields of payloads for which mutations were refused.
     refused: Mutex<Vec<(Vec<PathSegment>, Pos)>>,
+    /// The lists that are resolved to JSON.
+    pub json: WrittenJson,
 }
 
 impl Caller {

@@ -12,6 +12,7 @@ pub mod error_path;
 pub mod execution;
 pub mod guard;
 pub mod horizon;
+pub mod json_text;
 pub mod listening;
 mod loader;
 mod long_columns;

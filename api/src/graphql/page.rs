@@ -1,13 +1,14 @@
 //! Relay connections: <https://relay.dev/graphql/connections.htm>.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
-use async_graphql::connection::{Connection, CursorType, Edge};
-use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
+use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
+use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, TypeName, Value};
 
 use super::context::{Caller, caller};
 use super::loader::{ChildrenOf, Count, Deliveries, VersionFilter};
-use super::row::{Plain, Row};
+use super::row::{Plain, Row, Rows};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -18,15 +19,53 @@ use crate::model::page::{self as model, Cursor, List, PageSize, Slice};
 use crate::model::project::ProjectFilter;
 use crate::model::snapshot::SnapshotFilter;
 
-/// A page of a list whose rows are `T`.
-pub type Page<T> = Connection<Place, Row<T>, Total>;
+/// A page of a list whose rows are `T`. The library's type resolves its nodes one by one.
+pub struct Page<T: Plain> {
+    edges: Vec<Edge<Place, Row<T>, EmptyFields>>,
+    has_previous_page: bool,
+    has_next_page: bool,
+    total: Total,
+}
 
 /// Converts a slice of a list to a connection.
 pub fn connection<R, T: Plain>(list: List, slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
-    let mut connection = Connection::with_additional_fields(slice.has_previous, slice.has_next, total);
     let edge = |(cursor, row)| Edge::new(Place { cursor, list: list.name }, Row(node(row)));
-    connection.edges = slice.rows.into_iter().map(edge).collect();
-    connection
+    let edges = slice.rows.into_iter().map(edge).collect();
+    Page { edges, has_previous_page: slice.has_previous, has_next_page: slice.has_next, total }
+}
+
+impl<T: Plain> TypeName for Page<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", T::type_name()).into()
+    }
+}
+
+#[Object(name_type)]
+impl<T: Plain> Page<T> {
+    /// Information to aid in pagination.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            has_previous_page: self.has_previous_page,
+            has_next_page: self.has_next_page,
+            start_cursor: self.edges.first().map(|edge| edge.cursor.encode_cursor()),
+            end_cursor: self.edges.last().map(|edge| edge.cursor.encode_cursor()),
+        }
+    }
+
+    /// A list of edges.
+    async fn edges(&self) -> &[Edge<Place, Row<T>, EmptyFields>] {
+        &self.edges
+    }
+
+    /// A list of nodes.
+    async fn nodes(&self) -> Rows<'_, Place, T> {
+        Rows(&self.edges)
+    }
+
+    #[graphql(flatten)]
+    async fn total(&self) -> &Total {
+        &self.total
+    }
 }
 
 /// A row's cursor, encoded only if the operation selects it.
@@ -76,6 +115,13 @@ pub fn arguments<'a, A: InputType>(selected: &Lookahead<'a>, field: &str) -> Opt
     let arguments = field.arguments().ok().filter(|_| is_certain)?;
     let parsed = A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()?;
     Some((parsed, field.into()))
+}
+
+/// The names of the selected fields of a page's rows.
+pub fn fields_of_rows<'a>(page: &Lookahead<'a>) -> Vec<&'a str> {
+    let rows = [page.field("nodes"), page.field("edges").field("node")];
+    let rows = rows.iter().flat_map(Lookahead::selection_fields);
+    rows.flat_map(|rows| rows.selection_set().map(|field| field.name()).collect::<Vec<_>>()).collect()
 }
 
 /// Upper bound of weights, so that their sums do not overflow in nested lists.

@@ -67,6 +67,16 @@ impl Reader {
         self.budget.answer(bytes)
     }
 
+    /// The bytes to return that the operation has spent.
+    pub fn answered(&self) -> usize {
+        self.budget.answered()
+    }
+
+    /// Takes back what was spent since the operation had spent this many bytes to return.
+    pub fn take_back(&self, answered: usize) {
+        self.budget.take_back(answered);
+    }
+
     /// The budget of the operation.
     pub fn budget(&self) -> Arc<Budget> {
         self.budget.clone()

@@ -1,11 +1,12 @@
 //! `chat_sessions` and `chat_messages`.
 
 use chrono::{DateTime, Utc};
-use entity::{chat_messages, chat_sessions};
+use entity::chat_sessions;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
+use super::cells::Cells;
 use super::columns::{JSON, Long, TEXT, columns};
 use super::db::{Tx, fail, unknown};
 use super::door::{self, List};
@@ -50,20 +51,25 @@ impl From<chat_sessions::Model> for Session {
     }
 }
 
-fn message(row: chat_messages::Model) -> Result<Message> {
+/// A message in the columns of [`select_messages`].
+fn selected_message(row: &QueryResult) -> Result<Message> {
+    let data = |data: Option<&str>| Json::stored(data.unwrap_or("null"));
+    let mut cells = Cells::at(row, "id")?;
+    let (id, project_id, session_id) = (MessageId(cells.next()?), ProjectId(cells.next()?), SessionId(cells.next()?));
+    let (author_id, revision, role) = (UserId(cells.next()?), cells.next()?, cells.next()?);
     Ok(Message {
-        id: MessageId(row.id),
-        project_id: ProjectId(row.project_id),
-        session_id: SessionId(row.session_id),
-        author_id: UserId(row.user_id),
-        revision: row.revision,
-        role: MessageRole::from_stored(&row.role).ok_or_else(|| unknown("message role", &row.role))?,
-        content: row.content.into(),
-        timestamp: row.timestamp.to_utc(),
-        is_checkpoint: row.is_checkpoint,
-        context_data: Json::stored(row.context_data),
-        metadata: Json::stored(row.metadata),
-        hidden_revision: row.hidden_revision,
+        id,
+        project_id,
+        session_id,
+        author_id,
+        revision,
+        role: MessageRole::from_stored(role).ok_or_else(|| unknown("message role", role))?,
+        content: cells.next::<&str>()?.into(),
+        timestamp: cells.next()?,
+        is_checkpoint: cells.next()?,
+        context_data: data(cells.next()?),
+        metadata: data(cells.next()?),
+        hidden_revision: cells.next()?,
     })
 }
 
@@ -79,8 +85,7 @@ fn select_sessions(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
 }
 
 pub(super) async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
-    let rows: Vec<chat_messages::Model> = tx.all(sql).await?;
-    rows.into_iter().map(message).collect()
+    tx.rows(sql).await?.iter().map(selected_message).collect()
 }
 
 /// The sessions among `ids` in the actor's projects.
@@ -194,10 +199,10 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
 pub(super) fn select_messages(sql: &mut Sql, needed: LongColumns, until: Option<i32>) -> &mut Sql {
     let long = |column, expression: &'static str, blank| if needed.has(column) { expression } else { blank };
     let start = long(LongColumn::MessageExcerpt, EXCERPT, TEXT);
-    sql.push("SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.timestamp, m.is_checkpoint, ");
-    sql.push(long(LongColumn::MessageContent, "m.content", start)).push(" AS content, ");
+    sql.push("SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, ");
+    sql.push(long(LongColumn::MessageContent, "m.content", start)).push(" AS content, m.timestamp, m.is_checkpoint, ");
     sql.push(long(LongColumn::MessageContextData, "m.context_data", JSON)).push(" AS context_data, ");
-    sql.push(long(LongColumn::MessageMetadata, "m.metadata", JSON)).push(" AS metadata, m.idempotency_key, ");
+    sql.push(long(LongColumn::MessageMetadata, "m.metadata", JSON)).push(" AS metadata, ");
     match until {
         None => sql.push("m.hidden_revision"),
         Some(until) => hidden_at(sql.push("(SELECT f.revision"), until).push(") AS hidden_revision"),
@@ -228,7 +233,7 @@ pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<
     let rows = tx.rows(sql).await?;
     let rows = rows.iter().map(|row| {
         let at: i32 = row.try_get("", "moment").map_err(fail)?;
-        Ok((at, message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?))
+        Ok((at, selected_message(row)?))
     });
     let found: Vec<(i32, Message)> = rows.collect::<Result<_>>()?;
     access::opened(tx, found.iter().map(|(_, message)| message.project_id));
@@ -283,15 +288,16 @@ pub async fn messages_page(
             .bind(member);
         keep_messages(sql, tx, keep);
     })?;
-    let rows = messages(tx, sql).await?.into_iter().map(|row| {
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let row = selected_message(row)?;
         let parent = Within { project: row.project_id, id: row.session_id };
-        (parent, Cursor(vec![Key::Number(row.revision.into())]), row)
+        Ok((parent, Cursor(vec![Key::Number(row.revision.into())]), row))
     });
-    Ok(super::group(rows.collect(), page))
+    Ok(super::group(rows.collect::<Result<_>>()?, page))
 }
 
-/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them. The session's metadata
-/// is left out.
+/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
@@ -302,22 +308,20 @@ pub async fn session_with_messages(
     page: &Page,
 ) -> Result<Option<(Session, Slice<Message>)>> {
     let door = |sql: &mut Sql| {
-        columns::<chat_sessions::Entity>(sql, ("s", door::PREFIX), &LONG_OF_SESSION, LongColumns::NONE);
-        sql.push(", s.project_id AS door_project FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
+        columns::<chat_sessions::Entity>(sql, ("s", door::PREFIX), &LONG_OF_SESSION, tx.needed());
+        sql.push(" FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
         is_member(sql, "s.project_id", tx.me());
     };
     let row = |row: &QueryResult| {
-        let row = Session::from(chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?);
-        Ok((row.project_id, row))
+        let session = chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?;
+        Ok((ProjectId(session.project_id), session.into()))
     };
     let select = |sql: &mut Sql| {
         select_messages(sql, tx.needed_of(page), keep.until).push("WHERE m.session_id = ").bind(session.0);
         keep_messages(sql, tx, keep);
     };
-    let read = |row: &QueryResult| {
-        let row = message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?;
-        Ok((Cursor(vec![Key::Number(row.revision.into())]), row))
-    };
+    let read =
+        |row: &QueryResult| selected_message(row).map(|row| (Cursor(vec![Key::Number(row.revision.into())]), row));
     door::open(tx, door, row, List { order: OLDEST_FIRST, page, select: &select, read: &read }).await
 }
 
@@ -387,8 +391,10 @@ pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
 
 /// The message with an idempotency key in a session of a locked project.
 pub async fn message_of_key(tx: &Tx, session: SessionId, key: &str) -> Result<Option<Message>> {
-    const OF_KEY: &str = "SELECT m.* FROM chat_messages m WHERE m.session_id = $1 AND m.idempotency_key = $2";
-    Ok(messages(tx, Sql::with(OF_KEY, [session.0.into(), key.into()])).await?.into_iter().next())
+    let mut sql = Sql::new("");
+    select_messages(&mut sql, LongColumns::default(), None).push("WHERE m.session_id = ").bind(session.0);
+    sql.push(" AND m.idempotency_key = ").bind(key);
+    Ok(messages(tx, sql).await?.into_iter().next())
 }
 
 /// A message of the actor to be stored.

@@ -4,7 +4,8 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access;
-use super::db::{Tx, fail};
+use super::cells::Cells;
+use super::db::Tx;
 use super::sql::{Order, Sql};
 use crate::model::error::Result;
 use crate::model::ids::ProjectId;
@@ -17,7 +18,7 @@ pub(super) const PREFIX: &str = "door_";
 pub(super) struct List<'p, T> {
     pub(super) order: Order,
     pub(super) page: &'p Page,
-    /// Adds `SELECT …`, ending inside a `WHERE`. The columns include `id` and `project_id`.
+    /// Adds `SELECT …`, ending inside a `WHERE`. The columns include `id`, which is never null.
     pub(super) select: &'p (dyn Fn(&mut Sql) + Sync),
     /// Reads a row of the list.
     pub(super) read: &'p (dyn Fn(&QueryResult) -> Result<(Cursor, T)> + Sync),
@@ -34,22 +35,24 @@ pub(super) async fn open<R, T>(
     row: impl Fn(&QueryResult) -> Result<(ProjectId, R)>,
     List { order, page, select, read }: List<'_, T>,
 ) -> Result<Option<(R, Slice<T>)>> {
-    let mut sql = Sql::new("SELECT * FROM (SELECT ");
+    // Rows of both, side by side: with a join on a condition, each row of the list would repeat the columns of the row.
+    let mut sql = Sql::new("WITH door AS (SELECT ");
     door(&mut sql);
-    sql.push(") AS door LEFT JOIN (");
+    sql.push(") SELECT list.*, door.* FROM door FULL JOIN (");
     select(&mut sql);
+    sql.push(" AND EXISTS (SELECT 1 FROM door)");
     order.page(&mut sql, page)?;
-    sql.push(") AS list ON list.project_id = door.").push(PREFIX).push("project");
-    let found = tx.rows(sql).await?;
-    let Some(first) = found.first() else { return Ok(None) };
-    let (project, row) = row(first)?;
-    access::opened(tx, [project]);
-    let mut rows = Vec::with_capacity(found.len());
-    for found in &found {
-        if found.try_get::<Option<Uuid>>("", "id").map_err(fail)?.is_some() {
+    sql.push(") AS list ON FALSE");
+    let (mut door, mut rows) = (None, Vec::new());
+    for found in &tx.rows(sql).await? {
+        if Cells::at(found, "id")?.next::<Option<Uuid>>()?.is_some() {
             rows.push(read(found)?);
+        } else {
+            door = Some(row(found)?);
         }
     }
+    let Some((project, row)) = door else { return Ok(None) };
+    access::opened(tx, [project]);
     // A join does not preserve the order.
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     if order.is_backwards(page) {

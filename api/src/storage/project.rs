@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
 use sea_orm::{FromQueryResult, Value};
 
-use super::access::{self, Member, is_member, memberships, role};
+use super::access::{self, Member, is_member, memberships, role, role_of};
 use super::columns::{JSON, Long, TEXT, columns};
-use super::db::{Me, Tx, fail, unknown};
+use super::db::{Tx, fail, unknown};
 use super::door::{self, List};
 use super::revision::{self, Target};
 use super::sql::{Order, Sql, union};
@@ -38,25 +38,17 @@ const LONG_OF_VERSION: [Long<project_versions::Column>; 3] = [
 /// Adds the columns of the project `p` as the actor sees it.
 fn project_columns<'s>(sql: &'s mut Sql, tx: &Tx, needed: LongColumns) -> &'s mut Sql {
     columns::<projects::Entity>(sql, ("p", ""), &LONG, needed);
-    viewer_role(sql.push(", "), tx.me()).push(" AS viewer_role")
+    role_of(sql.push(", "), "p", tx.me()).push(" AS viewer_role")
 }
 
-/// Adds the role of `me` in the project `p`.
-fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
-    sql.push("CASE WHEN p.user_id = ").bind(me);
-    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = p.id AND c.user_id = ");
-    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
-}
-
-/// A project of the actor with one of its lists, in one statement. The project's description, prompt and configuration
-/// are left out.
+/// A project of the actor with one of its lists, in one statement.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
 pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
     let door = |sql: &mut Sql| {
-        columns::<projects::Entity>(sql, ("p", door::PREFIX), &LONG, LongColumns::NONE);
-        viewer_role(sql.push(", p.id AS door_project, "), tx.me());
+        columns::<projects::Entity>(sql, ("p", door::PREFIX), &LONG, tx.needed());
+        role_of(sql.push(", "), "p", tx.me());
         sql.push(" AS door_viewer_role FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
         is_member(sql, "p.id", tx.me());
     };

@@ -129,7 +129,7 @@ pub struct Place {
 /// Reads [`Place`] in one statement.
 pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
     let mut sql = Sql::new("SELECT s.project_id, s.user_id, projects.status, ");
-    role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
+    role_of(&mut sql, "projects", tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
     sql.push("(SELECT count(*) FROM streaming_messages n WHERE n.session_id = s.id) AS streaming ");
     sql.push("FROM chat_sessions s JOIN projects ON projects.id = s.project_id ");
     sql.push("LEFT JOIN streaming_messages g ON g.session_id = s.id AND g.idempotency_key = ");
@@ -178,7 +178,7 @@ pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -
     sql.bind(bytes).push(", last_append_at = ").bind(now).push(" WHERE id = ").bind(id);
     sql.push(" AND length = ").bind(chunk.offset).push(" AND user_id = ").bind(me);
     sql.push(" AND EXISTS (SELECT 1 FROM projects WHERE projects.id = streaming_messages.project_id AND projects.status <> 'deleted' AND ");
-    role_of(&mut sql, me).push(" <> 'viewer') RETURNING project_id");
+    role_of(&mut sql, "projects", me).push(" <> 'viewer') RETURNING project_id");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let project: Uuid = row.try_get("", "project_id").map_err(fail)?;
     if bytes > 0 {
@@ -211,7 +211,7 @@ pub struct State {
 /// contains the byte at `offset`.
 pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
     let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, projects.status, ");
-    role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM streaming_messages g ");
+    role_of(&mut sql, "projects", tx.me()).push(" AS role, c.start, c.text FROM streaming_messages g ");
     sql.push("JOIN projects ON projects.id = g.project_id ");
     sql.push("LEFT JOIN streaming_chunks c ON c.message_id = g.id AND c.start >= ");
     sql.push("(SELECT max(d.start) FROM streaming_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);

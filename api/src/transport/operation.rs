@@ -332,7 +332,7 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
                 faults.extend(faults_of_variables(front_end, &draft.document, request));
                 located(faults)
             })?;
-            let parsed = Arc::new(Parsed::new(document, tokens));
+            let parsed = Arc::new(Parsed::new(front_end, document, tokens));
             documents.remember(&request.query, &parsed);
             parsed
         }

@@ -27,11 +27,12 @@ use apollo_compiler::{
     Schema, ast,
     diagnostic::ToCliReport,
     parser::Parser,
+    schema::ExtendedType,
     validation::{DiagnosticList, Valid},
 };
 use async_graphql::{
     Variables,
-    parser::types::{ExecutableDocument, OperationDefinition},
+    parser::types::{BaseType, ExecutableDocument, OperationDefinition},
 };
 
 use crate::model::long_columns::LongColumns;
@@ -142,6 +143,28 @@ impl FrontEnd {
         coercion::coerce(&self.schema, document, operation, variables)
     }
 
+    /// Whether a variable can have a custom scalar whose values the library's validator checks.
+    pub fn has_checked_variables(&self, document: &ExecutableDocument) -> bool {
+        let operations = document.operations.iter().map(|(_, operation)| &operation.node);
+        let definitions = operations.flat_map(|operation| &operation.variable_definitions);
+        let mut types: Vec<&str> = definitions.map(|variable| named_type(&variable.node.var_type.node.base)).collect();
+        let mut seen = HashSet::new();
+        while let Some(name) = types.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
+            match self.schema.types.get(name) {
+                // Any value is JSON.
+                Some(ExtendedType::Scalar(scalar)) if !scalar.is_built_in() && name != "JSON" => return true,
+                Some(ExtendedType::InputObject(object)) => {
+                    types.extend(object.fields.values().map(|field| field.ty.inner_named_type().as_str()));
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// The fields with arguments, and the long columns, that an operation with these variables selects.
     pub fn given(
         &self,
@@ -159,6 +182,13 @@ use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
 pub use interfaces::{correct as correct_interfaces, select_kinds};
 pub use root_fields::merge as merge_root_fields;
+
+fn named_type(base: &BaseType) -> &str {
+    match base {
+        BaseType::Named(name) => name,
+        BaseType::List(of) => named_type(&of.base),
+    }
+}
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.
 fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {

@@ -176,8 +176,7 @@ impl ChatSession {
         let messages =
             arguments(selected, "messages").map(|(messages, list): (Messages, _)| messages.read(None, &list));
         match messages {
-            // If the session were read together with its messages, its metadata would be read with each message.
-            Some(Ok((keep, page))) if !selected.field("metadata").exists() => {
+            Some(Ok((keep, page))) => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
                 caller.load_with(With { id, keep, page }, parent).await
             }

@@ -15,7 +15,9 @@ use crate::graphql::enums::{ChangeType, FileMode, FileType};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
 use crate::graphql::long_columns::of_rows;
-use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
+use crate::graphql::page::{
+    COMPARE, Page, Paging, Total, arguments, connection, cut, fields_of_rows, int, weigh, weigh_part,
+};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, SharedText, Text, Time};
 use crate::model::diff;
@@ -285,9 +287,27 @@ struct Versions {
 
 impl Versions {
     fn read(self, caller: &Caller, until: Option<i32>, list: &Lookahead<'_>) -> Result<(VersionFilter, PageArguments)> {
+        /// Fields that need no content.
+        const FIELDS: [&str; 11] = [
+            "__typename",
+            "id",
+            "version",
+            "revision",
+            "path",
+            "isDeletion",
+            "changeDescription",
+            "createdAt",
+            "createdBy",
+            "session",
+            "message",
+        ];
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
         let page = self.page.parse(List::VERSIONS)?.needing(of_rows(list, "FileSnapshot"));
-        Ok((VersionFilter { autosave_coalesce_seconds, until }, page))
+        // Only the list of all present versions can be read without contents.
+        let has_contents = autosave_coalesce_seconds > 0
+            || until.is_some()
+            || !fields_of_rows(list).iter().all(|field| FIELDS.contains(field));
+        Ok((VersionFilter { autosave_coalesce_seconds, until, has_contents }, page))
     }
 }
 

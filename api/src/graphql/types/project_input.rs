@@ -216,10 +216,6 @@ impl TryFrom<ProjectFilter> for model::ProjectFilter {
 impl Project {
     /// A project by its id, together with the first of these lists that the operation selects.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
-        // If the row were read together with a list, these large fields would be read with each row of the list.
-        if ["config", "description", "initialPrompt"].iter().any(|field| selected.field(field).exists()) {
-            return caller.load(id).await;
-        }
         let files = arguments::<Files>(selected, "files").filter(|(files, _)| files.at.is_none());
         if let Some(Ok((keep, page))) = files.map(|(files, _)| files.read()) {
             return caller.load_with(With { id, keep, page }, |row| FilesOf { project: row.id, at: None }).await;

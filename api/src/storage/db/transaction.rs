@@ -30,6 +30,8 @@ pub(in crate::storage) struct Me {
     id: uuid::Uuid,
     /// Whether the statement itself must restrict the rows to the caller's.
     pub(in crate::storage) scopes: bool,
+    /// Whether the database has the table `project_members`, as on PostgreSQL.
+    pub(in crate::storage) has_members: bool,
 }
 
 impl From<Me> for Value {
@@ -160,7 +162,7 @@ impl Tx {
     }
 
     pub(in crate::storage) fn me(&self) -> Me {
-        Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database }
+        Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database, has_members: !self.is_sqlite() }
     }
 
     /// Whether a replica answers. What it lacks may exist nevertheless.

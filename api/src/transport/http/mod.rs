@@ -34,17 +34,22 @@ pub(super) mod body;
 pub(super) mod caller;
 mod insights;
 mod media;
+mod project_file;
 mod query_string;
 pub(super) mod refusal;
 mod respond;
+mod writer;
 
-pub use self::insights::insights_csv;
 use self::{
     batch::{Batch, from_query, read_batch},
     caller::{caller, refuse},
     media::{Media, negotiate},
     refusal::Refusal,
     respond::respond,
+};
+pub use self::{
+    insights::insights_csv,
+    project_file::{exports, project_file},
 };
 
 /// Handles `/graphql` for every method.

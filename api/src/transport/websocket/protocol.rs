@@ -16,6 +16,9 @@ pub(super) const PROTOCOL: &str = "graphql-transport-ws";
 pub(super) const MAX_REASON_BYTES: usize = 123;
 
 pub(super) const GOING_AWAY: u16 = 1001;
+pub(super) const PROTOCOL_ERROR: u16 = 1002;
+pub(super) const INVALID_TEXT: u16 = 1007;
+pub(super) const TIMED_OUT: u16 = 1008;
 pub(super) const TOO_BIG: u16 = 1009;
 pub(super) const TRY_AGAIN_LATER: u16 = 1013;
 pub(super) const BAD_REQUEST: u16 = 4400;
