@@ -3,8 +3,9 @@
 
 use antiphon::model::clock;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use tests::{
-    database::Database,
+    database::{Database, Kind},
     mcp::{ACCEPT, Agent, assert_refused, initialize, list_changed, next, parsed, updated},
     project::{Project, each, text, with},
     server::{Server, token_with, user_id},
@@ -134,6 +135,12 @@ tests::on_both! {
         // A client that has listed the files learns that files come and go.
         agent.get("resources/list", json!({})).await;
         project.update_file("b.py", "3").await;
+        // Folders are not in the list.
+        project.write("createFile", json!({ "path": "empty/folder", "type": "FOLDER" }), "revision").await;
+        project.write("renameFile", json!({ "path": "empty", "newPath": "other" }), "revision").await;
+        project.write("deleteFile", json!({ "path": "other" }), "revision").await;
+        project.update_file("a.py", "3").await;
+        assert_eq!(updated(&mut stream).await, uri("a.py"));
         project.create_file("f.py", "").await;
         list_changed(&mut stream).await;
         project.write("deleteFile", json!({ "path": "a.py" }), "revision").await;
@@ -188,6 +195,46 @@ tests::on_both! {
         let refused = machine.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
         assert_refused(&refused, 401, -32600, "UNAUTHENTICATED");
     }
+
+    async fn a_cancelled_read_ends(server: Server) {
+        if server.database().kind() == Kind::Sqlite {
+            // Its readers wait for nobody.
+            return;
+        }
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let agent = Agent::start(&ada).await;
+        let mut holder = PgConnection::connect(&server.database().url()).await.unwrap();
+        sqlx::raw_sql("BEGIN; LOCK TABLE project_files IN ACCESS EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
+        for (id, method, params) in [
+            (json!(7), "tools/call", json!({ "name": "list_files", "arguments": { "projectId": project.id } })),
+            (json!("7"), "resources/read", json!({ "uri": format!("antiphon://{}/a.py", project.id) })),
+        ] {
+            assert_cancelled(&agent, &json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+        }
+        // A request of another session with the same id goes on.
+        let other = Agent::start(&ada).await;
+        assert_eq!(other.get("ping", json!({})).await, json!({}));
+        sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+        assert_eq!(agent.ok("list_files", json!({ "projectId": project.id })).await["files"], json!([]));
+    }
+}
+
+/// Sends a request that waits for something, and cancels it until its response ends without a message.
+async fn assert_cancelled(agent: &Agent, request: &Value) {
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": request["id"] } });
+    let mut asked = std::pin::pin!(agent.post(request));
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut asked => break answer,
+            // It can arrive before the request.
+            cancelled = agent.post(&cancel) => assert_eq!(cancelled.status, 202),
+        }
+    };
+    assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+    assert!(answer.header("content-type").starts_with("text/event-stream"), "{answer:?}");
 }
 
 tests::on_sqlite! {
@@ -238,8 +285,16 @@ tests::on_sqlite! {
             ("\u{0}", -32700),
             ("[]", -32600),
             (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600),
-            ("5", -32700),
-            ("null", -32700),
+            ("5", -32600),
+            ("1", -32600),
+            ("null", -32600),
+            ("true", -32600),
+            (r#""x""#, -32600),
+            (r#""\ud83d""#, -32600),
+            ("1 x", -32700),
+            (r#""x"#, -32700),
+            ("nul", -32700),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}"#, -32600),
             (r#"{"id":1,"method":"ping"}"#, -32600),
             (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600),
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
@@ -276,10 +331,89 @@ tests::on_sqlite! {
         let answer = agent.post(&json!({ "jsonrpc": "2.0", "id": "a", "method": "ping" })).await;
         assert_eq!(parsed(&answer), json!({ "jsonrpc": "2.0", "id": "a", "result": {} }));
         let message = agent.ask("none/such", json!({})).await;
-        assert_eq!(message["error"]["code"], -32601, "{message}");
+        assert_eq!(message["error"], json!({ "code": -32601, "message": "Unknown method: none/such.",
+            "data": { "code": "BAD_USER_INPUT", "field": "" } }));
         assert_eq!(agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } })).await.status, 202);
-        let answer = agent.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {} })).await;
-        assert!(parsed(&answer)["error"]["code"].is_number(), "{answer:?}");
+    }
+
+    async fn parameters_of_another_form_are_named(server: Server) {
+        let agent = Agent::start(&server.user(ADA)).await;
+        for (method, params, part) in [
+            ("tools/call", "", "missing field `name`"),
+            ("tools/call", "{}", "missing field `name`"),
+            ("tools/call", r#"{"name":5}"#, "expected a string"),
+            ("tools/call", r#"{"name":"search","arguments":[]}"#, "expected a map"),
+            ("tools/call", r#"{"name":"search","arguments":"{}"}"#, "expected a map"),
+            ("tools/call", r#"["search"]"#, "must be an object"),
+            ("tools/list", r#"{"cursor":5}"#, "expected a string"),
+            ("tools/list", "[]", "must be an object"),
+            ("resources/list", r#"{"cursor":{}}"#, "expected a string"),
+            ("resources/templates/list", r#"{"cursor":1}"#, "expected a string"),
+            ("resources/read", "", "missing field `uri`"),
+            ("resources/read", r#"{"uri":5}"#, "expected a string"),
+            ("resources/subscribe", "{}", "missing field `uri`"),
+            ("resources/unsubscribe", r#"{"uri":null}"#, "expected a string"),
+            ("initialize", "", "missing field `protocolVersion`"),
+            ("initialize", "{}", "missing field `protocolVersion`"),
+            ("initialize", r#"{"capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#, "missing field `protocolVersion`"),
+            ("initialize", r#"{"protocolVersion":"2025-06-18","capabilities":{}}"#, "missing field `clientInfo`"),
+            ("initialize", r#"{"protocolVersion":5,"capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#, "expected a string"),
+            ("ping", "[]", "must be an object"),
+        ] {
+            let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
+            let message = agent.post_text(format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}"{params}}}"#)).await;
+            let error = parsed(&message)["error"].clone();
+            assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32602), &json!("BAD_USER_INPUT")), "{method} {params}: {message:?}");
+            let said = text(&error["message"]);
+            assert!(said.starts_with(&format!("The parameters of {method} do not have its form")) && said.contains(part), "{params}: {said}");
+            if let Some(field) = part.strip_prefix("missing field ") {
+                assert_eq!(error["data"]["field"], field.trim_matches('`'), "{error}");
+            }
+        }
+    }
+
+    async fn a_version_with_batches_is_not_negotiated(server: Server) {
+        let agent = Agent::new(&server.user(ADA));
+        for (asked, given) in [
+            ("2024-11-05", "2024-11-05"),
+            ("2025-03-26", "2024-11-05"),
+            ("2025-06-18", "2025-06-18"),
+            ("2025-11-25", "2025-11-25"),
+            ("1999-01-01", "2025-11-25"),
+            ("2026-07-28", "2025-11-25"),
+        ] {
+            let mut first = initialize("agent", "1");
+            first["params"]["protocolVersion"] = json!(asked);
+            let answer = parsed(&agent.post(&first).await);
+            assert_eq!(answer["result"]["protocolVersion"], given, "{asked}: {answer}");
+        }
+    }
+
+    async fn a_cancelled_write_is_not_made(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let agent = Agent::start(&ada).await;
+        // Given a call that waits for another writer …
+        let mut writer = SqliteConnection::connect(&server.database().url()).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+        let arguments = json!({ "projectId": project.id, "path": "a.py", "content": "" });
+        let params = json!({ "name": "write_file", "arguments": arguments });
+        let call = json!({ "jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": params });
+        // … when its client cancels it, then the response ends without a message, and others go on …
+        let other = agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": "other" } })).await;
+        assert_eq!(other.status, 202);
+        assert_cancelled(&agent, &call).await;
+        // … and nothing is written for it later.
+        sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
+        let arguments = json!({ "projectId": project.id, "path": "b.py", "content": "" });
+        agent.ok("write_file", arguments).await;
+        let seen = project.ask("files { nodes { path } } sessions { nodes { messages { nodes { content } } } }").await;
+        assert_eq!(seen["files"]["nodes"], json!([{ "path": "b.py" }]), "{seen}");
+        assert_eq!(seen["sessions"]["nodes"], json!([{ "messages": { "nodes": [{ "content": "Create b.py" }] } }]), "{seen}");
+        // What has ended cannot be cancelled, and its id can be used again.
+        let ended = agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": "slow" } })).await;
+        assert_eq!(ended.status, 202);
+        assert_eq!(parsed(&agent.post(&json!({ "jsonrpc": "2.0", "id": "slow", "method": "ping" })).await)["result"], json!({}));
     }
 
     async fn the_limits_are_those_of_the_server(database: Database) {
@@ -309,7 +443,12 @@ tests::on_sqlite! {
         let _stream = agent.listen(&[]).await;
         let other = Agent::start(&ada).await;
         assert_eq!(other.listen(&[]).await.status, 429);
-        let third = parsed(&Agent::new(&ada).post(&initialize("agent", "1")).await);
+        let answer = Agent::new(&ada).post(&initialize("agent", "1")).await;
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!(answer.status == 429 && (3_500..=3_600).contains(&seconds), "{answer:?}");
+        assert_eq!(answer.header("mcp-session-id"), "");
+        let third = parsed(&answer);
+        assert_eq!((&third["id"], &third["error"]["data"]["code"]), (&json!(1), &json!("RATE_LIMITED")), "{third}");
         assert!(text(&third["error"]["message"]).contains("--max-mcp-sessions"), "{third}");
         other.send("DELETE", &[], String::new()).await;
         Agent::start(&ada).await;

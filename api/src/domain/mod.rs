@@ -36,6 +36,6 @@ mod write;
 
 use self::checks::{check_json, check_name, check_optional_text, check_room, check_text, check_title};
 pub use self::services::Services;
-pub use self::write::Writer;
+pub use self::write::{Horizon, Writer};
 pub use crate::storage::access::{self, Member};
 pub use crate::storage::db::{Needs, Size, Tx};

@@ -22,7 +22,7 @@ use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::document::FrontEnd;
+use super::document::{FrontEnd, select_kinds};
 use crate::{
     domain::Size,
     model::{error::Error, limits::Limits},
@@ -87,6 +87,8 @@ pub struct Parsed {
     pub tokens: usize,
     /// Whether it can take much processor time to resolve.
     pub size: Size,
+    /// Whether it selects the interfaces of types.
+    pub selects_interfaces: bool,
     /// Whether no selection set, with its fragments, has two fields of the same name in the response, so that results
     /// are never merged.
     pub merges_nothing: bool,
@@ -101,13 +103,15 @@ const COMPARING: [&str; 4] = ["blame", "diff", "lineChanges", "restorePreview"];
 
 impl Parsed {
     /// A document that was parsed and checked.
-    pub fn new(front_end: &FrontEnd, document: ExecutableDocument, tokens: usize) -> Self {
+    pub fn new(front_end: &FrontEnd, mut document: ExecutableDocument, tokens: usize) -> Self {
+        let selects_interfaces = select_kinds(&mut document);
         let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
         let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
         let size = if operations.chain(fragments).any(compares) { Size::Large } else { Size::Small };
         let merges_nothing = merges_nothing(&document);
         let has_checked_variables = front_end.has_checked_variables(&document);
-        Self { document, tokens, size, merges_nothing, has_checked_variables, is_accepted: AtomicBool::default() }
+        let is_accepted = AtomicBool::default();
+        Self { document, tokens, size, selects_interfaces, merges_nothing, has_checked_variables, is_accepted }
     }
 
     /// Records that the library's validator has accepted the document.

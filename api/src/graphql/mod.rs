@@ -15,6 +15,7 @@ pub mod horizon;
 pub mod json_text;
 pub mod listening;
 mod loader;
+mod long_columns;
 mod mutation;
 mod page;
 mod parent;

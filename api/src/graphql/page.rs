@@ -15,7 +15,7 @@ use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, WebhookId, Within};
 use crate::model::limits::Limits;
-use crate::model::page::{self as model, Cursor, PageSize, Slice};
+use crate::model::page::{self as model, Cursor, List, PageSize, Slice};
 use crate::model::project::ProjectFilter;
 use crate::model::snapshot::SnapshotFilter;
 
@@ -27,9 +27,10 @@ pub struct Page<T: Plain> {
     total: Total,
 }
 
-/// Converts a slice to a connection.
-pub fn connection<R, T: Plain>(slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
-    let edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(Place(cursor), Row(node(row)))).collect();
+/// Converts a slice of a list to a connection.
+pub fn connection<R, T: Plain>(list: List, slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
+    let edge = |(cursor, row)| Edge::new(Place { cursor, list: list.name }, Row(node(row)));
+    let edges = slice.rows.into_iter().map(edge).collect();
     Page { edges, has_previous_page: slice.has_previous, has_next_page: slice.has_next, total }
 }
 
@@ -68,18 +69,22 @@ impl<T: Plain> Page<T> {
 }
 
 /// A row's cursor, encoded only if the operation selects it.
-pub struct Place(Cursor);
+pub struct Place {
+    cursor: Cursor,
+    /// The name of the list.
+    list: &'static str,
+}
 
 impl CursorType for Place {
     type Error = Infallible;
 
-    fn decode_cursor(text: &str) -> std::result::Result<Self, Infallible> {
+    fn decode_cursor(_: &str) -> std::result::Result<Self, Infallible> {
         // Resolvers parse cursors themselves by [`Cursor::parse`], whose error contains the argument.
-        Ok(Self(Cursor::parse(text, "").unwrap_or(Cursor(Vec::new()))))
+        Ok(Self { cursor: Cursor(Vec::new()), list: "" })
     }
 
     fn encode_cursor(&self) -> String {
-        self.0.encode()
+        self.cursor.encode(self.list)
     }
 }
 
@@ -97,18 +102,19 @@ impl Paging {
     ///
     /// # Errors
     /// As [`model::Page::parse`].
-    pub fn parse(self, size: PageSize) -> Result<model::Page> {
-        model::Page::parse(self.first, self.after, self.last, self.before, size)
+    pub fn parse(self, list: List) -> Result<model::Page> {
+        model::Page::parse(self.first, self.after, self.last, self.before, list)
     }
 }
 
-/// The arguments of a selected field, before its resolver runs. `None` if the field is not selected, is selected
-/// conditionally, or has arguments that its resolver will refuse.
-pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<A> {
+/// The arguments of a selected field, before its resolver runs, and its selection. `None` if the field is not selected,
+/// is selected conditionally, or has arguments that its resolver will refuse.
+pub fn arguments<'a, A: InputType>(selected: &Lookahead<'a>, field: &str) -> Option<(A, Lookahead<'a>)> {
     let field = selected.field(field).selection_fields().into_iter().next()?;
     let is_certain = field.directives().is_ok_and(|directives| directives.is_empty());
     let arguments = field.arguments().ok().filter(|_| is_certain)?;
-    A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()
+    let parsed = A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()?;
+    Some((parsed, field.into()))
 }
 
 /// The names of the selected fields of a page's rows.
@@ -196,7 +202,8 @@ pub fn cut_by_id<T>(
     cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
-/// As [`cut_by_id`]; `after` can also be the cursor of a row, which stays valid when the row is removed.
+/// As [`cut_by_id`]; `after` can also be the cursor of a row in the list `name`, which stays valid when the row is
+/// removed.
 ///
 /// # Errors
 /// As [`cut_by_id`].
@@ -205,12 +212,16 @@ pub fn cut_by_place<T>(
     rows: Vec<T>,
     first: Option<i32>,
     after: Option<&ID>,
-    (id, place): (impl Fn(&T) -> String, impl Fn(&T) -> Cursor),
+    (name, id, place): (&str, impl Fn(&T) -> String, impl Fn(&T) -> Cursor),
 ) -> Result<Vec<T>> {
-    match after.and_then(|after| Cursor::parse(after, "after").ok()) {
-        Some(after) => cut(caller, rows.into_iter().filter(|row| place(row) > after).collect(), first, |_| true),
-        None => cut_by_id(caller, rows, first, after, id),
+    let Some(cursor) = after.filter(|after| Cursor::is_cursor(after)) else {
+        return cut_by_id(caller, rows, first, after, id);
+    };
+    let after = Cursor::parse(cursor, name, "after")?;
+    if rows.first().is_some_and(|row| !place(row).is_like(&after)) {
+        return Err(Cursor::foreign("after"));
     }
+    cut(caller, rows.into_iter().filter(|row| place(row) > after).collect(), first, |_| true)
 }
 
 /// Assumed length of a list without pages in cost calculations.

@@ -128,6 +128,4 @@ pub struct MessageFilter {
     pub until: Option<i32>,
     /// Include hidden messages.
     pub include_hidden: bool,
-    /// Leave out the data of the client, which is then null.
-    pub without_data: bool,
 }

@@ -1,6 +1,6 @@
 //! Reads a row by its id together with one of its lists in one statement. Operations often start with this.
 
-use sea_orm::{EntityTrait, IdenStatic, Iterable, QueryResult};
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access;
@@ -13,15 +13,6 @@ use crate::model::page::{Cursor, Page, Slice};
 
 /// Prefix of the row's columns in the result, since the list can have columns of the same names.
 pub(super) const PREFIX: &str = "door_";
-
-/// Adds the columns of a row.
-pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, alias: &str) {
-    for (index, column) in E::Column::iter().enumerate() {
-        let name = column.as_str();
-        sql.push(if index == 0 { "" } else { ", " }).push(alias).push(".").push(name);
-        sql.push(" AS ").push(PREFIX).push(name);
-    }
-}
 
 /// A list of the row.
 pub(super) struct List<'p, T> {

@@ -11,6 +11,7 @@ mod coercion;
 mod convert;
 mod fault;
 mod given;
+mod interfaces;
 mod lexer;
 mod merging;
 mod root_fields;
@@ -33,6 +34,8 @@ use async_graphql::{
     Variables,
     parser::types::{BaseType, ExecutableDocument, OperationDefinition},
 };
+
+use crate::model::long_columns::LongColumns;
 
 /// Maximum recursion of the parser. The guard has already refused texts that nest deeper (`guard::check_text`).
 const MAX_RECURSION: usize = 512;
@@ -162,13 +165,13 @@ impl FrontEnd {
         false
     }
 
-    /// The fields with arguments that an operation with these variables selects.
+    /// The fields with arguments, and the long columns, that an operation with these variables selects.
     pub fn given(
         &self,
         document: &ExecutableDocument,
         operation: &OperationDefinition,
         variables: &Variables,
-    ) -> Vec<Given> {
+    ) -> (Vec<Given>, LongColumns) {
         given::given(&self.schema, document, operation, variables)
     }
 }
@@ -177,6 +180,7 @@ pub use coercion::without_absent;
 pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
+pub use interfaces::{correct as correct_interfaces, select_kinds};
 pub use root_fields::merge as merge_root_fields;
 
 fn named_type(base: &BaseType) -> &str {

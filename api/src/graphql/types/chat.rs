@@ -11,9 +11,9 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
+use crate::graphql::long_columns::{of_object, of_rows};
 use crate::graphql::page::{
-    Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, fields_of_rows, int, part, rows, weigh, weigh_part,
-    whole,
+    Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -22,7 +22,7 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Cursor, Key, Page as PageArguments};
+use crate::model::page::{self, Cursor, Key, List, Page as PageArguments};
 use crate::model::search::Search;
 
 /// A session, now or as of a revision.
@@ -110,10 +110,9 @@ impl ChatSession {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
         let at = self.at();
         let (keep, page) = selected.read(at, &ctx.look_ahead())?;
-        let counted = MessageFilter { without_data: false, ..keep.clone() };
-        let total = Total::Messages(Count { parent: self.within(), keep: counted });
+        let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |row| ChatMessage(row, at)))
+        Ok(connection(List::MESSAGES, slice, total, |row| ChatMessage(row, at)))
     }
 
     /// Its messages that are checkpoints, oldest first.
@@ -127,7 +126,8 @@ impl ChatSession {
     ) -> Result<Vec<ChatMessage>> {
         or_empty(ctx, async {
             let (caller, at) = (caller(ctx)?, self.at());
-            let mut page = PageArguments::first(part(&caller.services.limits, first)?);
+            let mut page = PageArguments::first(part(&caller.services.limits, first)?)
+                .needing(of_object(&ctx.look_ahead(), "ChatMessage"));
             if let Some(after) = after {
                 let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
                 let message = message.filter(|message| message.session_id == self.0.id);
@@ -163,20 +163,18 @@ struct Messages {
 }
 
 impl Messages {
-    /// `selected` is the list.
-    fn read(self, until: Option<i32>, selected: &Lookahead<'_>) -> Result<(MessageFilter, PageArguments)> {
-        let page = self.page.parse(page::MESSAGES)?;
+    fn read(self, until: Option<i32>, list: &Lookahead<'_>) -> Result<(MessageFilter, PageArguments)> {
+        let page = self.page.parse(List::MESSAGES)?.needing(of_rows(list, "ChatMessage"));
         let keep = self.filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
-        let without_data = !fields_of_rows(selected).iter().any(|field| matches!(*field, "contextData" | "metadata"));
-        Ok((MessageFilter { until, without_data, ..keep }, page))
+        Ok((MessageFilter { until, ..keep }, page))
     }
 }
 
 impl ChatSession {
     /// A session by its id, together with its messages if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
-        let list = selected.field("messages");
-        let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None, &list));
+        let messages =
+            arguments(selected, "messages").map(|(messages, list): (Messages, _)| messages.read(None, &list));
         match messages {
             Some(Ok((keep, page))) => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
@@ -424,7 +422,6 @@ impl TryFrom<ChatMessageFilter> for MessageFilter {
             before: filter.before.map(|time| time.0),
             until: None,
             include_hidden: filter.include_hidden.unwrap_or(false),
-            without_data: false,
         })
     }
 }

@@ -111,7 +111,7 @@ impl Deliverer {
                 projects.into_iter().filter(|project| found.iter().all(|webhook| webhook.project != *project));
             queue.forget(without);
         }
-        for webhook in found.into_iter().filter(|webhook| webhook.is_due) {
+        for webhook in found {
             self.begin(webhook);
         }
         true
@@ -119,8 +119,12 @@ impl Deliverer {
 
     fn begin(self: &Arc<Self>, webhook: WaitingWebhook) {
         let mut running = self.running.lock();
+        // Such a webhook is leased and therefore not due, and its messages may have been read before the last write.
         if let Some(again) = running.get_mut(&webhook.id) {
             *again = true;
+            return;
+        }
+        if !webhook.is_due {
             return;
         }
         running.insert(webhook.id, false);

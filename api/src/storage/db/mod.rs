@@ -25,6 +25,7 @@ use crate::model::file::FileSnapshot;
 use crate::model::ids::UserId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
+use crate::model::long_columns::LongColumns;
 
 use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
@@ -50,7 +51,7 @@ mod transaction;
 mod wal;
 mod writer;
 
-pub use file::check_log;
+pub use file::{check_log, sqlite_url, vacuum_into};
 pub use hosts::{Hosts, shown};
 pub use replica::Instance;
 pub use settings::search_path;
@@ -473,6 +474,7 @@ impl Db {
             contents: self.contents.clone(),
             proven: parking_lot::Mutex::default(),
             budget: None,
+            needed: LongColumns::default(),
             positions: self.positions().cloned(),
             is_of_replica: false,
             _held: None,

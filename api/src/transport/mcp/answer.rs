@@ -79,6 +79,15 @@ pub fn described(error: &Error, request_id: &str) -> (String, Map<String, Value>
     (message, data.unwrap_or_default())
 }
 
+/// The error for JSON that does not have the expected form.
+pub fn mismatch(what: &str, error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    // serde names a missing or unknown field first.
+    let is_about_field = ["missing field `", "unknown field `"].iter().any(|start| text.starts_with(start));
+    let field = text.split('`').nth(1).filter(|_| is_about_field).unwrap_or_default().to_owned();
+    Error::bad_input(field, format!("{what}: {text}."))
+}
+
 /// The error of a request that is not a tool call.
 pub fn protocol_error(error: &Error, request_id: &str) -> ErrorData {
     let (message, data) = described(error, request_id);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::sessions::{ClientName, Session};
 use crate::{
     domain::{Member, Needs, Services, Size, Tx, Writer, access, file, project},
@@ -11,6 +13,7 @@ use crate::{
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
+        long_columns::{LongColumn, LongColumns},
         path::FilePath,
         project::Project,
     },
@@ -26,16 +29,32 @@ pub struct Call {
     pub session: Option<Arc<Session>>,
     /// The client.
     pub client: ClientName,
+    /// Cancelled when the client cancels the request.
+    pub cancelled: CancellationToken,
     /// The view of the database, which all reads share.
     pub reader: Arc<Reader>,
 }
 
+/// The error of a request that the client has cancelled. No client receives it.
+pub fn cancelled() -> Error {
+    Error::bad_input("", "The client has cancelled the request.")
+}
+
 impl Call {
     /// A request of this caller.
-    pub fn new(services: Arc<Services>, actor: Actor, session: Option<Arc<Session>>, client: ClientName) -> Self {
+    pub fn new(
+        services: Arc<Services>,
+        actor: Actor,
+        session: Option<Arc<Session>>,
+        client: ClientName,
+        cancelled: CancellationToken,
+    ) -> Self {
+        use LongColumn::{ChangeDescription, MessageContent, ProjectDescription, SessionMetadata};
+        // What the tools read.
+        let columns = LongColumns::of([ChangeDescription, MessageContent, ProjectDescription, SessionMetadata]);
         // Every tool can compute.
-        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large));
-        Self { services, actor, session, client, reader }
+        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, columns));
+        Self { services, actor, session, client, cancelled, reader }
     }
 
     /// The transaction of the reads.

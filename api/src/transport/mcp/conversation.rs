@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::call::{Call, member};
+use super::call::{Call, cancelled, member};
 use crate::{
     domain::{
         chat::{self, Added},
@@ -27,10 +27,11 @@ const KEY: &str = "mcp";
 /// The time for which a client without an MCP session continues its last chat session.
 const CONTINUED: TimeDelta = TimeDelta::hours(24);
 
-/// Adds the message of a write. The files are another revision, since a revision is one event of one kind.
+/// Adds the message of a write. The files are another revision, since a revision is one event of one kind. From here on
+/// the write cannot be cancelled, so that no message remains without its files.
 ///
 /// # Errors
-/// As [`chat::start_session`] and [`chat::add_message`].
+/// As [`chat::start_session`] and [`chat::add_message`]; and if the client has cancelled the request.
 pub async fn add_message(
     call: &Call,
     project: ProjectId,
@@ -39,6 +40,9 @@ pub async fn add_message(
     is_checkpoint: bool,
 ) -> Result<Added> {
     let session = session(call, project).await?;
+    if call.cancelled.is_cancelled() {
+        return Err(cancelled());
+    }
     let new = NewMessage {
         session_id: session,
         role: MessageRole::Assistant,
@@ -95,7 +99,7 @@ async fn last_session(call: &Call, project: ProjectId) -> Result<Option<SessionI
         started_after: Some(clock::now() - CONTINUED),
         ..SessionFilter::default()
     };
-    let page = Page::parse(None, None, None, None, LIST)?;
+    let page = Page::first(LIST.default);
     let sessions = chat::sessions_page(&tx, &[member(&tx, project).await?], &keep, &page).await?;
     let client = client(call);
     let is_ours = |session: &Session| session.metadata.value().get(KEY) == Some(&client);

@@ -9,25 +9,24 @@ use axum::{
     extract::{ConnectInfo, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
         request::Parts,
     },
     response::{IntoResponse, Response},
 };
-use parking_lot::Mutex;
 use rmcp::{
     model::SubscriptionFilter,
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
     },
 };
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     answer,
-    handler::Handler,
-    metadata,
+    handler::{Handler, Started},
+    metadata, params,
     sessions::{SESSION_ID, Session},
     stream,
 };
@@ -37,6 +36,7 @@ use crate::{
     transport::{
         http::{body::read_json, caller::caller, refusal::Refusal},
         origin,
+        sse::Format,
         state::{AppState, RequestId},
         throttle::Address,
         values,
@@ -47,6 +47,9 @@ use crate::{
 const PARSE_ERROR: i32 = -32_700;
 const INVALID_REQUEST: i32 = -32_600;
 const INTERNAL_ERROR: i32 = -32_603;
+
+/// The beginning of the message for a body that is not JSON.
+const UNUSABLE: &str = "The body is not usable JSON";
 
 /// Handles `/mcp` for every method.
 pub async fn mcp(
@@ -131,15 +134,25 @@ async fn post(
     let (max_values, all, size) = (state.limits.max_json_values, state.services.memory.clone(), body.len());
     let checked = move || {
         let mut parsed = Taken::default();
-        check(&body, max_values, |bytes| all.take(&mut parsed, bytes)).map(|filter| (body, filter, parsed))
+        check(&body, max_values, |bytes| all.take(&mut parsed, bytes)).map(|message| (body, message, parsed))
     };
-    let (body, filter, _parsed) = heavy::run_or_now(size, checked).await.map_err(Refusal::failed)??;
+    let (body, message, _parsed) = heavy::run_or_now(size, checked).await.map_err(Refusal::failed)??;
     for header in [CONTENT_ENCODING, CONTENT_LENGTH] {
         parts.headers.remove(header);
     }
-    let started = Arc::new(Mutex::new(None));
-    let mut handler = Handler::new(state.clone(), actor, session, started.clone(), id.to_owned());
-    if let Some(filter) = filter {
+    if let (Some(request), Some(error)) = (&message.id, message.misfit) {
+        let error = answer::protocol_error(&error, id);
+        let message = json!({ "jsonrpc": "2.0", "id": request, "error": error });
+        return Ok(([(CACHE_CONTROL, "no-store")], Json(message)).into_response());
+    }
+    let running = message.id.zip(session.as_ref()).map(|(id, session)| session.begin_request(&id));
+    let cancelled = running.as_ref().map(|running| running.cancelled.clone()).unwrap_or_default();
+    if let (Some(id), Some(session)) = (message.cancels, &session) {
+        session.cancel(&id);
+    }
+    let started = Started::default();
+    let mut handler = Handler::new(state.clone(), actor, session, started.clone(), cancelled.clone(), id.to_owned());
+    if let Some(filter) = message.listens {
         handler.begin_listening(filter).await;
     }
     let service = StreamableHttpService::new(
@@ -147,13 +160,28 @@ async fn post(
         Arc::new(NeverSessionManager::default()),
         config(state),
     );
-    let response = service.handle(axum::http::Request::from_parts(parts, Body::from(body))).await;
+    let response = tokio::select! {
+        biased;
+        // A cancelled request gets no message: the stream of its response ends.
+        () = cancelled.cancelled() => {
+            return Ok(Format::Events.respond(futures::stream::empty::<Bytes>()));
+        }
+        response = service.handle(axum::http::Request::from_parts(parts, Body::from(body))) => response,
+    };
     let mut response = readable(response.map(Body::new)).await?;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let started: Option<Arc<Session>> = started.lock().take();
-    if let Some(id) = started.and_then(|session| HeaderValue::from_str(&session.id).ok()) {
-        headers.insert(SESSION_ID, id);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match started.lock().take() {
+        Some(Ok(session)) => {
+            let id = HeaderValue::from_str(&session.id).map_err(|error| Refusal::internal(Error::internal(error)))?;
+            response.headers_mut().insert(SESSION_ID, id);
+        }
+        Some(Err(error)) => {
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            if let Error::RateLimited { retry_after: Some(seconds), .. } = error {
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+        }
+        None => {}
     }
     Ok(response)
 }
@@ -171,15 +199,27 @@ fn config(state: &AppState) -> StreamableHttpServerConfig {
         .with_sse_retry(None)
 }
 
-/// Checks that a body is one JSON-RPC message. `take` reserves memory for it. Returns the filter of a
-/// `subscriptions/listen`.
+/// What the endpoint reads of a message.
+struct Message {
+    /// The id of a request.
+    id: Option<Value>,
+    /// The filter of a `subscriptions/listen`.
+    listens: Option<SubscriptionFilter>,
+    /// The id of the request that a `notifications/cancelled` cancels.
+    cancels: Option<Value>,
+    /// Why the method cannot take the parameters, if the SDK does not notice it.
+    misfit: Option<Error>,
+}
+
+/// Checks that a body is one JSON-RPC message. `take` reserves memory for it.
 fn check(
     body: &Bytes,
     max_values: usize,
     take: impl FnOnce(usize) -> Result<(), Error>,
-) -> Result<Option<SubscriptionFilter>, Box<Refusal>> {
+) -> Result<Message, Box<Refusal>> {
     #[derive(Deserialize)]
-    struct Message<'m> {
+    struct Raw<'m> {
+        id: Option<Value>,
         #[serde(borrow)]
         method: Option<&'m RawValue>,
         #[serde(borrow)]
@@ -191,19 +231,44 @@ fn check(
         notifications: SubscriptionFilter,
     }
 
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Cancelled {
+        request_id: Value,
+    }
+
     let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", message));
-    let unreadable = |error: &dyn std::fmt::Display| bad(format!("The body is not usable JSON: {error}."));
+    let unreadable = |error: &dyn std::fmt::Display| bad(format!("{UNUSABLE}: {error}."));
     let json = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
     values::check(json, max_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
     take(values::memory(json)).map_err(Refusal::failed)?;
     if json.trim_ascii_start().starts_with('[') {
         return Err(bad("Send one message: the protocol has no batches any more.".to_owned()));
     }
-    let message: Message = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
-    let is_listen = message.method.is_some_and(|method| method.get() == r#""subscriptions/listen""#);
-    let listen =
-        message.params.filter(|_| is_listen).and_then(|params| serde_json::from_str::<Listen>(params.get()).ok());
-    Ok(listen.map(|listen| listen.notifications))
+    let Raw { id, method, params } = match serde_json::from_str(json) {
+        Ok(message) => message,
+        Err(error) => {
+            let is_json = serde_json::from_str::<IgnoredAny>(json);
+            return Err(match is_json {
+                Ok(_) => bad(format!("The body is not a message of JSON-RPC: {error}.")),
+                Err(error) => unreadable(&error),
+            });
+        }
+    };
+    let of = |name: &str| params.filter(|_| method.is_some_and(|method| method.get() == name));
+    let listens = of(r#""subscriptions/listen""#).and_then(|params| serde_json::from_str::<Listen>(params.get()).ok());
+    let cancels =
+        of(r#""notifications/cancelled""#).and_then(|params| serde_json::from_str::<Cancelled>(params.get()).ok());
+    let misfit = params.zip(method).and_then(|(params, method)| {
+        let method = serde_json::from_str::<String>(method.get()).ok()?;
+        params::refuse_early(&method, params)
+    });
+    Ok(Message {
+        id: id.filter(|id| id.is_string() || id.is_number()),
+        misfit,
+        listens: listens.map(|listen| listen.notifications),
+        cancels: cancels.map(|cancelled| cancelled.request_id),
+    })
 }
 
 /// Converts errors that the SDK sends as text to JSON-RPC errors.
@@ -233,7 +298,7 @@ async fn readable(response: Response) -> Result<Response, Box<Refusal>> {
 fn refuse(state: &AppState, headers: &HeaderMap, uri: &Uri, refusal: &Refusal, id: &str) -> Response {
     let (message, data) = answer::described(&refusal.error, id);
     let code = match refusal.status {
-        StatusCode::BAD_REQUEST if message.starts_with("The body is not usable JSON") => PARSE_ERROR,
+        StatusCode::BAD_REQUEST if message.starts_with(UNUSABLE) => PARSE_ERROR,
         status if status.is_server_error() => INTERNAL_ERROR,
         _ => INVALID_REQUEST,
     };

@@ -1,6 +1,6 @@
 //! The methods of the protocol.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::parser::types::OperationType;
 use futures::FutureExt;
@@ -8,21 +8,22 @@ use parking_lot::Mutex;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, Implementation, InitializeRequestParams, InitializeResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Notification, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ResourceListChangedNotification, ResourceTemplate,
-        ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, ServerNotification, SubscribeRequestParams,
-        SubscriptionFilter, Tool, UnsubscribeRequestParams,
+        CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, Implementation,
+        InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        Notification, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+        ResourceListChangedNotification, ResourceTemplate, ResourceUpdatedNotificationParam, ServerCapabilities,
+        ServerConfig, ServerNotification, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
     },
     service::{RequestContext, SubscriptionContext},
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
     answer,
-    call::Call,
-    resources,
+    call::{self, Call},
+    params, resources,
     sessions::{ClientName, Session, Watched},
     stream, tools, uri,
     watch::{Notice, Watch},
@@ -40,14 +41,26 @@ read as `expectedVersion` to write_file; if somebody has changed the file since,
 present version. Pass a short reason as `message` to tools that write. history, blame and diff show what was done and \
 why; undo and restore take it back.";
 
+/// The protocol versions that are served. 2025-03-26 is not: its servers must accept batches.
+const VERSIONS: &[ProtocolVersion] = &[
+    ProtocolVersion::V_2024_11_05,
+    ProtocolVersion::V_2025_06_18,
+    ProtocolVersion::V_2025_11_25,
+    ProtocolVersion::V_2026_07_28,
+];
+
+/// The session that a request has started, or why it could not.
+pub type Started = Arc<Mutex<Option<Result<Arc<Session>, Error>>>>;
+
 /// Serves one request.
 #[derive(Clone)]
 pub struct Handler {
     state: AppState,
     actor: Actor,
     session: Option<Arc<Session>>,
-    /// The session that the request has started.
-    started: Arc<Mutex<Option<Arc<Session>>>>,
+    started: Started,
+    /// Cancelled when the client cancels the request.
+    cancelled: CancellationToken,
     /// What a `subscriptions/listen` watches, or why it cannot.
     listening: Result<watch::Sender<Watched>, Error>,
     request_id: String,
@@ -55,16 +68,17 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// A handler of a request of this caller. A session that it starts is put into `started`.
+    /// A handler of a request of this caller.
     pub fn new(
         state: AppState,
         actor: Actor,
         session: Option<Arc<Session>>,
-        started: Arc<Mutex<Option<Arc<Session>>>>,
+        started: Started,
+        cancelled: CancellationToken,
         request_id: String,
     ) -> Self {
         let listening = Ok(watch::Sender::default());
-        Self { state, actor, session, started, listening, request_id, span: tracing::Span::current() }
+        Self { state, actor, session, started, cancelled, listening, request_id, span: tracing::Span::current() }
     }
 
     fn call(&self, context: &RequestContext<RoleServer>) -> Call {
@@ -75,10 +89,12 @@ impl Handler {
                 info.map_or_else(|| ClientName::new("", ""), |info| ClientName::new(&info.name, &info.version))
             }
         };
-        Call::new(self.state.services.clone(), self.actor.clone(), self.session.clone(), client)
+        let (services, actor, session) = (self.state.services.clone(), self.actor.clone(), self.session.clone());
+        Call::new(services, actor, session, client, self.cancelled.clone())
     }
 
-    /// Runs the work of a request in a separate task, so that a client that disconnects cannot cancel it halfway.
+    /// Runs the work of a request in a separate task, so that a client that disconnects cannot stop it halfway. A read
+    /// ends when the client cancels the request; a write decides itself.
     async fn run<T: Send + 'static>(
         &self,
         kind: OperationType,
@@ -86,12 +102,17 @@ impl Handler {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let (state, actor) = (self.state.clone(), self.actor.clone());
-        let mut measured = state.measure(kind, Some(&format!("mcp {name}")), true, &self.request_id);
-        let tasks = state.tasks.clone();
+        let measured = state.measure(kind, Some(&format!("mcp {name}")), true, &self.request_id);
+        let (tasks, cancelled) = (state.tasks.clone(), self.cancelled.clone());
         let run = async move {
             profile::meet(&state.services, &actor).await;
             let work = AssertUnwindSafe(in_time(&state.limits, Box::pin(work))).catch_unwind();
-            let done = match measured.run(work).await {
+            let done = tokio::select! {
+                biased;
+                () = cancelled.cancelled(), if kind == OperationType::Query => return Err(call::cancelled()),
+                done = measured.run(work) => done,
+            };
+            let done = match done {
                 Ok(Ok(done)) => done,
                 Ok(Err(too_long)) => Err(too_long),
                 Err(_) => Err(Error::internal("a request of MCP panicked")),
@@ -134,7 +155,8 @@ impl Handler {
     pub async fn begin_listening(&mut self, filter: SubscriptionFilter) {
         let watched = watch::Sender::<Watched>::default();
         let (sender, client) = (watched.clone(), ClientName::new("", ""));
-        let call = Call::new(self.state.services.clone(), self.actor.clone(), None, client);
+        let (services, actor) = (self.state.services.clone(), self.actor.clone());
+        let call = Call::new(services, actor, None, client, self.cancelled.clone());
         call.reader.need_the_present();
         let work = async move {
             for uri in filter.resource_subscriptions.iter().flatten() {
@@ -177,12 +199,16 @@ impl ServerHandler for Handler {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let result = self.negotiate_initialize(&request)?;
+        let mut result = self.negotiate_initialize(&request)?;
+        if request.protocol_version == ProtocolVersion::V_2025_03_26 {
+            // A client of this version may not know the later ones, which the SDK offers.
+            result.protocol_version = ProtocolVersion::V_2024_11_05;
+        }
         context.peer.set_peer_info(request.clone());
         let client = ClientName::new(&request.client_info.name, &request.client_info.version);
-        let session = self.state.mcp_sessions.start(self.actor.user_id, client);
-        *self.started.lock() = Some(session.map_err(|error| self.protocol_error(&error))?);
-        Ok(result)
+        let started = self.state.mcp_sessions.start(self.actor.user_id, client);
+        *self.started.lock() = Some(started.clone());
+        started.map(|_| result).map_err(|error| self.protocol_error(&error))
     }
 
     async fn list_tools(
@@ -206,7 +232,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name) else {
-            return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
+            let message = format!("Unknown tool: {}. tools/list has all tools.", request.name);
+            return Err(self.protocol_error(&Error::bad_input("name", message)));
         };
         let (name, arguments) = (&tool.definition.name, request.arguments.unwrap_or_default());
         let answer = if tool.is_read_only() {
@@ -274,6 +301,26 @@ impl ServerHandler for Handler {
     ) -> Result<(), ErrorData> {
         let session = self.session()?;
         resources::unsubscribe(&session.watched, &request.uri).map_err(|error| self.protocol_error(&error))
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let CustomRequest { method, params, .. } = request;
+        Err(match params::refuse(&method, params) {
+            Some(error) => self.protocol_error(&error),
+            None => {
+                let unknown = Error::bad_input("", format!("Unknown method: {method}."));
+                let error = self.protocol_error(&unknown);
+                ErrorData::new(ErrorCode::METHOD_NOT_FOUND, error.message, error.data)
+            }
+        })
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(VERSIONS)
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -1,7 +1,7 @@
 //! `/mcp`: the Model Context Protocol for AI agents, over streamable HTTP
 //! (<https://modelcontextprotocol.io/specification>). The SDK `rmcp` parses the messages and negotiates the version. Each
 //! request is served on its own: its token identifies the caller, and any server can answer it. Sessions only keep the
-//! subscriptions of a client and the chat sessions that its writes belong to.
+//! subscriptions of a client, the chat sessions that its writes belong to, and the running requests that it can cancel.
 //!
 //! To add a tool: write its function in `reads.rs` or `writes.rs`, and add it to the list in `tools.rs`.
 
@@ -19,6 +19,7 @@ mod conversation;
 mod door;
 mod handler;
 mod metadata;
+mod params;
 mod reads;
 mod resources;
 mod schemas;

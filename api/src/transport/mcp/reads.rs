@@ -15,7 +15,7 @@ use crate::{
         error::{Error, Result},
         file::{Entry, File, FileFilter, Hash},
         ids::ProjectId,
-        page::{self, Cursor, Page, PageSize, Slice},
+        page::{Cursor, List, Page, PageSize, Slice},
         path::FilePath,
         project::{ProjectFilter, ProjectOrderField},
         search::Search,
@@ -31,13 +31,13 @@ pub fn next_page(text: &mut String, cursor: Option<&String>) {
 }
 
 /// The page that a tool's arguments `first` and `after` select.
-pub fn parse_page(first: Option<i32>, after: Option<String>, size: PageSize) -> Result<Page> {
-    Page::parse(first, after, None, None, size)
+pub fn parse_page(first: Option<i32>, after: Option<String>, list: List) -> Result<Page> {
+    Page::parse(first, after, None, None, list)
 }
 
-/// The cursor of the page after this one, if there is one.
-pub fn next_cursor<T>(slice: &Slice<T>) -> Option<String> {
-    slice.rows.last().filter(|_| slice.has_next).map(|(cursor, _)| cursor.encode())
+/// The cursor of the page of a list after this one, if there is one.
+pub fn next_cursor<T>(list: List, slice: &Slice<T>) -> Option<String> {
+    slice.rows.last().filter(|_| slice.has_next).map(|(cursor, _)| cursor.encode(list.name))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -77,12 +77,12 @@ struct ProjectRow {
 
 /// `list_projects`.
 pub async fn list_projects(call: Call, arguments: ListProjects) -> Result<Answer> {
-    let page = parse_page(arguments.first, arguments.after, page::LIST)?;
+    let page = parse_page(arguments.first, arguments.after, List::PROJECTS)?;
     let search = Search::parse(arguments.search.as_deref(), "search")?;
     let keep = ProjectFilter { search, ..ProjectFilter::default() };
     let tx = call.tx().await?;
     let slice = project::page(&tx, &keep, ProjectOrderField::LastActivityAt, true, &page).await?;
-    let next_cursor = next_cursor(&slice);
+    let next_cursor = next_cursor(List::PROJECTS, &slice);
     let row = |project: crate::model::project::Project| ProjectRow {
         id: project.id.0.to_string(),
         name: project.name,
@@ -122,7 +122,7 @@ pub struct ListFiles {
 }
 
 /// The page size of `list_files`.
-const LISTED: PageSize = PageSize { default: 200, max: 500 };
+const LISTED: List = List { size: PageSize { default: 200, max: 500 }, ..List::FILES };
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -169,7 +169,7 @@ pub async fn list_files(call: Call, arguments: ListFiles) -> Result<Answer> {
     let project = call.project(&arguments.project_id).await?;
     check_at(&project, arguments.at, "at")?;
     let slice = files(&call, project.id, arguments.at, under, &page).await?;
-    let next_cursor = next_cursor(&slice);
+    let next_cursor = next_cursor(LISTED, &slice);
     let files: Vec<FileRow> = slice.rows.iter().map(|(_, file)| file.into()).collect();
     let lines = files.iter().map(|file| match file.r#type.as_str() {
         "FOLDER" => format!("{}/", file.path),
@@ -355,8 +355,8 @@ pub async fn search(call: Call, arguments: SearchFiles) -> Result<Answer> {
         let message = "Give a text of one line, with at most 1,000 bytes.";
         return Err(Error::bad_input("query", message));
     }
-    let limit = parse_page(first, None, FOUND)?.limit;
-    let all = PageSize { default: SEARCHED_FILES, max: SEARCHED_FILES };
+    let limit = FOUND.limit("first", first)?;
+    let all = List { size: PageSize { default: SEARCHED_FILES, max: SEARCHED_FILES }, ..List::FILES };
     let page = parse_page(None, after, all)?;
     let under = arguments.path.map(|path| FilePath::parse(&path, "path")).transpose()?;
     let project = call.project(&arguments.project_id).await?;
@@ -373,7 +373,7 @@ pub async fn search(call: Call, arguments: SearchFiles) -> Result<Answer> {
     let has_next = slice.has_next || is_cut;
     let found = heavy::run(bytes, move || find(rows, &contents, &query, is_exact, limit)).await?;
     let Found { matches, searched, last, is_full } = found;
-    let next_cursor = last.filter(|_| has_next || is_full).map(|cursor| cursor.encode());
+    let next_cursor = last.filter(|_| has_next || is_full).map(|cursor| cursor.encode(all.name));
     let lines = matches.iter().map(|found| format!("{}:{}: {}", found.path, found.line, found.text));
     let mut text = lines.collect::<Vec<_>>().join("\n");
     if text.is_empty() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::HeaderName;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,8 @@ pub struct Session {
     pub watched: watch::Sender<Watched>,
     /// The newest notifications with their numbers, and the number of the next one.
     sent: Mutex<(VecDeque<(u64, Bytes)>, u64)>,
+    /// The requests that a cancellation stops, by their ids.
+    running: Mutex<HashMap<String, CancellationToken>>,
     /// Raised by each stream that opens, which ends the previous one.
     streams: watch::Sender<u64>,
     /// Cancelled when the session ends.
@@ -108,6 +111,7 @@ impl Session {
             conversations: tokio::sync::Mutex::default(),
             watched: watch::Sender::default(),
             sent: Mutex::new((VecDeque::new(), 1)),
+            running: Mutex::default(),
             streams: watch::Sender::default(),
             ended: CancellationToken::new(),
         }
@@ -135,10 +139,38 @@ impl Session {
         self.sent.lock().0.iter().filter(|(sent, _)| *sent > number).cloned().collect()
     }
 
+    /// Lets the client cancel a request until the returned value is dropped.
+    pub fn begin_request(self: &Arc<Self>, id: &Value) -> Running {
+        let (id, cancelled) = (id.to_string(), CancellationToken::new());
+        self.running.lock().insert(id.clone(), cancelled.clone());
+        Running { session: self.clone(), id, cancelled }
+    }
+
+    /// Cancels a running request.
+    pub fn cancel(&self, id: &Value) {
+        if let Some(cancelled) = self.running.lock().get(&id.to_string()) {
+            cancelled.cancel();
+        }
+    }
+
     /// Begins a stream. The receiver notifies when another one begins.
     pub fn begin_stream(&self) -> watch::Receiver<u64> {
         self.streams.send_modify(|streams| *streams += 1);
         self.streams.subscribe()
+    }
+}
+
+/// A running request of a session.
+pub struct Running {
+    session: Arc<Session>,
+    id: String,
+    /// Cancelled when the client cancels the request.
+    pub cancelled: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.session.running.lock().remove(&self.id);
     }
 }
 
@@ -170,7 +202,9 @@ impl Sessions {
                 "A user can have at most {max} MCP sessions (--max-mcp-sessions). End one with DELETE; a session without \
                  use ends after {idle} seconds (--mcp-session-seconds)."
             );
-            return Err(Error::RateLimited { message, retry_after: None });
+            let left = |session: &Arc<Session>| self.idle.saturating_sub(session.used.lock().elapsed());
+            let first = open.values().filter(|session| session.user == user).map(left).min();
+            return Err(Error::RateLimited { message, retry_after: first.map(|left| left.as_secs() + 1) });
         }
         let session = Arc::new(Session::new(user, client));
         open.insert(session.id.clone(), session.clone());

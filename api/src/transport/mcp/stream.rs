@@ -55,7 +55,7 @@ fn events(
 ) -> impl Stream<Item = Bytes> {
     let mut replaced = session.begin_stream();
     async_stream::stream! {
-        let mut measured = state.measure(OperationType::Subscription, Some("mcp stream"), true, &id);
+        let measured = state.measure(OperationType::Subscription, Some("mcp stream"), true, &id);
         yield Format::Events.opening();
         for (number, notification) in after.map(|after| session.sent_after(after)).unwrap_or_default() {
             yield event(number, &notification);

@@ -10,7 +10,11 @@ use rmcp::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{answer::Answer, call::Call, reads, schemas, versions, writes};
+use super::{
+    answer::{self, Answer},
+    call::Call,
+    reads, schemas, versions, writes,
+};
 use crate::model::error::{Error, Result};
 
 /// A tool.
@@ -189,7 +193,7 @@ where
         .with_raw_output_schema(schemas::output::<O>())
         .with_annotations(hints);
     let run = Box::new(move |call: Call, arguments: JsonObject| {
-        let arguments = serde_json::from_value::<A>(Value::Object(arguments));
+        let arguments = serde_json::from_value::<A>(with_integers(Value::Object(arguments)));
         let budget = call.reader.budget();
         async move {
             let answer = run(call, arguments.map_err(|error| bad_arguments(name, &error))?).await?;
@@ -201,18 +205,40 @@ where
     Tool { definition, run }
 }
 
+/// Writes whole numbers as integers: to JSON, 2.0 is one, and no tool takes a fraction.
+fn with_integers(value: Value) -> Value {
+    /// The whole numbers that a fraction of 64 bits has exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.as_i64().is_none() => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
+            Value::Number(whole.map_or(number, |whole| (whole as i64).into()))
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(with_integers).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, with_integers(value))).collect())
+        }
+        value => value,
+    }
+}
+
 /// The error for arguments that do not match the schema.
 fn bad_arguments(tool: &str, error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    // serde names a missing or unknown field first.
-    let is_about_field = ["missing field `", "unknown field `"].iter().any(|start| text.starts_with(start));
-    let field = text.split('`').nth(1).filter(|_| is_about_field).unwrap_or_default().to_owned();
-    Error::bad_input(field, format!("The arguments of {tool} do not match its schema: {text}."))
+    answer::mismatch(&format!("The arguments of {tool} do not match its schema"), error)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn whole_numbers_are_integers() {
+        let given = json!({ "a": 2.0, "b": [1e2, -0.0, 2.5, 7], "c": { "d": 3.00 }, "e": 1e300, "f": "2.0" });
+        let expected = json!({ "a": 2, "b": [100, 0, 2.5, 7], "c": { "d": 3 }, "e": 1e300, "f": "2.0" });
+        assert_eq!(with_integers(given), expected);
+    }
 
     #[test]
     fn every_tool_has_schemas_and_hints() {

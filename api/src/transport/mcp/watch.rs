@@ -155,14 +155,24 @@ impl Follower {
         let tx = self.services.read_with(&self.actor, Needs::Known, Size::Small).await?;
         let member = access::required(&tx, self.project).await?;
         let changes = file::changes_of_revisions(&tx, &[(member, revision)]).await?;
-        let is_move = |change: &&FileSnapshot| change.change_type == ChangeType::Rename && change.version > 1;
+        let has_before = |change: &&FileSnapshot| {
+            [ChangeType::Rename, ChangeType::Delete].contains(&change.change_type) && change.version > 1
+        };
         let before: Vec<_> =
-            changes.iter().filter(is_move).map(|change| (member, (change.file_id, change.version - 1))).collect();
+            changes.iter().filter(has_before).map(|change| (member, (change.file_id, change.version - 1))).collect();
         let before = if before.is_empty() { Vec::new() } else { file::versions_by_numbers(&tx, &before).await? };
         drop(tx);
         let mut notices = Vec::new();
         if let Some(watched) = self.watched.borrow().0.get(&self.project) {
-            if watched.lists && changes.iter().any(|change| change.change_type != ChangeType::Update) {
+            // Folders are not in the list. A deletion has no hash.
+            let is_file = |change: &FileSnapshot| match change.change_type {
+                ChangeType::Update => false,
+                ChangeType::Create | ChangeType::Rename => change.hash.is_some(),
+                ChangeType::Delete => {
+                    before.iter().any(|version| version.file_id == change.file_id && version.hash.is_some())
+                }
+            };
+            if watched.lists && changes.iter().any(is_file) {
                 notices.push(Notice::ListChanged);
             }
             let paths: BTreeSet<_> = changes.iter().chain(&before).map(|change| &change.path).collect();
@@ -181,8 +191,9 @@ impl Follower {
     }
 
     async fn notify_of_all(&self) {
-        let mut notices = vec![Notice::ListChanged];
+        let mut notices = Vec::new();
         if let Some(watched) = self.watched.borrow().0.get(&self.project) {
+            notices.extend(watched.lists.then_some(Notice::ListChanged));
             notices.extend(watched.files.values().cloned().map(Notice::Updated));
         }
         self.send(notices).await;
