@@ -63,6 +63,40 @@ tests::on_both! {
         assert_eq!(back["revertFile"]["file"], json!({ "mode": "FILE", "content": "" }));
     }
 
+    async fn a_stale_write_of_a_link_is_not_merged(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Links").await;
+        let (base, here) = ("1\n2\n3\n4\n5\n6\n", "one\n2\n3\n4\n5\n6\n");
+        let there = "1\n2\n3\n4\n5\nsix\n";
+        for (number, [before, now, sent]) in [
+            ["FILE", "SYMLINK", ""],
+            ["SYMLINK", "FILE", ""],
+            ["SYMLINK", "SYMLINK", ""],
+            ["FILE", "FILE", "SYMLINK"],
+            ["FILE", "EXECUTABLE", ""],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = format!("file{number}");
+            project.write("createFile", json!({ "path": path, "content": base, "mode": before }), "revision").await;
+            let seen = project.revision().await;
+            project.write("updateFile", json!({ "path": path, "content": here, "mode": now }), "revision").await;
+            let mut file = json!({ "path": path, "content": there });
+            if !sent.is_empty() {
+                file["mode"] = json!(sent);
+            }
+            let sync = json!({ "files": [file], "expectedRevision": seen });
+            file["expectedVersion"] = json!(1);
+            let stale = project.mutate("updateFile", file, "revision").await;
+            assert_eq!(stale.error_code(), "CONFLICT", "{before} {now} {sent}");
+            let synced = project.mutate("syncFiles", sync, "revision").await;
+            let merges = [&stale.error()["extensions"]["merge"], &synced.error()["extensions"]["files"][0]["merge"]];
+            for merge in merges {
+                assert_eq!(merge.is_object(), number == 4, "{before} {now} {sent}: {merge}");
+            }
+        }
+    }
+
     async fn a_sync_without_contents_keeps_them(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Modes").await;
         project.create_file("a", "precious\n").await;

@@ -117,6 +117,12 @@ pub(super) struct Sides {
     pub(super) sent: Arc<Vec<u8>>,
 }
 
+/// Whether a stale write of a file can be merged by lines: as in git, the target of a symbolic link is one value.
+pub(super) fn has_lines(states: [Option<&FileState>; 2], sent: Option<FileMode>) -> bool {
+    let modes = states.into_iter().flatten().map(|state| state.file.mode);
+    modes.chain(sent).all(|mode| mode != FileMode::Symlink)
+}
+
 /// Merges, for each of these, the content that the caller saw, the present content, and the content that the caller
 /// sent; `None` if one is missing or not text, or if it would take too long.
 pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Result<Vec<Option<Merge>>> {
@@ -300,13 +306,13 @@ pub async fn update(
     if let Some(expected) = named.expected_version.filter(|expected| *expected != state.file.number()) {
         let tx = &write.write.tx;
         let seen = file::state_of_version(tx, state.file.id, None, Some(expected)).await?;
-        let seen = seen.and_then(|seen| seen.blob);
+        let is_text = has_lines([seen.as_ref(), Some(&state)], mode);
         let merge = match content {
-            Content::Bytes(sent, _) => {
-                let sides = vec![Sides { seen, now: state.blob, sent }];
+            Content::Bytes(sent, _) if is_text => {
+                let sides = vec![Sides { seen: seen.and_then(|seen| seen.blob), now: state.blob, sent }];
                 merges(tx, named.project_id, sides).await?.pop().flatten()
             }
-            Content::None | Content::Same | Content::Blob(_) => None,
+            Content::Bytes(..) | Content::None | Content::Same | Content::Blob(_) => None,
         };
         return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use super::edit::{Changed, Context, FileStates, FileWrite, Gathered};
-use super::file::{PROJECT, Sides, check_context, check_folder, file_content, merges};
+use super::file::{PROJECT, Sides, check_context, check_folder, file_content, has_lines, merges};
 use super::file_edit::{Content, Edit, Prepared};
 use super::project::Target;
 use super::write::Write;
@@ -310,9 +310,10 @@ async fn conflicts(write: &Write, states: &FileStates, job: &Job, seen_at: i32) 
         if !touched || files.len() == MAX_CONFLICTS {
             continue;
         }
-        if let Some(sent) = sent {
-            let seen = seen.get(path).and_then(|state| state.blob);
-            sides.push((files.len(), Sides { seen, now: state.and_then(|state| state.blob), sent }));
+        let seen = seen.get(path);
+        if let Some(sent) = sent.filter(|_| has_lines([seen, state], meta.mode)) {
+            let [seen, now] = [seen, state].map(|state| state.and_then(|state| state.blob));
+            sides.push((files.len(), Sides { seen, now, sent }));
         }
         files.push(of_path(path, state));
     }
