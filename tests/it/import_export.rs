@@ -92,7 +92,7 @@ impl Repository {
     }
 
     /// Removes a file, and the folders that become empty.
-    fn remove(&self, path: &str) -> &Self {
+    pub(super) fn remove(&self, path: &str) -> &Self {
         let path = self.0.join(path);
         fs::remove_file(&path).unwrap();
         for folder in path.ancestors().skip(1) {
@@ -443,7 +443,7 @@ tests::on_both! {
         let imported = try_import(&database, &repository.0, "limits", &["--max-file-bytes", "1000"]).await.unwrap();
         let (imported, skipped) = imported;
         assert_eq!(imported.commits, 3);
-        let starts = ["line\nfeed: ", "module: It is a submodule", "grows: It has 2000 bytes; --max-file-bytes allows 1000"];
+        let starts = ["line\nfeed: ", "module: It is a submodule", "grows: It has 2000 bytes; MAX_FILE_BYTES allows 1000"];
         assert_eq!(skipped.len(), starts.len(), "{skipped:?}");
         assert!(starts.iter().zip(&skipped).all(|(start, skipped)| skipped.starts_with(start)), "{skipped:?}");
         // Run again, nothing is left to do, although the last commit could not be taken whole.

@@ -108,6 +108,64 @@ tests::on_both! {
         both.server.stop().await;
     }
 
+    async fn a_conflict_keeps_the_whole_file(database: Database) {
+        // Each has lines of its own, so that git recognizes the moved ones.
+        let content = |path: &str, first: &str| {
+            let rest: String = (2..=12).map(|number| format!("{number} of {path}\n")).collect();
+            format!("{first}\n{rest}")
+        };
+        let paths = ["executable", "moved", "both", "here"];
+        let files = paths.map(|path| (path, content(path, "1")));
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        let imported = Imported::new(database, &files).await;
+        // Given an own edit of a line that the commit changes too, with the mode, the path, or both.
+        for path in ["executable", "moved", "both"] {
+            imported.project.update_file(path, &content(path, "here")).await;
+        }
+        // And a file that is moved on both sides, and changed there.
+        imported.rename("here", "elsewhere").await;
+        let repository = &imported.repository;
+        for (from, to) in [("moved", "away"), ("both", "gone"), ("here", "there")] {
+            repository.git(&["mv", from, to]);
+        }
+        for (path, from) in [("executable", "executable"), ("away", "moved"), ("gone", "both"), ("there", "here")] {
+            repository.write(path, content(from, "there"));
+        }
+        repository.git(&["add", "--all"]);
+        repository.git(&["update-index", "--chmod=+x", "executable", "gone"]);
+        repository.git(&["commit", "-q", "-m", "Second"]);
+        let mut named = imported.again().await;
+        named.sort();
+        let lines_conflict = |path: &str| format!("{path}: It is changed here and there in the same lines.");
+        let moved = "elsewhere: It is moved here, and there to \"there\".".to_owned();
+        assert_eq!(named, [lines_conflict("both"), moved, lines_conflict("executable"), lines_conflict("moved")]);
+        let mut expected: BTreeMap<String, String> = ["executable", "moved", "both"]
+            .map(|path| (path.to_owned(), content(path, "here")))
+            .into();
+        expected.insert("elsewhere".to_owned(), content("here", "1"));
+        assert_eq!(imported.files().await, expected);
+        let modes = imported.project.ask("files(first: 50) { nodes { mode } }").await;
+        assert!(modes["files"]["nodes"].as_array().unwrap().iter().all(|file| file["mode"] == "FILE"), "{modes}");
+        assert_eq!(imported.again().await, [""; 0]);
+        imported.server.stop().await;
+    }
+
+    async fn a_link_without_a_target_is_left_out(database: Database) {
+        let imported = Imported::new(database, &[("a", b"a\n"), ("b", b"b\n")]).await;
+        let repository = &imported.repository;
+        repository.write("target", "");
+        let object = repository.git(&["hash-object", "-w", "target"]);
+        repository.remove("target").write("b", "B\n");
+        repository.git(&["add", "--all"]);
+        repository.git(&["update-index", "--add", "--cacheinfo", &format!("120000,{object},l")]);
+        repository.git(&["commit", "-q", "-m", "A link to nothing"]);
+        let (done, named) = try_import(&imported.database, &repository.0, "ide", &[]).await.unwrap();
+        assert_eq!((done.commits, done.skipped, done.kept), (1, 1, 0));
+        assert!(named[0].starts_with("l: ") && named[0].contains("symbolic link"), "{named:?}");
+        assert_eq!(imported.files().await, map(&[("a", "a\n"), ("b", "B\n")]));
+        imported.server.stop().await;
+    }
+
     async fn a_file_renamed_here_is_there_once(database: Database) {
         let both = Imported::new(database, &[("a", LINES.as_bytes()), ("b", b"b\n"), ("c", b"c\n")]).await;
         both.rename("a", "src/a").await;

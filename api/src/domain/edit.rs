@@ -98,6 +98,18 @@ impl FileWrite {
         self.make(states, gathered.prepare(Some(field)).await?)
     }
 
+    /// Makes edits that bring back stored states of files. These are accepted unchanged, with links that no write can
+    /// have any more.
+    pub(super) async fn bring_back(
+        &mut self,
+        states: &FileStates,
+        edits: Vec<Edit>,
+        field: &'static str,
+    ) -> Result<Vec<Changed>> {
+        let gathered = Gathered::read(&self.write.tx, self.write.locked.id, states, edits, field).await?;
+        self.make(states, gathered.prepare(None).await?)
+    }
+
     /// Makes prepared edits. `states` are the live files for which they were prepared.
     pub(super) fn make(&mut self, states: &FileStates, prepared: Prepared) -> Result<Vec<Changed>> {
         let (changed, blobs) = self.change(prepared)?;

@@ -196,7 +196,7 @@ pub async fn restore(writer: Writer, restore: Restore, context: Context) -> Resu
     }
     let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
     // The complete state is consistent, as it was then; only a choice of paths can conflict with other files.
-    let changes = write.apply(&states, edits, "paths").await?;
+    let changes = write.bring_back(&states, edits, "paths").await?;
     let after = Files::of(&states, &changes);
     let whole = limit == Limit::default() && restore.scope != Scope::Conversation;
     if whole && snapshot.is_some_and(|snapshot| snapshot.manifest != after.manifest) {

@@ -59,7 +59,7 @@ pub async fn undo(
     }
     let mut changes = Vec::new();
     if kind == EventKind::FilesChanged {
-        changes = write.apply(&states, inverse.edits, "revision").await?;
+        changes = write.bring_back(&states, inverse.edits, "revision").await?;
     }
     if is_hiding {
         let Write { tx, locked, .. } = &write.write;

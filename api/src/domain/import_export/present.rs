@@ -223,16 +223,21 @@ impl Present {
                 (None, None) => change.delete(self, before.as_ref().map(|before| &before.path)),
             }
         }
-        let leave = merged.iter().filter(|(_, merged)| merged.to.as_ref() != Some(merged.path));
+        let leaves = |merged: &Merged<'_>| merged.kept.is_empty() && merged.to.as_ref() != Some(merged.path);
+        let leave = merged.iter().filter(|(_, merged)| leaves(merged));
         let room = Room::new(self, &leave.map(|(_, merged)| merged.path).collect());
         for (file, merged) in merged {
-            let Merged { path, mut to, after, content, mode, kept } = merged;
-            kept.into_iter().for_each(|why| change.keep(path, why));
+            let Merged { path, to, after, content, mode, mut kept } = merged;
             if let Some(target) = to.as_ref().filter(|target| *target != path)
                 && let Err(why) = room.for_file(target)
             {
-                change.keep(path, format!("It is moved there to {target:?}. {why}", target = target.as_str()));
-                to = Some(path.clone());
+                kept.push(format!("It is moved there to {target:?}. {why}", target = target.as_str()));
+            }
+            change.origins.extend(after.map(|after| (after.path.clone(), Some(file))));
+            if !kept.is_empty() {
+                // With its path, its contents and its mode.
+                kept.into_iter().for_each(|why| change.keep(path, why));
+                continue;
             }
             let now = self.by_path.get(path);
             let is_as_it_was =
@@ -247,7 +252,6 @@ impl Present {
             if to.as_ref() != Some(path) {
                 change.deletes.insert(path.clone());
             }
-            change.origins.extend(after.map(|after| (after.path.clone(), Some(file))));
         }
         for (before, after) in new {
             let moved = before.filter(|before| **before != after.path);
@@ -399,7 +403,7 @@ struct Merged<'t> {
     /// `None` keeps the content.
     content: Option<Arc<Vec<u8>>>,
     mode: FileMode,
-    /// Changes of the commit that are not applied.
+    /// Why the present file is kept as it is; empty if it is not.
     kept: Vec<String>,
 }
 

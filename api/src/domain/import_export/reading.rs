@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::git::{Difference, Object, Objects, Step};
 use super::present::{After, Before, Theirs};
 use crate::model::error::{Error, Result};
-use crate::model::file::FileMode;
+use crate::model::file::{FileMode, NO_LINK_TARGET, is_link_target};
 use crate::model::path::FilePath;
 
 /// Maximum size of a commit object, in bytes.
@@ -43,16 +43,19 @@ pub(super) async fn read_changes(
         });
         let mut after = None;
         if difference.new_mode != ABSENT {
+            let mode = FileMode::from_git(&difference.new_mode);
             let content = match parse_path(&difference.path) {
                 Err(why) => Err(why),
                 Ok(_) if difference.new_mode == SUBMODULE => Err("It is a submodule.".to_owned()),
                 Ok(path) => match objects.read(&difference.object, max_bytes).await? {
+                    Object::Bytes(bytes) if mode == FileMode::Symlink && !is_link_target(&bytes) => {
+                        Err(NO_LINK_TARGET.to_owned())
+                    }
                     Object::Bytes(bytes) => Ok((path, Arc::new(bytes))),
-                    Object::TooLarge(size) => Err(format!("It has {size} bytes; --max-file-bytes allows {max_bytes}.")),
+                    Object::TooLarge(size) => Err(format!("It has {size} bytes; MAX_FILE_BYTES allows {max_bytes}.")),
                     Object::Missing => Err("Its contents are missing in the repository.".to_owned()),
                 },
             };
-            let mode = FileMode::from_git(&difference.new_mode);
             match content {
                 Ok((path, content)) => {
                     all = all.saturating_add(content.len());
