@@ -2,6 +2,7 @@
 //! stored, and a request that exceeds a limit is refused by the name of the setting.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::Write,
     path::Path,
@@ -19,18 +20,15 @@ use tests::{
     workload::Random,
 };
 
+use tokio::time::timeout;
+
 use crate::{
     git_http::{clone, git, start, tip, url},
-    git_push::{Pushing, push},
+    git_push::{Pushing, commit, push, tree},
     import_export::Folder,
 };
 
 const ADA: &str = "ada@example.com";
-
-async fn commit(clone: &Path, message: &str) {
-    git(clone, &["add", "--all"]).await.ok();
-    git(clone, &["commit", "-q", "--allow-empty", "-m", message]).await.ok();
-}
 
 /// Bytes that cannot be compressed.
 fn noise(random: &mut Random, bytes: usize) -> Vec<u8> {
@@ -56,21 +54,19 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(bytes).unwrap();
-    child.wait_with_output().unwrap().stdout
+    let (mut input, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
+    let writing = std::thread::spawn(move || input.write_all(&bytes));
+    let output = child.wait_with_output().unwrap().stdout;
+    writing.join().unwrap().unwrap();
+    output
 }
 
-/// Writes a tree, and returns its id.
-fn tree(clone: &Path, entries: &str) -> String {
-    let mut child = std::process::Command::new("git")
-        .arg("mktree")
-        .current_dir(clone)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(entries.as_bytes()).unwrap();
-    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+/// The objects of a clone's newest commit that an old one does not have.
+fn pack(clone: &Path, old: &str) -> Vec<u8> {
+    let script = format!("printf 'HEAD\\n^{old}\\n' | git pack-objects --stdout --revs -q");
+    let packed = std::process::Command::new("sh").arg("-c").arg(script).current_dir(clone).output().unwrap();
+    assert!(packed.status.success());
+    packed.stdout
 }
 
 tests::on_both! {
@@ -85,6 +81,29 @@ tests::on_both! {
         git(&clone, &["update-ref", "refs/heads/main", &commit]).await.ok();
         let refused = push(&clone).await;
         assert!(!refused.is_ok && refused.messages.contains("too many files"), "{}", refused.messages);
+        assert_eq!(project.contents().await.len(), 1);
+        server.stop().await;
+    }
+
+    async fn git_can_complain_of_each_object_of_a_push(database: Database) {
+        let Pushing { folder: _folder, server, project, clone } = Pushing::start(&database, &[]).await;
+        let blob = hex::decode(git(&clone, &["rev-parse", "HEAD:a.txt"]).await.ok()).unwrap();
+        let mut paths = String::new();
+        for number in 0..3_000 {
+            let file = clone.join(format!(".git/tree{number}"));
+            fs::write(&file, [format!("100664 {number}\0").as_bytes(), &blob].concat()).unwrap();
+            paths.push_str(&format!("{}\n", file.display()));
+        }
+        fs::write(clone.join(".git/paths"), paths).unwrap();
+        let script = "git hash-object -t tree -w --literally --stdin-paths < .git/paths";
+        let written = std::process::Command::new("sh").arg("-c").arg(script).current_dir(&clone).output().unwrap();
+        let ids = String::from_utf8(written.stdout).unwrap();
+        let entries = ids.lines().enumerate().map(|(number, id)| format!("040000 tree {id}\t{number}\n"));
+        let top = tree(&clone, &entries.collect::<String>());
+        let commit = git(&clone, &["commit-tree", &top, "-p", "HEAD", "-m", "Old modes"]).await.ok();
+        git(&clone, &["update-ref", "refs/heads/main", &commit]).await.ok();
+        let refused = timeout(Duration::from_secs(60), push(&clone)).await.expect("an answer").refused();
+        assert!(refused.contains("100664") || refused.contains("the pack is invalid"), "{refused}");
         assert_eq!(project.contents().await.len(), 1);
         server.stop().await;
     }
@@ -159,10 +178,13 @@ tests::on_both! {
                 clone(&folder, name, &url).await
             }
         });
+        let mut heads = HashSet::new();
         for clone in join_all(clones).await {
             assert_eq!(git(&clone, &["rev-list", "--count", "HEAD"]).await.ok(), "30");
             git(&clone, &["fsck", "--strict"]).await.ok();
+            heads.insert(git(&clone, &["rev-parse", "HEAD"]).await.ok());
         }
+        assert_eq!(heads.len(), 1, "{heads:?}");
         one.stop().await;
         two.stop().await;
     }
@@ -319,8 +341,22 @@ tests::on_sqlite! {
             assert!(answer.status == 200 && text.contains("refs/heads/main"), "{text}");
             assert_eq!(answer.header("content-encoding"), "");
         }
-        let probe = post(&ada, &project, "git-receive-pack", &[("content-encoding", "gzip")], gzip(b"0000")).await;
+        // A compressed push is stored, whatever its size.
+        let gzipped = [("content-encoding", "gzip")];
+        let probe = post(&ada, &project, "git-receive-pack", &gzipped, gzip(b"0000")).await;
         assert_eq!((probe.status, probe.body.len()), (200, 0));
+        let clone = clone(&folder, "compressed", &url).await;
+        for bytes in [1, 300_000] {
+            let old = git(&clone, &["rev-parse", "HEAD"]).await.ok();
+            fs::write(clone.join("noise"), noise(&mut Random(1), bytes)).unwrap();
+            let new = commit(&clone, "Compressed").await;
+            let command = line(&format!("{old} {new} refs/heads/main\0 report-status\n"));
+            let body = [format!("{command}0000").into_bytes(), pack(&clone, &old)].concat();
+            let answer = post(&ada, &project, "git-receive-pack", &gzipped, gzip(&body)).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(answer.status == 200 && text.contains("ok refs/heads/main"), "{bytes}: {text}");
+            assert_eq!(tip(&folder, &url).await, new);
+        }
         let answer = post(&ada, &project, "git-receive-pack", &[("content-encoding", "br")], Vec::new()).await;
         assert_eq!(answer.status, 415);
         server.stop().await;
@@ -412,6 +448,10 @@ tests::on_sqlite! {
             format!("{}0000", line(&text)).into_bytes()
         };
         let bomb = gzip(&vec![b'x'; 50_000_000]);
+        let shallow = line(&format!("shallow {new}\n")).repeat(100_000);
+        // The members of a compressed body are one body.
+        let stale = update(&zero, &new, "refs/heads/main");
+        let members = [gzip(&stale[..30]), gzip(&stale[30..])].concat();
         let command = line(&format!("{head} {new} refs/heads/main\n"));
         let twice = format!("{command}{command}0000").into_bytes();
         for (more, body, status, part) in [
@@ -425,6 +465,10 @@ tests::on_sqlite! {
             (&[], "0032".repeat(50_000).into_bytes(), 400, "not a push"),
             (&[("content-encoding", "gzip")], b"no gzip".to_vec(), 400, "incomplete"),
             (&[("content-encoding", "gzip")], bomb, 400, "not a push"),
+            (&[("content-encoding", "gzip")], gzip(b"zzzz"), 400, "not a push"),
+            (&[("content-encoding", "gzip")], gzip(shallow.as_bytes()), 400, "not a push"),
+            (&[], shallow.into_bytes(), 400, "not a push"),
+            (&[("content-encoding", "gzip")], members, 200, "ng refs/heads/main fetch first"),
             (&[], update(&head, &new, "refs/heads/main"), 200, "ng refs/heads/main the pack is invalid"),
             (&[], update(&zero, &new, "refs/heads/main"), 200, "ng refs/heads/main fetch first"),
             (&[], update(&head, &new, "../../x"), 200, "ng ../../x only refs/heads/main"),

@@ -3,17 +3,13 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
-use tests::{
-    client::Client,
-    database::Database,
-    project::Project,
-    server::{Server, user_id},
-};
+use serde_json::json;
+use tests::{client::Client, database::Database, project::Project, server::Server};
 
 use crate::{
     git_http::{clone, git, objects, start, url},
@@ -52,19 +48,18 @@ impl Pushing {
         files.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
     }
 
-    async fn revision(&self) -> Value {
-        self.project.ask("revision").await["revision"].take()
-    }
-
-    async fn content(&self, path: &str) -> String {
-        let query = "query($id: ID!, $path: String!) { project(id: $id) { file(path: $path) { content } } }";
-        let read = self.project.client.gql(query, json!({ "id": self.project.id, "path": path })).await.ok();
-        read["project"]["file"]["content"].as_str().unwrap_or_default().to_owned()
+    /// Makes the file `l` a symbolic link, as earlier versions of the server have stored it.
+    async fn store_link(&self, database: &Database) {
+        let project = database.uuid(&self.project.id);
+        for (table, path) in [("file_snapshots", "path"), ("project_files", "file_path")] {
+            let of_link = format!("project_id = {project} AND {path} = 'l'");
+            database.execute(&format!("UPDATE {table} SET mode = 2 WHERE {of_link}")).await;
+        }
     }
 }
 
 /// Commits everything in a clone; returns the id.
-async fn commit(clone: &Path, message: &str) -> String {
+pub(super) async fn commit(clone: &Path, message: &str) -> String {
     git(clone, &["add", "--all"]).await.ok();
     git(clone, &["commit", "-q", "--allow-empty", "--allow-empty-message", "--cleanup=verbatim", "-m", message])
         .await
@@ -108,7 +103,7 @@ tests::on_both! {
         push(clone).await.ok();
         assert_up_to_date(clone).await;
         assert_eq!(pushing.files().await, ["b.txt", "lib", "link"]);
-        assert_eq!(pushing.content("lib").await, "a file now\n");
+        assert!(project.contents().await.contains(&("lib".to_owned(), "a file now\n".to_owned())));
         // The messages are those of the commits, in a session of their own that does not end the active one.
         let read = project.ask("sessions(first: 10) { nodes { id title isActive messages(first: 10) { nodes { content metadata isCheckpoint } } } }").await;
         let sessions = read["sessions"]["nodes"].as_array().unwrap();
@@ -198,7 +193,7 @@ tests::on_both! {
         fs::write(clone.join("mine.txt"), "mine\n").unwrap();
         commit(clone, "Mine").await;
         project.create_file("theirs.txt", "theirs\n").await;
-        let before = pushing.revision().await;
+        let before = pushing.project.revision().await;
         // Given a write that the clone does not have, then git refuses, also by force.
         let refused = push(clone).await.refused();
         assert!(refused.contains("! [rejected]") && refused.contains("(fetch first)"), "{refused}");
@@ -217,13 +212,13 @@ tests::on_both! {
         }
         let refused = git(clone, &["push", "-o", "x", "origin", "HEAD:refs/heads/main"]).await.refused();
         assert!(refused.contains("does not support push options"), "{refused}");
-        assert_eq!(pushing.revision().await, before);
+        assert_eq!(pushing.project.revision().await, before);
         git(clone, &["pull", "-q", "--rebase", "origin", "main"]).await.ok();
         // With --atomic, a refused reference refuses all; without it, the branch is written.
         let both = ["origin", "HEAD:refs/heads/main", "HEAD:refs/heads/other"];
         let refused = git(clone, &[&["push", "--atomic"], &both[..]].concat()).await.refused();
         assert!(refused.contains("(atomic push failed)"), "{refused}");
-        assert_eq!(pushing.revision().await, before);
+        assert_eq!(pushing.project.revision().await, before);
         let refused = git(clone, &[&["push"], &both[..]].concat()).await.refused();
         assert!(refused.contains("HEAD -> main") && refused.contains("HEAD -> other (only"), "{refused}");
         assert_up_to_date(clone).await;
@@ -236,14 +231,14 @@ tests::on_both! {
         let clone = &pushing.clone;
         let base = git(clone, &["rev-parse", "HEAD"]).await.ok();
         pushing.project.write("createFile", json!({ "path": "empty", "type": "FOLDER" }), "revision").await;
-        let before = pushing.revision().await;
+        let before = pushing.project.revision().await;
         let write = async |path: &str, content: &str| {
             fs::create_dir_all(clone.join(path).parent().unwrap()).unwrap();
             fs::write(clone.join(path), content).unwrap();
         };
         let link = format!("160000,{base},module");
         for (number, reason) in [
-            "--max-file-bytes allows 3000",
+            "MAX_FILE_BYTES allows 3000",
             "MAX_SYNC_FILES allows 5",
             "It is a submodule",
             "Its path is not UTF-8",
@@ -279,7 +274,7 @@ tests::on_both! {
                     git(clone, &["checkout", "-q", "-"]).await.ok();
                     git(clone, &["merge", "-q", "--no-ff", "-m", "Merge", "side"]).await.ok();
                 }
-                7 => git_of(clone, "git~1").await,
+                7 => commit_at(clone, "git~1").await,
                 9 => write(".gitmodules", "[submodule \"a\"]\n\tpath = a\n\turl = https://example.com/a\n").await,
                 10 => write(".gitattributes", &format!("# {}\n", "x".repeat(2048))).await,
                 _ => write(&["d".repeat(200).as_str(); 6].join("/"), "x").await,
@@ -290,12 +285,86 @@ tests::on_both! {
                 commit(clone, "Bad").await;
             }
             let refused = push(clone).await.refused();
-            // git's own check of objects can come first.
-            let is_refused = refused.contains("! [remote rejected]");
-            assert!(is_refused && (refused.contains(reason) || refused.contains("hasDotgit")), "{number}: {refused}");
-            assert_eq!(pushing.revision().await, before, "{number}");
+            // git's own check of names comes first.
+            let reason = if number == 7 { "hasDotgit" } else { reason };
+            assert!(refused.contains("! [remote rejected]") && refused.contains(reason), "{number}: {refused}");
+            assert_eq!(pushing.project.revision().await, before, "{number}");
             git(clone, &["reset", "-q", "--hard", &base]).await.ok();
             git(clone, &["clean", "-q", "-f", "-d", "-x", "-f"]).await.ok();
+        }
+        pushing.server.stop().await;
+    }
+
+    async fn written_and_deleted_files_of_a_commit_are_counted_apart(database: Database) {
+        let pushing = Pushing::start(&database, &["--max-sync-files", "5"]).await;
+        let clone = &pushing.clone;
+        let write = async |name: &str| {
+            for number in 0..5 {
+                fs::write(clone.join(format!("{name}{number}")), format!("the same {number}\n").repeat(20)).unwrap();
+            }
+            commit(clone, name).await;
+        };
+        write("old").await;
+        // Moved files are written and deleted ones, also if git would show them as renamed.
+        for number in 0..5 {
+            fs::rename(clone.join(format!("old{number}")), clone.join(format!("new{number}"))).unwrap();
+        }
+        commit(clone, "Moved").await;
+        push(clone).await.ok();
+        assert_up_to_date(clone).await;
+        assert_eq!(pushing.files().await, ["a.txt", "new0", "new1", "new2", "new3", "new4"]);
+        for number in 0..5 {
+            fs::remove_file(clone.join(format!("new{number}"))).unwrap();
+        }
+        fs::remove_file(clone.join("a.txt")).unwrap();
+        commit(clone, "Empty").await;
+        let refused = push(clone).await.refused();
+        assert!(refused.contains("it changes 6 files; MAX_SYNC_FILES allows 5"), "{refused}");
+        pushing.server.stop().await;
+    }
+
+    async fn a_link_without_a_target_is_refused(database: Database) {
+        let pushing = Pushing::start(&database, &[]).await;
+        let (project, clone) = (&pushing.project, &pushing.clone);
+        let base = git(clone, &["rev-parse", "HEAD"]).await.ok();
+        let before = pushing.project.revision().await;
+        for (content, path) in [("", "l"), ("a\0b", "folder/l"), ("", "a.txt")] {
+            fs::write(clone.join("target"), content).unwrap();
+            let object = git(clone, &["hash-object", "-w", "target"]).await.ok();
+            fs::remove_file(clone.join("target")).unwrap();
+            let entry = format!("120000,{object},{path}");
+            git(clone, &["update-index", "--add", "--cacheinfo", &entry]).await.ok();
+            git(clone, &["commit", "-q", "-m", "A link to nothing"]).await.ok();
+            let refused = push(clone).await.refused();
+            let is_named = refused.contains(&format!("{path:?}")) && refused.contains("symbolic link");
+            assert!(is_named && refused.contains("! [remote rejected]"), "{path}: {refused}");
+            git(clone, &["reset", "-q", "--hard", &base]).await.ok();
+        }
+        assert_eq!(pushing.project.revision().await, before);
+        // A link that an earlier version has stored comes back by every way.
+        project.create_file("l", "").await;
+        pushing.store_link(&database).await;
+        let mode = async || project.ask("file(path: \"l\") { mode content }").await["file"].take();
+        let (stored, link) = (pushing.project.revision().await, json!({ "mode": "SYMLINK", "content": "" }));
+        assert_eq!(mode().await, link);
+        for (name, input) in [
+            ("deleteFile", json!({ "path": "l" })),
+            ("updateFile", json!({ "path": "l", "mode": "FILE" })),
+            ("updateFile", json!({ "path": "l", "mode": "FILE", "content": "text\n" })),
+            ("renameFile", json!({ "path": "l", "newPath": "moved" })),
+        ] {
+            for (back, arguments) in [
+                ("undo", json!({})),
+                ("restoreRevision", json!({ "revision": stored })),
+                ("restoreRevision", json!({ "revision": stored, "paths": ["l"] })),
+            ] {
+                project.write(name, input.clone(), "revision").await;
+                project.write(back, arguments.clone(), "revision").await;
+                assert_eq!(mode().await, link, "{name} {input} {back} {arguments}");
+                if project.contents().await.iter().any(|(path, _)| path == "moved") {
+                    project.write("deleteFile", json!({ "path": "moved" }), "revision").await;
+                }
+            }
         }
         pushing.server.stop().await;
     }
@@ -309,7 +378,6 @@ tests::on_both! {
         // A viewer can clone, and is refused before anything is uploaded.
         let clone = pushing.clone_of("bobs", &bob).await;
         commit(&clone, "As a viewer").await;
-        let before = pushing.revision().await;
         let refused = push(&clone).await.refused();
         assert!(refused.contains("403") && refused.contains("Viewers can read"), "{refused}");
         let bearer = format!("Bearer {}", bob.token().unwrap());
@@ -327,10 +395,10 @@ tests::on_both! {
         let revoke = json!({ "accessTokenId": made["accessToken"]["id"] });
         project.client.mutate_with("revokeAccessToken", revoke, "revision").await.ok();
         commit(&clone, "Too late").await;
+        let before = pushing.project.revision().await;
         let refused = push(&clone).await.refused();
         assert!(refused.contains("Authentication failed") || refused.contains("could not read"), "{refused}");
-        assert_ne!(pushing.revision().await, before);
-        assert_ne!(user_id(BOB), user_id(ADA));
+        assert_eq!(pushing.project.revision().await, before);
         server.stop().await;
     }
 
@@ -367,20 +435,27 @@ tests::on_both! {
 }
 
 /// Commits a file at a path that git does not add itself.
-async fn git_of(clone: &Path, path: &str) {
-    fs::write(clone.join("object"), "x").unwrap();
-    let object = git(clone, &["hash-object", "-w", "object"]).await.ok();
-    let base = git(clone, &["rev-parse", "HEAD"]).await.ok();
-    let entry = format!("100644 blob {object}\t{path}\n");
-    fs::write(clone.join("entries"), entry).unwrap();
-    let script = "git mktree < entries";
-    let made = tokio::process::Command::new("sh").arg("-c").arg(script).current_dir(clone).output().await.unwrap();
-    let tree = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-    let commit = git(clone, &["commit-tree", "-p", &base, "-m", "Bad", &tree]).await.ok();
+async fn commit_at(clone: &Path, path: &str) {
+    let blob = git(clone, &["rev-parse", "HEAD:a.txt"]).await.ok();
+    let tree = tree(clone, &format!("100644 blob {blob}\t{path}\n"));
+    let commit = git(clone, &["commit-tree", "-p", "HEAD", "-m", "Bad", &tree]).await.ok();
     git(clone, &["update-ref", "HEAD", &commit]).await.ok();
 }
 
 fn write_named(clone: &Path, name: &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     fs::write(clone.join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+}
+
+/// Writes a tree, and returns its id.
+pub(super) fn tree(clone: &Path, entries: &str) -> String {
+    let mut child = std::process::Command::new("git")
+        .arg("mktree")
+        .current_dir(clone)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(entries.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
 }

@@ -2,10 +2,11 @@
 //! git-rev-list(1), git-diff-tree(1) ("RAW OUTPUT FORMAT"), git-cat-file(1) ("BATCH OUTPUT"), git-fast-import(1).
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use super::commit::Signature;
 use crate::model::error::{Error, Result};
@@ -54,8 +55,7 @@ const MAX_MEMORY: u64 = 512 * 1024 * 1024;
 /// Files that a commit can change.
 const MAX_DIFFERENCES: usize = 500_000;
 
-/// Limits the memory of a process that has just started, and of those that it starts. It still waits for its input, or
-/// has only begun.
+/// Limits the memory of a process and its children. Call it right after the start.
 pub(super) fn limit_memory(process: &Child) {
     #[cfg(target_os = "linux")]
     {
@@ -154,10 +154,10 @@ pub(super) struct Differences {
 }
 
 impl Differences {
-    /// Starts the process.
-    pub(super) fn start(repository: &Path, steps: &[Step]) -> Result<Self> {
+    /// Starts the process. `renames` is its option about renames, which it only finds by comparing contents.
+    pub(super) fn start(repository: &Path, steps: &[Step], renames: &'static str) -> Result<Self> {
         let mut command = command(repository);
-        command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", "--find-renames", "--no-abbrev"]);
+        command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", renames, "--no-abbrev"]);
         let (process, mut input, output) = spawn(command, "diff-tree")?;
         let asked: String = steps
             .iter()
@@ -308,7 +308,29 @@ impl Objects {
 pub(super) struct Process {
     process: Child,
     input: Option<ChildStdin>,
+    /// Reads the error output while the process runs, which would wait for a reader.
+    errors: JoinHandle<String>,
     what: &'static str,
+}
+
+/// The bytes that are kept of the end of a process's error output.
+const MAX_ERROR_BYTES: usize = 1_000;
+
+/// Reads an error output, and returns its end.
+async fn end_of(mut errors: ChildStderr) -> String {
+    let mut end = Vec::new();
+    while matches!(errors.read_buf(&mut end).await, Ok(1..)) {
+        end.drain(..end.len().saturating_sub(MAX_ERROR_BYTES));
+    }
+    String::from_utf8_lossy(&end).trim().to_owned()
+}
+
+/// What a process has left when it has ended.
+pub(super) struct Ended {
+    pub(super) is_success: bool,
+    pub(super) output: Vec<u8>,
+    /// The end of the error output.
+    pub(super) errors: String,
 }
 
 impl Process {
@@ -317,7 +339,8 @@ impl Process {
         let mut process = command.spawn().map_err(|error| failed(what, error))?;
         limit_memory(&process);
         let input = process.stdin.take();
-        Ok(Self { process, input, what })
+        let errors = process.stderr.take().ok_or_else(|| failed(what, "no pipe"))?;
+        Ok(Self { process, input, errors: tokio::spawn(end_of(errors)), what })
     }
 
     /// Writes input. Returns whether the process still reads; if not, [`Process::finish`] returns its error.
@@ -334,17 +357,16 @@ impl Process {
     /// `Internal` with git's own message.
     pub(super) async fn finish(self) -> Result<Vec<u8>> {
         let what = self.what;
-        let output = self.output().await?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        Err(failed(what, String::from_utf8_lossy(&output.stderr).trim()))
+        let ended = self.end().await?;
+        if ended.is_success { Ok(ended.output) } else { Err(failed(what, ended.errors)) }
     }
 
-    /// Ends the input, and returns the output and the status.
-    pub(super) async fn output(mut self) -> Result<Output> {
+    /// Ends the input, and waits for the end of the process.
+    pub(super) async fn end(mut self) -> Result<Ended> {
         drop(self.input.take());
-        self.process.wait_with_output().await.map_err(|error| failed(self.what, error))
+        let output = self.process.wait_with_output().await.map_err(|error| failed(self.what, error))?;
+        let errors = self.errors.await.map_err(|error| failed(self.what, error))?;
+        Ok(Ended { is_success: output.status.success(), output: output.stdout, errors })
     }
 }
 

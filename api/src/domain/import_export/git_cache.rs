@@ -20,7 +20,6 @@ use super::git::{self, BRANCH, Object, Objects};
 use super::objects::parse_id;
 use crate::domain::{Services, project};
 use crate::model::actor::Actor;
-use crate::model::clock;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 use crate::model::project::Project;
@@ -115,7 +114,6 @@ impl GitCache {
             self.remove(&path)?;
             tip = update(services, actor, project.id, &path).await;
         }
-        let tip = tip?;
         let _ = fs::write(path.join(USED), "");
         drop(lock);
         let (folder, max_bytes, evicting) = (self.folder.clone(), self.max_bytes, self.evicting.clone());
@@ -124,7 +122,8 @@ impl GitCache {
                 evict(&folder, max_bytes);
             }
         });
-        Ok(Repository { path, project, tip })
+        // After a failure too: an eviction can make room on a full disk.
+        Ok(Repository { path, project, tip: tip? })
     }
 
     /// Creates the folder. Nobody else may be able to write in it.
@@ -320,7 +319,7 @@ fn read_tip(path: &Path) -> Option<Tip> {
 /// Moves the branch, then writes the state.
 fn publish(path: &Path, tip: &Tip) -> io::Result<()> {
     let replace = |name: &str, text: String| {
-        let partial = path.join(format!("{}.{}", clock::new_id(), PARTIAL[0]));
+        let partial = path.join(PARTIAL[0]);
         fs::write(&partial, text)?;
         fs::rename(partial, path.join(name))
     };

@@ -250,7 +250,7 @@ async fn is_applied(
     repository: &Path,
     step: &Step,
 ) -> Result<bool> {
-    let mut differences = Differences::start(repository, std::slice::from_ref(step))?;
+    let mut differences = Differences::start(repository, std::slice::from_ref(step), "--find-renames")?;
     let mut objects = Objects::start(repository)?;
     let differences = differences.next(&step.commit).await?;
     // Skipped files were reported the first time.

@@ -1,7 +1,7 @@
 //! Pushed commits. Each becomes a message with its files, as in an import. All are checked before the first is written,
-//! so that only a concurrent write can stop a push halfway.
+//! so that only a concurrent write, an outage of the database or a stop of the server can stop a push halfway.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ use crate::model::enums::{FileType, MessageRole};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::json::Json;
+use crate::model::memory::Taken;
 use crate::model::path::FilePath;
 
 /// The title of the session of a push.
@@ -38,9 +39,6 @@ const TITLE: &str = "Pushed from git";
 
 /// Maximum number of commits in a push.
 const MAX_COMMITS: usize = 10_000;
-
-/// The most of git's error output that a client gets, in characters.
-const MAX_ERROR_CHARS: usize = 1_000;
 
 /// The least memory that git may allocate at once for an object.
 const MIN_ALLOCATION: usize = 64 * 1024 * 1024;
@@ -71,6 +69,8 @@ pub struct Checked {
     /// The revision of the files on which the first commit is based.
     revision: i32,
     steps: Vec<Step>,
+    /// For the contents of the largest commit.
+    _memory: Taken,
 }
 
 /// Why a push is refused, in one line, with an explanation.
@@ -95,8 +95,11 @@ impl Refused {
         Self { reason: reason.into(), explanation: String::new(), code: BAD_INPUT }
     }
 
-    /// The refusal for an error.
+    /// The refusal for an error. Logs its cause.
     pub fn of(error: &Error) -> Self {
+        if let Some(cause) = error.cause() {
+            tracing::error!(cause, "a push failed");
+        }
         Self { code: error.code(), ..Self::because(error.message()) }
     }
 
@@ -111,11 +114,11 @@ impl Refused {
 type Answer<T> = Result<std::result::Result<T, Refused>>;
 
 impl GitCache {
-    /// Begins to receive the objects of a push, at most `max_bytes`.
+    /// Begins to receive the objects of a push.
     ///
     /// # Errors
     /// `Internal` if git does not start.
-    pub async fn receive(&self, services: &Services, repository: &Repository, max_bytes: u64) -> Result<Receiving> {
+    pub async fn receive(&self, services: &Services, repository: &Repository) -> Result<Receiving> {
         let folder = self.scratch()?;
         git::run(folder.path(), &["init", "--quiet", "--bare", "--template="]).await?;
         let objects = std::path::absolute(repository.path.join("objects")).map_err(Error::internal)?;
@@ -125,7 +128,7 @@ impl GitCache {
         // A larger object is refused before it takes memory; slightly too large files get a better message later.
         let allocation = services.limits.max_file_bytes.saturating_mul(2).max(MIN_ALLOCATION);
         command.env("GIT_ALLOC_LIMIT", allocation.to_string());
-        command.args(["index-pack", "--stdin", "--fix-thin", "--strict"]).arg(format!("--max-input-size={max_bytes}"));
+        command.args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
         let process = Process::start(&mut command, "index-pack")?;
         Ok(Receiving { folder, process })
     }
@@ -142,12 +145,13 @@ impl Receiving {
     /// # Errors
     /// `Internal` if git cannot be run.
     pub async fn finish(self) -> Answer<Received> {
-        let output = self.process.output().await?;
-        if output.status.success() {
+        let ended = self.process.end().await?;
+        if ended.is_success {
             return Ok(Ok(Received { folder: self.folder }));
         }
-        let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_ERROR_CHARS).collect();
-        Ok(Err(Refused::because("the pack is invalid").explained(said)))
+        // The cause can be this machine, such as a full disk.
+        tracing::warn!(cause = ended.errors, "git refuses a pushed pack");
+        Ok(Err(Refused::because("the pack is invalid").explained(ended.errors)))
     }
 }
 
@@ -175,8 +179,15 @@ impl Received {
         }
         let obstacles = Obstacles::read(services, actor, project).await?;
         let mut reader = Reader::start(services, self.folder.path(), &steps)?;
+        let (mut memory, mut largest) = (Taken::default(), 0);
         for step in &steps {
-            let why = match reader.next(step).await {
+            let read = reader.next(step).await;
+            if let Ok(Ok(ready)) = &read {
+                let bytes = ready.bytes();
+                services.memory.take(&mut memory, bytes.saturating_sub(largest))?;
+                largest = largest.max(bytes);
+            }
+            let why = match read {
                 Ok(Ok(ready)) => ready.theirs.iter().find_map(|theirs| obstacles.find(&theirs.after.as_ref()?.path)),
                 Ok(Err(why)) => Some(why),
                 Err(error) => Some(unreadable(&error).to_owned()),
@@ -186,7 +197,7 @@ impl Received {
                 return Ok(Err(Refused::because(format!("commit {short}: {why}"))));
             }
         }
-        Ok(Ok(Checked { received: self, project, revision: repository.tip.revision, steps }))
+        Ok(Ok(Checked { received: self, project, revision: repository.tip.revision, steps, _memory: memory }))
     }
 }
 
@@ -255,7 +266,7 @@ async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step
         let (commit, parent, other) = (ids.next().unwrap_or_default(), ids.next(), ids.next());
         if other.is_some() {
             let explanation = format!(
-                "The commit {commit} is a merge, and this history is a line. Run `git rebase`, then push again."
+                "The commit {commit} is a merge, and this history is linear. Run `git rebase`, then push again."
             );
             return Ok(Err(Refused::because("merge commits cannot be stored").explained(explanation)));
         }
@@ -271,16 +282,16 @@ async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step
     Ok(if is_line && is_complete { Ok(steps) } else { Err(refused) })
 }
 
-/// What is in the project, but not in its commits: folders with a row, and files that git refuses.
+/// What is in the project, but not in its commits: folders with a row, and files that git refuses with their folders.
 struct Obstacles {
     folders: HashSet<FilePath>,
-    hidden: BTreeSet<FilePath>,
+    hidden: HashSet<FilePath>,
 }
 
 impl Obstacles {
     async fn read(services: &Services, actor: &Actor, project: ProjectId) -> Result<Self> {
         let tx = services.read(actor).await?;
-        let (mut folders, mut hidden, mut attributes) = (HashSet::new(), BTreeSet::new(), Vec::new());
+        let (mut folders, mut hidden, mut attributes) = (HashSet::new(), HashSet::new(), Vec::new());
         for (path, state) in FileStates::all(&tx, project).await?.by_path {
             if state.file.file_type == FileType::Folder {
                 folders.insert(path);
@@ -295,6 +306,7 @@ impl Obstacles {
             let is_bad = |hash| contents.get(&(project, hash)).is_none_or(|content| !fsck::can_be_attributes(content));
             hidden.extend(group.iter().filter(|(_, hash, _)| is_bad(*hash)).map(|(path, ..)| path.clone()));
         }
+        folders.extend(hidden.iter().flat_map(FilePath::ancestors));
         Ok(Self { folders, hidden })
     }
 
@@ -306,8 +318,9 @@ impl Obstacles {
                 path.as_str()
             ));
         }
-        let is_folder = self.folders.contains(path) || self.hidden.iter().any(|hidden| hidden.is_under(path));
-        is_folder.then(|| format!("{:?} is a folder in the project, which git does not show", path.as_str()))
+        self.folders
+            .contains(path)
+            .then(|| format!("{:?} is a folder in the project, which git does not show", path.as_str()))
     }
 }
 
@@ -326,9 +339,21 @@ struct Ready {
     is_empty: bool,
 }
 
+impl Ready {
+    /// The size of its contents.
+    fn bytes(&self) -> usize {
+        self.theirs.iter().filter_map(|theirs| Some(theirs.after.as_ref()?.content.len())).sum()
+    }
+}
+
 impl<'r> Reader<'r> {
     fn start(services: &'r Services, folder: &Path, steps: &[Step]) -> Result<Self> {
-        Ok(Self { services, differences: Differences::start(folder, steps)?, objects: Objects::start(folder)? })
+        // The writes do not use renames.
+        Ok(Self {
+            services,
+            differences: Differences::start(folder, steps, "--no-renames")?,
+            objects: Objects::start(folder)?,
+        })
     }
 
     /// The next commit, which must be this one, or why it cannot be written.
@@ -340,9 +365,11 @@ impl<'r> Reader<'r> {
         if let Some(why) = paths.find_map(|path| Some(format!("{path:?}: {}", fsck::refuse_path(&path)?))) {
             return Ok(Err(why));
         }
-        if differences.len() > limits.max_sync_files {
-            let max = limits.max_sync_files;
-            return Ok(Err(format!("it changes {} files; MAX_SYNC_FILES allows {max}", differences.len())));
+        let deleted = differences.iter().filter(|difference| difference.new_mode == ABSENT).count();
+        // A write has a limit for written and one for deleted files.
+        let (most, max) = (deleted.max(differences.len() - deleted), limits.max_sync_files);
+        if most > max {
+            return Ok(Err(format!("it changes {most} files; MAX_SYNC_FILES allows {max}")));
         }
         let is_empty = differences.is_empty();
         let object = read_commit(&mut self.objects, step).await?;
@@ -386,8 +413,8 @@ impl Checked {
     /// Writes the commits in order. If one is refused, those before it are stored.
     ///
     /// # Errors
-    /// The errors of writes that are not about the push.
-    pub async fn write(self, services: &Arc<Services>, actor: &Actor) -> Answer<()> {
+    /// The refusal, with the number of stored commits.
+    pub async fn write(self, services: &Arc<Services>, actor: &Actor) -> std::result::Result<(), Refused> {
         let mut at = Position { files: self.revision, imports: self.revision };
         let metadata = Some(Json::of(&json!({ IMPORT: "git push" })));
         let new = NewSession { project_id: self.project, title: Some(TITLE.to_owned()), metadata };
@@ -397,35 +424,38 @@ impl Checked {
                 at.imports = revision;
                 session.id
             }
-            Err(error) => return refused(error, 0, self.count()),
+            Err(error) => return Err(refused(&error, 0, self.count())),
         };
-        let mut reader = Reader::start(services, self.received.folder.path(), &self.steps)?;
+        let folder = self.received.folder.path();
+        let mut reader =
+            Reader::start(services, folder, &self.steps).map_err(|error| refused(&error, 0, self.count()))?;
         for (done, step) in self.steps.iter().enumerate() {
-            let ready = match reader.next(step).await? {
-                Ok(ready) => ready,
-                Err(why) => return Ok(Err(Refused::because(why))),
-            };
-            if let Err(error) = at.write(services, actor, (self.project, session), ready).await {
-                return refused(error, done, self.count());
-            }
+            let failed = |error: Error| refused(&error, done, self.count());
+            let ready = reader.next(step).await.map_err(failed)?;
+            let ready = ready.map_err(|why| Refused::because(why).explained(stored(done, self.count())))?;
+            at.write(services, actor, (self.project, session), ready).await.map_err(failed)?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 
-/// The refusal of a push for an error of a write.
-fn refused(error: Error, done: usize, all: usize) -> Answer<()> {
-    let explanation = match done {
+/// How many commits of a push are stored; empty if there are none.
+fn stored(done: usize, all: usize) -> String {
+    match done {
         0 => String::new(),
         done => format!("{done} of {all} commits are stored: fetch them, and rebase the others."),
-    };
-    match error {
-        Error::Conflict(conflict) if [Some("expectedRevision"), Some(OTHER_IMPORT)].contains(&conflict.field) => {
-            Ok(Err(Refused::fetch_first().explained(explanation)))
-        }
-        error if error.cause().is_some() && done == 0 => Err(error),
-        error => Ok(Err(Refused::of(&error).explained(explanation))),
     }
+}
+
+/// The refusal of a push that fails after so many commits.
+fn refused(error: &Error, done: usize, all: usize) -> Refused {
+    let refused = match error {
+        Error::Conflict(conflict) if [Some("expectedRevision"), Some(OTHER_IMPORT)].contains(&conflict.field) => {
+            Refused::fetch_first()
+        }
+        error => Refused::of(error),
+    };
+    refused.explained(stored(done, all))
 }
 
 /// The revisions until which nobody else has changed files, and no other import or push has written.
@@ -463,15 +493,15 @@ impl Position {
         if ready.is_empty {
             return Ok(());
         }
-        let written: HashSet<&FilePath> =
-            ready.theirs.iter().filter_map(|theirs| Some(&theirs.after.as_ref()?.path)).collect();
-        let before = ready.theirs.iter().filter_map(|theirs| Some(&theirs.before.as_ref()?.path));
-        let deletes = before.filter(|path| !written.contains(*path)).cloned().collect();
-        let after = ready.theirs.iter().filter_map(|theirs| theirs.after.as_ref());
-        let files = after.map(|after| SyncFile {
-            path: after.path.clone(),
+        let (before, after): (Vec<_>, Vec<_>) =
+            ready.theirs.into_iter().map(|theirs| (theirs.before, theirs.after)).unzip();
+        let written: HashSet<FilePath> = after.iter().flatten().map(|after| after.path.clone()).collect();
+        let before = before.into_iter().flatten().map(|before| before.path);
+        let deletes = before.filter(|path| !written.contains(path)).collect();
+        let files = after.into_iter().flatten().map(|after| SyncFile {
+            path: after.path,
             file_type: FileType::File,
-            content: Some(after.content.to_vec()),
+            content: Some(Arc::unwrap_or_clone(after.content)),
             mode: Some(after.mode),
             language: None,
         });

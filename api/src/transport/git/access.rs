@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
+use tracing::Instrument;
 
 use super::{
     refusal::{Refusal, respond, text, unauthenticated},
@@ -159,7 +160,7 @@ impl Caller {
         let (git, services, actor) = (git.clone(), self.state.services.clone(), self.actor.clone());
         // In a separate task, because a client that disconnects must not cancel a transaction halfway.
         let open = async move { git.cache.open(&services, &actor, project).await };
-        let opened = self.state.tasks.spawn(metrics::inherited(open));
+        let opened = self.state.tasks.spawn(metrics::inherited(open).in_current_span());
         Ok(opened.await.map_err(Error::internal)??)
     }
 

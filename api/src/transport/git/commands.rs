@@ -1,9 +1,9 @@
 //! The commands of a push (gitprotocol-pack(5), "Reference Update Request").
 
-use super::packet::{Taken, take};
+use super::packet::{Packet, take};
 
 /// The only branch.
-pub(super) const BRANCH: &str = "refs/heads/main";
+pub(super) const REFERENCE: &str = "refs/heads/main";
 
 /// Stands for no commit.
 pub(super) const ZERO: &str = "0000000000000000000000000000000000000000";
@@ -28,9 +28,9 @@ impl Command {
         (is_id(&old) && is_id(&new) && is_safe).then_some(Self { old, new, name })
     }
 
-    /// Why a change cannot be made, whatever it contains.
+    /// Why the reference cannot be changed at all.
     pub(super) fn flaw(&self) -> Option<&'static str> {
-        match (self.name == BRANCH, self.new == ZERO) {
+        match (self.name == REFERENCE, self.new == ZERO) {
             (false, _) => Some("only refs/heads/main can be pushed"),
             (true, true) => Some("the branch cannot be deleted"),
             (true, false) => None,
@@ -42,11 +42,13 @@ impl Command {
 #[derive(Default)]
 pub(super) struct Commands {
     bytes: Vec<u8>,
+    /// The number of parsed bytes.
+    parsed: usize,
     pub(super) list: Vec<Command>,
-    abilities: Vec<String>,
+    capabilities: Vec<String>,
 }
 
-/// The list of commands is not one.
+/// The list of commands is malformed or too long.
 pub(super) struct Invalid;
 
 impl Commands {
@@ -54,14 +56,18 @@ impl Commands {
     pub(super) fn add(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Invalid> {
         self.bytes.extend_from_slice(bytes);
         loop {
-            let (line, rest) = match take(&self.bytes) {
-                Taken::Line(line, rest) => (line, rest),
-                Taken::End(rest) => return Ok(Some(rest.to_vec())),
-                Taken::Part if self.bytes.len() <= MAX_BYTES => return Ok(None),
-                Taken::Part | Taken::Invalid => return Err(Invalid),
+            let (line, rest) = match take(self.bytes.get(self.parsed..).unwrap_or_default()) {
+                Packet::Line(line, rest) => (line, rest),
+                Packet::End(rest) => return Ok(Some(rest.to_vec())),
+                Packet::Part if self.bytes.len() <= MAX_BYTES => return Ok(None),
+                Packet::Part | Packet::Invalid => return Err(Invalid),
             };
+            self.parsed = self.bytes.len() - rest.len();
+            if self.parsed > MAX_BYTES {
+                return Err(Invalid);
+            }
             let text = std::str::from_utf8(line).map_err(|_| Invalid)?;
-            let (text, abilities) = text.split_once('\0').unwrap_or((text, ""));
+            let (text, capabilities) = text.split_once('\0').unwrap_or((text, ""));
             // A shallow clone names the commits whose parents it lacks.
             if !text.starts_with("shallow ") {
                 let command = Command::parse(text).ok_or(Invalid)?;
@@ -69,18 +75,13 @@ impl Commands {
                     return Err(Invalid);
                 }
                 self.list.push(command);
-                self.abilities.extend(abilities.split_whitespace().map(str::to_owned));
+                self.capabilities.extend(capabilities.split_whitespace().map(str::to_owned));
             }
-            if self.list.len() > MAX_BYTES / ZERO.len() {
-                return Err(Invalid);
-            }
-            let rest = rest.to_vec();
-            self.bytes = rest;
         }
     }
 
-    /// Whether the client has asked for an ability.
-    pub(super) fn has(&self, ability: &str) -> bool {
-        self.abilities.iter().any(|has| has == ability)
+    /// Whether the client has asked for a capability.
+    pub(super) fn has(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|has| has == capability)
     }
 }

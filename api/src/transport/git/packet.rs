@@ -28,7 +28,7 @@ pub(super) fn on_band(band: Band, content: &[u8]) -> Vec<u8> {
 
 /// What [`take`] finds at the beginning of bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken<'b> {
+pub(super) enum Packet<'b> {
     /// A line, and the rest.
     Line(&'b [u8], &'b [u8]),
     /// The end of the lines, and the rest.
@@ -40,16 +40,16 @@ pub(super) enum Taken<'b> {
 }
 
 /// Takes a line from bytes.
-pub(super) fn take(bytes: &[u8]) -> Taken<'_> {
-    let Some((length, rest)) = bytes.split_at_checked(4) else { return Taken::Part };
+pub(super) fn take(bytes: &[u8]) -> Packet<'_> {
+    let Some((length, rest)) = bytes.split_at_checked(4) else { return Packet::Part };
     let hex = std::str::from_utf8(length).ok().filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
     let length = hex.and_then(|hex| usize::from_str_radix(hex, 16).ok());
     match length {
-        Some(0) => Taken::End(rest),
+        Some(0) => Packet::End(rest),
         Some(length @ 4..=MAX_LINE_BYTES) => {
-            rest.split_at_checked(length - 4).map_or(Taken::Part, |(line, rest)| Taken::Line(line, rest))
+            rest.split_at_checked(length - 4).map_or(Packet::Part, |(line, rest)| Packet::Line(line, rest))
         }
-        _ => Taken::Invalid,
+        _ => Packet::Invalid,
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn are_lines(mut bytes: &[u8]) -> bool {
     let is_empty = bytes.is_empty();
     while !bytes.is_empty() {
         bytes = match (take(bytes), bytes.split_at_checked(4)) {
-            (Taken::Line(_, rest) | Taken::End(rest), _) | (Taken::Invalid, Some((b"0001" | b"0002", rest))) => rest,
+            (Packet::Line(_, rest) | Packet::End(rest), _) | (Packet::Invalid, Some((b"0001" | b"0002", rest))) => rest,
             _ => return false,
         };
     }
@@ -73,13 +73,13 @@ mod tests {
     #[test]
     fn a_line_is_taken_as_it_was_made() {
         let bytes = [line("a\n"), FLUSH.to_vec(), b"rest".to_vec()].concat();
-        assert_eq!(take(&bytes), Taken::Line(b"a\n", b"0000rest"));
-        assert_eq!(take(b"0000rest"), Taken::End(b"rest"));
+        assert_eq!(take(&bytes), Packet::Line(b"a\n", b"0000rest"));
+        assert_eq!(take(b"0000rest"), Packet::End(b"rest"));
         for part in [&b""[..], b"00", b"0006a"] {
-            assert_eq!(take(part), Taken::Part);
+            assert_eq!(take(part), Packet::Part);
         }
         for invalid in [&b"0001"[..], b"0003", b"zzzz", b"ffff", b"+00a"] {
-            assert_eq!(take(invalid), Taken::Invalid, "{invalid:?}");
+            assert_eq!(take(invalid), Packet::Invalid, "{invalid:?}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Pushes. This server plays the part of `git receive-pack`, whose references are files; git itself checks the objects.
+//! Pushes. The server implements `git receive-pack` itself, because its references are revisions, not files. git checks
+//! the objects.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,11 +12,15 @@ use axum::{
 };
 
 use futures::Stream;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::Instrument;
 
 use super::{
     access::Caller,
-    commands::{BRANCH, Command, Commands, Invalid, ZERO},
+    commands::{Command, Commands, Invalid, REFERENCE, ZERO},
     fetch::response,
     packet::{Band, FLUSH, line, on_band},
     refusal::{Refusal, text},
@@ -33,28 +38,28 @@ use crate::{
     },
     metrics,
     model::{actor::Actor, enums::ProjectStatus, error::Error},
-    transport::{measure::Measured, operation::INTERNAL, slots::Slot},
+    transport::{measure::Measured, operation::INTERNAL},
 };
 
-/// What the server can do.
-const ABILITIES: &str = concat!(
+/// The capabilities of the server.
+const CAPABILITIES: &str = concat!(
     "report-status side-band-64k delete-refs atomic ofs-delta quiet object-format=sha1 agent=antiphon/",
     env!("CARGO_PKG_VERSION")
 );
 
-/// The ability to read a response with several channels.
+/// The capability to read a response with several channels.
 const BANDS: &str = "side-band-64k";
 
 /// A body over the limit is read up to this multiple of it, and discarded.
 const DRAIN_FACTOR: u64 = 4;
 
-/// The branch and the abilities of the server, for a push.
+/// The branch and the capabilities of the server, for a push.
 pub(super) async fn references(git: &Arc<Git>, caller: &Caller) -> Result<Response, Box<Refusal>> {
     let _slot = git.slots.take(caller.actor.user_id).await?;
     let repository = writable(git, caller).await?;
     let first = match repository.commit() {
-        Some(commit) => format!("{commit} {BRANCH}\0{ABILITIES}\n"),
-        None => format!("{ZERO} capabilities^{{}}\0{ABILITIES}\n"),
+        Some(commit) => format!("{commit} {REFERENCE}\0{CAPABILITIES}\n"),
+        None => format!("{ZERO} capabilities^{{}}\0{CAPABILITIES}\n"),
     };
     let body = [&line("# service=git-receive-pack\n"), FLUSH, &line(first), FLUSH].concat();
     Ok(response("application/x-git-receive-pack-advertisement", body))
@@ -104,17 +109,21 @@ pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) ->
     upload.drain(git.max_push_bytes.saturating_mul(DRAIN_FACTOR)).await?;
     let (git, services, actor) = (git.clone(), caller.state.services.clone(), caller.actor.clone());
     // In a separate task, so that a client that disconnects does not stop it halfway.
-    let written = caller.state.tasks.spawn(metrics::inherited(async move {
+    let writing = async move {
+        let _slot = slot;
         match checked? {
             Some(checked) => write(&git, &services, &actor, &repository, checked).await,
             None => Ok(()),
         }
-    }));
-    let report = report_when_written(commands, written, slot, caller.measured.clone());
+    };
+    let written = caller.state.tasks.spawn(metrics::inherited(writing).in_current_span());
+    let report = report_when_written(commands, written, caller.measured.clone());
     Ok(response(RESULT, Body::from_stream(report)))
 }
 
 const NOT_A_PUSH: &str = "The body is not a push.";
+
+const TOO_LONG: &str = "git has checked the objects for too long";
 
 const RESULT: &str = "application/x-git-receive-pack-result";
 
@@ -130,7 +139,8 @@ async fn receive(
         return Ok(Err(Refused::fetch_first()));
     }
     let services = &caller.state.services;
-    let mut receiving = git.cache.receive(services, repository, git.max_push_bytes).await?;
+    let mut receiving = git.cache.receive(services, repository).await?;
+    let deadline = Instant::now() + MAX_SERVE_TIME;
     let (mut bytes, mut part) = (0_u64, Some(Bytes::from(pack)));
     while let Some(more) = part {
         bytes += more.len() as u64;
@@ -138,8 +148,10 @@ async fn receive(
             let reason = format!("the push has more than {} bytes (MAX_PUSH_BYTES)", git.max_push_bytes);
             return Ok(Err(Refused::because(reason)));
         }
-        if !receiving.write(&more).await {
-            break;
+        match timeout_at(deadline, receiving.write(&more)).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) => return Ok(Err(Refused::because(TOO_LONG))),
         }
         part = upload.next().await?;
     }
@@ -151,7 +163,7 @@ async fn receive(
     };
     let checked = match timeout(MAX_SERVE_TIME, check).await {
         Ok(checked) => checked?,
-        Err(_) => Err(Refused::because("git has checked the objects for too long")),
+        Err(_) => Err(Refused::because(TOO_LONG)),
     };
     if let Ok(checked) = &checked {
         caller.state.throttle.admit(Some(&caller.actor), None, checked.count()).map_err(Refusal::rate_limited)?;
@@ -168,39 +180,30 @@ async fn write(
     checked: Checked,
 ) -> Result<(), Refused> {
     let commit = checked.commit().to_owned();
-    checked.write(services, actor).await.unwrap_or_else(|error| Err(failed(&error)))?;
-    let repository = git.cache.open(services, actor, repository.project.id).await.map_err(|error| failed(&error))?;
-    if repository.contains(&commit).await.map_err(|error| failed(&error))? {
+    checked.write(services, actor).await?;
+    let of = |error: Error| Refused::of(&error);
+    let repository = git.cache.open(services, actor, repository.project.id).await.map_err(of)?;
+    if repository.contains(&commit).await.map_err(of)? {
         return Ok(());
     }
     let explanation = "Fetch, and compare: the commits are stored, but not with the same ids.";
     Err(Refused { code: INTERNAL, ..Refused::because("stored as other commits").explained(explanation) })
 }
 
-/// The refusal for an error that is not about the push.
-fn failed(error: &Error) -> Refused {
-    if let Some(cause) = error.cause() {
-        tracing::error!(cause, "a push failed");
-    }
-    Refused::of(error)
-}
-
-/// How often a response shows that the server still works, which git and proxies need.
+/// Interval of keep-alive packets: git and proxies close silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// The report on a push that is being written.
 fn report_when_written(
     commands: Commands,
     mut written: JoinHandle<Result<(), Refused>>,
-    slot: Slot,
     measured: Arc<Measured>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     async_stream::stream! {
-        let _slot = slot;
         loop {
             match timeout(KEEP_ALIVE, &mut written).await {
                 Ok(outcome) => {
-                    let outcome = outcome.unwrap_or_else(|error| Err(failed(&Error::internal(error))));
+                    let outcome = outcome.unwrap_or_else(|error| Err(Refused::of(&Error::internal(error))));
                     if let Err(refused) = &outcome {
                         measured.ended(refused.code);
                     } else if commands.list.iter().any(|command| command.flaw().is_some()) {

@@ -37,6 +37,10 @@ impl From<Error> for Box<Refusal> {
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::NotFound { .. } => StatusCode::NOT_FOUND,
             Error::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::RateLimited { retry_after: Some(seconds), .. } => {
+                let header = Some((RETRY_AFTER, (*seconds).into()));
+                return Box::new(Refusal { status: StatusCode::SERVICE_UNAVAILABLE, error, header });
+            }
             Error::RateLimited { .. } | Error::Unavailable(_) | Error::MayBeStored | Error::ReadOnly(_) => {
                 return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10");
             }
@@ -44,5 +48,20 @@ impl From<Error> for Box<Refusal> {
             _ => StatusCode::BAD_REQUEST,
         };
         Refusal::new(status, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_names_a_time_has_it_in_the_header() {
+        for (retry_after, header) in [(Some(30), "30"), (Some(120), "120"), (None, "10")] {
+            let error = Error::RateLimited { message: "Try again.".to_owned(), retry_after };
+            let response = respond(&Box::<Refusal>::from(error), "id");
+            assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), header);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
     }
 }

@@ -9,7 +9,10 @@ use axum::{
 };
 use flate2::write::MultiGzDecoder;
 use futures::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 
 use super::refusal::{Refusal, text};
 use crate::{
@@ -21,11 +24,21 @@ use crate::{
 /// Timeout for the next part.
 const PART_TIME: Duration = Duration::from_secs(60);
 
+/// The most bytes that are decompressed at once. They can become a thousand times as many.
+const PIECE_BYTES: usize = 4 * 1024;
+
 /// The body of a push.
 pub(super) struct Upload {
     parts: BodyDataStream,
     decoder: Option<MultiGzDecoder<Vec<u8>>>,
+    /// What has arrived and is not decompressed yet.
+    compressed: Bytes,
     deadline: Instant,
+}
+
+/// The refusal of a body that breaks off.
+fn incomplete() -> Box<Refusal> {
+    Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body is incomplete."))
 }
 
 impl Upload {
@@ -40,28 +53,41 @@ impl Upload {
                 ));
             }
         };
-        Ok(Self { parts: body.into_data_stream(), decoder, deadline: Instant::now() + MAX_SERVE_TIME })
+        let (compressed, deadline) = (Bytes::new(), Instant::now() + MAX_SERVE_TIME);
+        Ok(Self { parts: body.into_data_stream(), decoder, compressed, deadline })
     }
 
     /// The next part; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Box<Refusal>> {
-        let incomplete = || Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body is incomplete."));
-        let deadline = self.deadline.min(Instant::now() + PART_TIME);
-        let part = match timeout_at(deadline, self.parts.next()).await {
-            Ok(None) => {
-                let is_complete = self.decoder.take().is_none_or(|decoder| decoder.finish().is_ok());
-                return if is_complete { Ok(None) } else { Err(incomplete()) };
+        if self.decoder.is_some() && self.compressed.is_empty() {
+            match self.arrived().await? {
+                Some(part) => self.compressed = part,
+                None => {
+                    let finished = self.decoder.take().map(MultiGzDecoder::finish).transpose();
+                    return finished.map(|rest| rest.map(Bytes::from)).map_err(|_| incomplete());
+                }
             }
-            Ok(Some(Ok(part))) => part,
-            Ok(Some(Err(_))) => return Err(incomplete()),
+        }
+        let Some(decoder) = &mut self.decoder else { return self.arrived().await };
+        // Many pieces can have arrived at once.
+        yield_now().await;
+        let piece = self.compressed.split_to(PIECE_BYTES.min(self.compressed.len()));
+        decoder.write_all(&piece).and_then(|()| decoder.flush()).map_err(|_| incomplete())?;
+        Ok(Some(std::mem::take(decoder.get_mut()).into()))
+    }
+
+    /// The next part as it arrives.
+    async fn arrived(&mut self) -> Result<Option<Bytes>, Box<Refusal>> {
+        let deadline = self.deadline.min(Instant::now() + PART_TIME);
+        match timeout_at(deadline, self.parts.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(part))) => Ok(Some(part)),
+            Ok(Some(Err(_))) => Err(incomplete()),
             Err(_) => {
                 let refusal = text(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.");
-                return Err(refusal.with(CONNECTION, "close"));
+                Err(refusal.with(CONNECTION, "close"))
             }
-        };
-        let Some(decoder) = &mut self.decoder else { return Ok(Some(part)) };
-        decoder.write_all(&part).map_err(|_| incomplete())?;
-        Ok(Some(std::mem::take(decoder.get_mut()).into()))
+        }
     }
 
     /// Reads the rest, so that the client reads the response.
