@@ -36,7 +36,7 @@ mod insights;
 mod media;
 mod query_string;
 pub(super) mod refusal;
-mod respond;
+pub(super) mod respond;
 
 pub use self::insights::insights_csv;
 use self::{

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rmcp::{
     ErrorData,
-    model::{CallToolResult, ContentBlock},
+    model::{CallToolResult, ContentBlock, ErrorCode},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,15 +31,26 @@ impl Answer {
         Ok(Self { texts: vec![text.into()], data: serde_json::to_value(data).map_err(Error::internal)? })
     }
 
-    /// The size of the texts and of the data, in bytes. The data has the same texts.
+    /// The size of the texts and of the data, in bytes.
     pub fn size(&self) -> usize {
-        self.texts.iter().map(|text| text.len().saturating_mul(2)).sum()
+        self.texts.iter().map(String::len).sum::<usize>().saturating_add(size_of(&self.data))
     }
 
     /// The same with another text, which the client shows separately.
     pub fn and(mut self, text: impl Into<String>) -> Self {
         self.texts.push(text.into());
         self
+    }
+}
+
+/// The size of a value as JSON, in bytes, without its punctuation.
+fn size_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size_of).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size_of(value)).sum(),
+        Value::Number(number) => number.as_str().len(),
+        Value::Null | Value::Bool(_) => 4,
     }
 }
 
@@ -90,6 +101,12 @@ pub fn protocol_error(error: &Error, request_id: &str) -> ErrorData {
     }
 }
 
+/// The error of a request that the client has cancelled, which the client does not wait for. Neither MCP nor JSON-RPC has
+/// a code for it; this one is of the Language Server Protocol.
+pub fn cancelled() -> ErrorData {
+    ErrorData::new(ErrorCode(-32_800), "The client has cancelled the request.", None)
+}
+
 /// The text of an error, with what helps the model to continue.
 fn advice(error: &Error, message: &str) -> String {
     let mut text = format!("{}: {message}", error.code());
@@ -97,9 +114,6 @@ fn advice(error: &Error, message: &str) -> String {
         Error::Conflict(conflict) => advise_after_conflict(&mut text, conflict),
         Error::BadInput { field, .. } if !field.is_empty() => {
             let _ = write!(text, "\nThe argument is `{field}`.");
-        }
-        Error::RateLimited { retry_after: Some(seconds), .. } => {
-            let _ = write!(text, "\nTry again in {seconds} s.");
         }
         Error::MayBeStored => text.push_str("\nRead the file, or the history, before you repeat the call."),
         _ => {}
@@ -113,7 +127,11 @@ fn advise_after_conflict(text: &mut String, conflict: &Conflict) {
         if let Some(hash) = &conflict.current_hash {
             let _ = write!(text, ", the hash of its content {hash}");
         }
-        let _ = write!(text, ". Read the file again, apply your change to it, and pass `expectedVersion`: {version}.");
+        text.push('.');
+        if matches!(conflict.field, Some("expectedVersion" | "expectedHash")) {
+            let _ =
+                write!(text, " Read the file again, apply your change to it, and pass `expectedVersion`: {version}.");
+        }
     }
     if let Some(revision) = conflict.current_revision {
         let _ = write!(text, "\nThe project is at revision {revision}.");

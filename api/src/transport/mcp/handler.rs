@@ -1,6 +1,6 @@
 //! The methods of the protocol.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, future::pending, panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::parser::types::OperationType;
 use futures::FutureExt;
@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, Implementation, InitializeRequestParams, InitializeResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Notification, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ResourceListChangedNotification, ResourceTemplate,
-        ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, ServerNotification, SubscribeRequestParams,
-        SubscriptionFilter, Tool, UnsubscribeRequestParams,
+        CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, Implementation,
+        InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        Notification, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+        ResourceListChangedNotification, ResourceTemplate, ResourceUpdatedNotificationParam, ServerCapabilities,
+        ServerConfig, ServerNotification, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
     },
     service::{RequestContext, SubscriptionContext},
 };
@@ -22,16 +22,18 @@ use tracing::Instrument;
 use super::{
     answer,
     call::Call,
-    resources,
-    sessions::{ClientName, Session, Watched},
-    stream, tools, uri,
-    watch::{Notice, Watch},
+    cancellation::{Cancellation, RunningCalls},
+    following::{Following, Step},
+    parameters, resources,
+    sessions::{ClientName, McpSession, Watched},
+    tools, uri,
+    watch::Notice,
 };
 use crate::{
     domain::profile,
     graphql::execution::in_time,
-    model::{actor::Actor, error::Error},
-    transport::{auth, state::AppState},
+    model::{actor::Actor, error::Error, memory::Taken},
+    transport::{http::respond::Budgets, state::AppState},
 };
 
 const INSTRUCTIONS: &str = "Antiphon keeps the conversation and the code of a project in one history. Every write is a \
@@ -40,61 +42,96 @@ read as `expectedVersion` to write_file; if somebody has changed the file since,
 present version. Pass a short reason as `message` to tools that write. history, blame and diff show what was done and \
 why; undo and restore take it back.";
 
+/// What the response needs besides its body.
+#[derive(Default)]
+pub struct Effects {
+    /// The session that the request has started, or why it could not.
+    pub started: Option<Result<Arc<McpSession>, Error>>,
+    /// The memory of the results.
+    pub budgets: Budgets,
+}
+
 /// Serves one request.
 #[derive(Clone)]
 pub struct Handler {
     state: AppState,
     actor: Actor,
-    session: Option<Arc<Session>>,
-    /// The session that the request has started.
-    started: Arc<Mutex<Option<Arc<Session>>>>,
+    session: Option<Arc<McpSession>>,
+    /// What the response needs.
+    pub effects: Arc<Mutex<Effects>>,
     /// What a `subscriptions/listen` watches, or why it cannot.
     listening: Result<watch::Sender<Watched>, Error>,
+    running: Arc<RunningCalls>,
+    /// The memory of the request's body, which a running call keeps.
+    memory: Arc<(Taken, Taken)>,
     request_id: String,
     span: tracing::Span,
 }
 
 impl Handler {
-    /// A handler of a request of this caller. A session that it starts is put into `started`.
+    /// A handler of a request of this caller, with the memory of its body.
     pub fn new(
         state: AppState,
         actor: Actor,
-        session: Option<Arc<Session>>,
-        started: Arc<Mutex<Option<Arc<Session>>>>,
+        session: Option<Arc<McpSession>>,
+        memory: (Taken, Taken),
         request_id: String,
     ) -> Self {
-        let listening = Ok(watch::Sender::default());
-        Self { state, actor, session, started, listening, request_id, span: tracing::Span::current() }
+        let (listening, memory) = (Ok(watch::Sender::default()), Arc::new(memory));
+        let running = session.as_ref().map(|session| session.running.clone()).unwrap_or_default();
+        let span = tracing::Span::current();
+        let effects = Arc::default();
+        Self { state, actor, session, effects, listening, running, memory, request_id, span }
     }
 
-    fn call(&self, context: &RequestContext<RoleServer>) -> Call {
+    fn call(&self, context: &RequestContext<RoleServer>, cancellation: &Arc<Cancellation>) -> Call {
         let client = match &self.session {
             Some(session) => session.client.clone(),
             None => {
                 let info = context.meta.client_info();
-                info.map_or_else(|| ClientName::new("", ""), |info| ClientName::new(&info.name, &info.version))
+                info.map(|info| ClientName::new(&info.name, &info.version)).unwrap_or_default()
             }
         };
-        Call::new(self.state.services.clone(), self.actor.clone(), self.session.clone(), client)
+        let (services, session) = (self.state.services.clone(), self.session.clone());
+        let call = Call::new(services, self.actor.clone(), session, client, cancellation.clone());
+        self.effects.lock().budgets.push(call.reader.budget());
+        call
     }
 
-    /// Runs the work of a request in a separate task, so that a client that disconnects cannot cancel it halfway.
+    /// A request that reads what only the primary has.
+    fn call_of_present(&self, context: &RequestContext<RoleServer>, cancellation: &Arc<Cancellation>) -> Call {
+        let call = self.call(context, cancellation);
+        call.reader.need_the_present();
+        call
+    }
+
+    /// Runs the work of a request in a separate task, so that a client that disconnects cannot cancel it halfway. `stop`
+    /// ends it early.
     async fn run<T: Send + 'static>(
         &self,
         kind: OperationType,
         name: &str,
+        stop: impl Future<Output = ()> + Send + 'static,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let (state, actor) = (self.state.clone(), self.actor.clone());
         let mut measured = state.measure(kind, Some(&format!("mcp {name}")), true, &self.request_id);
-        let tasks = state.tasks.clone();
+        let (tasks, memory) = (state.tasks.clone(), self.memory.clone());
         let run = async move {
-            profile::meet(&state.services, &actor).await;
-            let work = AssertUnwindSafe(in_time(&state.limits, Box::pin(work))).catch_unwind();
-            let done = match measured.run(work).await {
-                Ok(Ok(done)) => done,
-                Ok(Err(too_long)) => Err(too_long),
-                Err(_) => Err(Error::internal("a request of MCP panicked")),
+            let _memory = memory;
+            let work = async {
+                profile::meet(&state.services, &actor).await;
+                let work = AssertUnwindSafe(in_time(&state.limits, Box::pin(work))).catch_unwind();
+                match measured.run(work).await {
+                    Ok(Ok(done)) => done,
+                    Ok(Err(too_long)) => Err(too_long),
+                    Err(_) => Err(Error::internal("a request of MCP panicked")),
+                }
+            };
+            let done = tokio::select! {
+                biased;
+                () = stop => return Err(Error::internal("the client has cancelled the request")),
+                done = work => done,
             };
             measured.ended(done.as_ref().map_or_else(Error::code, |_| "OK"));
             done
@@ -102,51 +139,71 @@ impl Handler {
         tasks.spawn(run.instrument(self.span.clone())).await.unwrap_or_else(|error| Err(Error::internal(error)))
     }
 
-    /// Runs a read. A read that fails on a replica is repeated on the primary, as in the API.
+    /// Runs a read, until the client cancels it or disconnects. A read that fails on a replica is repeated on the primary,
+    /// as in the API.
     async fn read<T, F>(
         &self,
         context: &RequestContext<RoleServer>,
         name: &str,
-        read: impl Fn(Call) -> F,
+        cancellation: &Arc<Cancellation>,
+        read: impl Fn(Call) -> F + Send + 'static,
     ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let call = self.call(context);
-        let reader = call.reader.clone();
-        let done = self.run(OperationType::Query, name, read(call)).await;
-        if done.is_ok() || !reader.has_used_replica() {
-            return done;
-        }
-        self.run(OperationType::Query, name, read(self.call_of_present(context))).await
-    }
-
-    /// A request that reads what only the primary has.
-    fn call_of_present(&self, context: &RequestContext<RoleServer>) -> Call {
-        let call = self.call(context);
-        call.reader.need_the_present();
-        call
+        let (call, again) = (self.call(context, cancellation), self.call_of_present(context, cancellation));
+        let work = async move {
+            let reader = call.reader.clone();
+            let done = read(call).await;
+            if done.is_ok() || !reader.has_used_replica() { done } else { read(again).await }
+        };
+        let (cancellation, disconnected) = (cancellation.clone(), context.ct.clone());
+        let stop = async move {
+            tokio::select! {
+                () = cancellation.cancelled() => {}
+                () = disconnected.cancelled() => {}
+            }
+        };
+        self.run(OperationType::Query, name, stop, work).await
     }
 
     /// Begins to watch what a `subscriptions/listen` asks for. The SDK acknowledges such a request before its handler
     /// runs, and the client must not miss a change after that.
     pub async fn begin_listening(&mut self, filter: SubscriptionFilter) {
         let watched = watch::Sender::<Watched>::default();
-        let (sender, client) = (watched.clone(), ClientName::new("", ""));
-        let call = Call::new(self.state.services.clone(), self.actor.clone(), None, client);
+        let (sender, client) = (watched.clone(), ClientName::default());
+        let cancellation = Arc::default();
+        let call = Call::new(self.state.services.clone(), self.actor.clone(), None, client, cancellation);
         call.reader.need_the_present();
         let work = async move {
-            for uri in filter.resource_subscriptions.iter().flatten() {
-                resources::subscribe(&call, &sender, uri).await?;
-            }
+            resources::subscribe(&call, &sender, &filter.resource_subscriptions.unwrap_or_default()).await?;
             if filter.resources_list_changed == Some(true) {
                 resources::watch_lists(&call, &sender).await?;
             }
             Ok(())
         };
-        let begun = self.run(OperationType::Query, "subscriptions/listen", work).await;
+        let begun = self.run(OperationType::Query, "subscriptions/listen", pending(), work).await;
         self.listening = begun.map(|()| watched);
+    }
+
+    /// Runs a read whose error is one of JSON-RPC.
+    async fn read_resources<T, F>(
+        &self,
+        context: &RequestContext<RoleServer>,
+        name: &str,
+        read: impl Fn(Call) -> F + Send + 'static,
+    ) -> Result<T, ErrorData>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let running = self.running.begin(context.id.clone());
+        let read = self.read(context, name, &running.cancellation, read).await;
+        read.map_err(|error| match running.cancellation.is_cancelled() {
+            true => answer::cancelled(),
+            false => self.protocol_error(&error),
+        })
     }
 
     fn protocol_error(&self, error: &Error) -> ErrorData {
@@ -154,9 +211,10 @@ impl Handler {
     }
 
     /// The session of a request that needs one.
-    fn session(&self) -> Result<Arc<Session>, ErrorData> {
-        let missing = || ErrorData::invalid_request("Subscriptions need a session: send its Mcp-Session-Id.", None);
-        self.session.clone().ok_or_else(missing)
+    fn session(&self) -> Result<Arc<McpSession>, ErrorData> {
+        let missing = || Error::bad_input("mcp-session-id", "Subscriptions need a session: send its Mcp-Session-Id.");
+        let refused = || ErrorData { code: ErrorCode::INVALID_REQUEST, ..self.protocol_error(&missing()) };
+        self.session.clone().ok_or_else(refused)
     }
 }
 
@@ -180,9 +238,10 @@ impl ServerHandler for Handler {
         let result = self.negotiate_initialize(&request)?;
         context.peer.set_peer_info(request.clone());
         let client = ClientName::new(&request.client_info.name, &request.client_info.version);
-        let session = self.state.mcp_sessions.start(self.actor.user_id, client);
-        *self.started.lock() = Some(session.map_err(|error| self.protocol_error(&error))?);
-        Ok(result)
+        let started = self.state.mcp_sessions.start(self.actor.user_id, client);
+        let done = started.as_ref().map(|_| result).map_err(|error| self.protocol_error(error));
+        self.effects.lock().started = Some(started);
+        done
     }
 
     async fn list_tools(
@@ -191,7 +250,7 @@ impl ServerHandler for Handler {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult {
-            tools: tools::all().iter().map(|tool| tool.definition.clone()).collect(),
+            tools: tools::ALL.iter().map(|tool| tool.definition.clone()).collect(),
             ..ListToolsResult::default()
         })
     }
@@ -206,15 +265,22 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name) else {
-            return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
+            return Err(self.protocol_error(&Error::bad_input("name", format!("Unknown tool: {}", request.name))));
         };
         let (name, arguments) = (&tool.definition.name, request.arguments.unwrap_or_default());
+        let running = self.running.begin(context.id.clone());
+        let cancellation = &running.cancellation;
         let answer = if tool.is_read_only() {
-            self.read(&context, name, |call| (tool.run)(call, arguments.clone())).await
+            let read = move |call| (tool.run)(call, arguments.clone());
+            self.read(&context, name, cancellation, read).await
         } else {
-            let work = (tool.run)(self.call_of_present(&context), arguments);
-            self.run(OperationType::Mutation, name, work).await
+            let work = (tool.run)(self.call_of_present(&context, cancellation), arguments);
+            let stop = cancellation.clone();
+            self.run(OperationType::Mutation, name, async move { stop.cancelled().await }, work).await
         };
+        if answer.is_err() && cancellation.is_cancelled() {
+            return Err(answer::cancelled());
+        }
         Ok(answer::result(answer, &self.request_id).into())
     }
 
@@ -224,12 +290,11 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let list = |call: Call| {
+        let list = move |call: Call| {
             let cursor = cursor.clone();
             async move { resources::list(&call, cursor).await }
         };
-        let listed = self.read(&context, "resources/list", list).await;
-        listed.map_err(|error| self.protocol_error(&error))
+        self.read_resources(&context, "resources/list", list).await
     }
 
     async fn list_resource_templates(
@@ -248,12 +313,11 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let read = |call: Call| {
+        let read = move |call: Call| {
             let uri = request.uri.clone();
             async move { resources::read(&call, &uri).await }
         };
-        let read = self.read(&context, "resources/read", read).await;
-        read.map(Into::into).map_err(|error| self.protocol_error(&error))
+        self.read_resources(&context, "resources/read", read).await.map(Into::into)
     }
 
     async fn subscribe(
@@ -261,9 +325,9 @@ impl ServerHandler for Handler {
         request: SubscribeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (session, call) = (self.session()?, self.call_of_present(&context));
-        let work = async move { resources::subscribe(&call, &session.watched, &request.uri).await };
-        let done = self.run(OperationType::Query, "resources/subscribe", work).await;
+        let (session, call) = (self.session()?, self.call_of_present(&context, &Arc::default()));
+        let work = async move { resources::subscribe(&call, &session.watched, &[request.uri]).await };
+        let done = self.run(OperationType::Query, "resources/subscribe", pending(), work).await;
         done.map_err(|error| self.protocol_error(&error))
     }
 
@@ -276,6 +340,32 @@ impl ServerHandler for Handler {
         resources::unsubscribe(&session.watched, &request.uri).map_err(|error| self.protocol_error(&error))
     }
 
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let CustomRequest { method, params, .. } = request;
+        Err(match parameters::mistake(&method, params) {
+            Some(mistake) => self.protocol_error(&mistake),
+            None => {
+                let unknown = Error::bad_input("method", format!("Unknown method: {method}"));
+                ErrorData { code: ErrorCode::METHOD_NOT_FOUND, ..self.protocol_error(&unknown) }
+            }
+        })
+    }
+
+    /// The version 2025-03-26 is left out: it requires batches, which the SDK cannot read.
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        const SUPPORTED: &[ProtocolVersion] = &[
+            ProtocolVersion::V_2024_11_05,
+            ProtocolVersion::V_2025_06_18,
+            ProtocolVersion::V_2025_11_25,
+            ProtocolVersion::V_2026_07_28,
+        ];
+        Cow::Borrowed(SUPPORTED)
+    }
+
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
         Some(requested.clone())
     }
@@ -285,28 +375,17 @@ impl ServerHandler for Handler {
         let place = self.state.throttle.open_socket(self.actor.user_id);
         let _place = place.map_err(|error| self.protocol_error(&error))?;
         let watched = self.listening.clone().map_err(|error| self.protocol_error(&error))?;
-        let (live, services) = (self.state.executor.live.clone(), self.state.services.clone());
-        let mut watch = Watch::new(live, services, self.actor.clone(), watched);
-        let mut heartbeat = self.state.heartbeat();
-        let mut expired = std::pin::pin!(tokio::time::sleep(auth::time_left(Some(&self.actor))));
-        let measured = self.state.measure(OperationType::Subscription, Some("mcp stream"), true, &self.request_id);
+        let mut following = Following::new(self.state.clone(), self.actor.clone(), watched, &self.request_id);
         loop {
-            let notice = tokio::select! {
-                biased;
-                () = self.state.shutdown.cancelled() => return Ok(()),
-                () = context.cancelled() => return Ok(()),
-                () = &mut expired => return Ok(()),
-                notice = watch.next() => notice.map_err(|error| self.protocol_error(&error))?,
-                _ = heartbeat.tick() => {
-                    if stream::is_revoked(&self.state, &self.actor).await {
+            match following.next(context.cancelled()).await {
+                Ok(Some(Step::Notice(notice))) => {
+                    if context.sink().send(notification(notice)).await.is_err() {
                         return Ok(());
                     }
-                    continue;
                 }
-            };
-            measured.delivered();
-            if context.sink().send(notification(notice)).await.is_err() {
-                return Ok(());
+                Ok(Some(Step::Heartbeat)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.protocol_error(&error)),
             }
         }
     }

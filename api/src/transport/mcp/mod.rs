@@ -7,7 +7,6 @@
 
 use axum::{
     Router,
-    http::HeaderName,
     routing::{any, get},
 };
 
@@ -15,10 +14,13 @@ use super::state::AppState;
 
 mod answer;
 mod call;
-mod conversation;
-mod door;
+mod cancellation;
+mod chat_sessions;
+mod endpoint;
+mod following;
 mod handler;
 mod metadata;
+mod parameters;
 mod reads;
 mod resources;
 mod schemas;
@@ -30,13 +32,10 @@ mod versions;
 mod watch;
 mod writes;
 
-/// The protocol version of a request.
-pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-
 /// The routes.
 pub fn routes() -> Router<AppState> {
     Router::new()
-        .route("/mcp", any(door::mcp))
+        .route("/mcp", any(endpoint::mcp))
         .route("/.well-known/oauth-protected-resource", get(metadata::protected_resource))
         .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata::protected_resource))
 }

@@ -8,10 +8,9 @@ use rmcp::{
     schemars::JsonSchema,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::{answer::Answer, call::Call, reads, schemas, versions, writes};
-use crate::model::error::{Error, Result};
+use super::{answer::Answer, call::Call, parameters, reads, schemas, versions, writes};
+use crate::model::error::Result;
 
 /// A tool.
 pub struct Tool {
@@ -39,7 +38,8 @@ enum Effect {
     Replaces(bool),
 }
 
-static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+/// All tools.
+pub static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     use Effect::{Adds, Reads, Replaces};
     vec![
         tool::<_, reads::Projects, _>(
@@ -154,11 +154,6 @@ static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     ]
 });
 
-/// All tools.
-pub fn all() -> &'static [Tool] {
-    &ALL
-}
-
 /// The tool with this name.
 pub fn find(name: &str) -> Option<&'static Tool> {
     ALL.iter().find(|tool| tool.definition.name == name)
@@ -189,10 +184,10 @@ where
         .with_raw_output_schema(schemas::output::<O>())
         .with_annotations(hints);
     let run = Box::new(move |call: Call, arguments: JsonObject| {
-        let arguments = serde_json::from_value::<A>(Value::Object(arguments));
+        let arguments = parameters::arguments::<A>(name, arguments);
         let budget = call.reader.budget();
         async move {
-            let answer = run(call, arguments.map_err(|error| bad_arguments(name, &error))?).await?;
+            let answer = run(call, arguments?).await?;
             budget.answer(answer.size())?;
             Ok(answer)
         }
@@ -201,22 +196,15 @@ where
     Tool { definition, run }
 }
 
-/// The error for arguments that do not match the schema.
-fn bad_arguments(tool: &str, error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    // serde names a missing or unknown field first.
-    let is_about_field = ["missing field `", "unknown field `"].iter().any(|start| text.starts_with(start));
-    let field = text.split('`').nth(1).filter(|_| is_about_field).unwrap_or_default().to_owned();
-    Error::bad_input(field, format!("The arguments of {tool} do not match its schema: {text}."))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn every_tool_has_schemas_and_hints() {
-        for tool in all() {
+        for tool in ALL.iter() {
             let definition = &tool.definition;
             assert!(definition.input_schema.contains_key("properties"), "{definition:?}");
             assert_eq!(
@@ -230,6 +218,6 @@ mod tests {
             assert!(!text.contains("\"format\":\"") && !text.contains("\"type\":[") && !text.contains("\\n"), "{text}");
             assert!(definition.description.as_ref().is_some_and(|text| text.ends_with('.')));
         }
-        assert_eq!(all().iter().filter(|tool| tool.is_read_only()).count(), 9);
+        assert_eq!(ALL.iter().filter(|tool| tool.is_read_only()).count(), 9);
     }
 }

@@ -4,17 +4,19 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::call::{Call, member};
+use super::call::Call;
 use crate::{
     domain::{
+        access,
         chat::{self, Added},
+        check_text,
         file::Context,
     },
     model::{
         chat::{NewMessage, NewSession, Session, SessionFilter},
         clock,
         enums::MessageRole,
-        error::Result,
+        error::{Error, Result},
         ids::{ProjectId, SessionId},
         json::Json,
         page::{LIST, Page},
@@ -27,7 +29,8 @@ const KEY: &str = "mcp";
 /// The time for which a client without an MCP session continues its last chat session.
 const CONTINUED: TimeDelta = TimeDelta::hours(24);
 
-/// Adds the message of a write. The files are another revision, since a revision is one event of one kind.
+/// Adds the message of a write. The files are another revision, since a revision is one event of one kind. From here on
+/// the client cannot cancel the call.
 ///
 /// # Errors
 /// As [`chat::start_session`] and [`chat::add_message`].
@@ -38,6 +41,10 @@ pub async fn add_message(
     content: String,
     is_checkpoint: bool,
 ) -> Result<Added> {
+    check_text(&call.services.limits, "message", &content)?;
+    if !call.cancellation.begin_to_write() {
+        return Err(Error::internal("the client has cancelled the request"));
+    }
     let session = session(call, project).await?;
     let new = NewMessage {
         session_id: session,
@@ -96,7 +103,7 @@ async fn last_session(call: &Call, project: ProjectId) -> Result<Option<SessionI
         ..SessionFilter::default()
     };
     let page = Page::parse(None, None, None, None, LIST)?;
-    let sessions = chat::sessions_page(&tx, &[member(&tx, project).await?], &keep, &page).await?;
+    let sessions = chat::sessions_page(&tx, &[access::required(&tx, project).await?], &keep, &page).await?;
     let client = client(call);
     let is_ours = |session: &Session| session.metadata.value().get(KEY) == Some(&client);
     let mut sessions = sessions.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, session)| session);
