@@ -376,8 +376,8 @@ tests::on_sqlite! {
             let method = text(&message["method"]);
             assert!(text(&error["message"]).starts_with(&format!("The params of {method} are not valid: ")), "{answer}");
         }
-        for method in ["none/such", "prompts/list/all", "notifications/initialized"] {
-            let error = agent.ask(method, json!({})).await["error"].clone();
+        for method in ["none/such", "notifications/initialized", "prompts/list", "prompts/get", "logging/setLevel"] {
+            let error = agent.ask(method, json!({ "name": "x", "level": "info" })).await["error"].clone();
             assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32601), &json!("BAD_USER_INPUT")), "{error}");
         }
     }

@@ -20,7 +20,7 @@ use rmcp::{
     },
 };
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json, map::Entry, value::RawValue};
 
 use super::{
     answer,
@@ -51,6 +51,9 @@ const PARSE_ERROR: i32 = -32_700;
 const INVALID_REQUEST: i32 = -32_600;
 const INVALID_PARAMS: i32 = -32_602;
 const INTERNAL_ERROR: i32 = -32_603;
+
+/// The longest response that is read to find an error of the SDK in it. Our own errors, which can be longer, have a code.
+const MAX_ERROR_BYTES: usize = 4 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -288,7 +291,8 @@ async fn sendable(response: Response, budgets: Budgets) -> Result<Response, Refu
     let bytes = axum::body::to_bytes(body, usize::MAX).await.map_err(failed)?;
     if is_json {
         parts.headers.remove(CONTENT_LENGTH);
-        let bytes = if is_refusal { with_code(&bytes).unwrap_or(bytes) } else { bytes };
+        let may_be_error = is_refusal || bytes.len() <= MAX_ERROR_BYTES;
+        let bytes = if may_be_error { with_code(&bytes).unwrap_or(bytes) } else { bytes };
         let body = respond::sent(bytes.into(), budgets).map_err(Refusal::internal)?;
         return Ok(Response::from_parts(parts, body));
     }
@@ -302,16 +306,20 @@ async fn sendable(response: Response, budgets: Budgets) -> Result<Response, Refu
     })
 }
 
-/// The JSON-RPC error of the SDK with the code that the API has for a bad request, unless it has a code.
+/// The JSON-RPC error of the SDK with the code of the API. `None` if this is a result, or if it has a code.
 fn with_code(text: &[u8]) -> Option<Bytes> {
     let mut message: Value = serde_json::from_slice(text).ok()?;
     let error = message.get_mut("error")?.as_object_mut()?;
+    let is_internal = error.get("code").and_then(Value::as_i64) == Some(INTERNAL_ERROR.into());
     let data = error.entry("data").or_insert(Value::Null);
     if data.is_null() {
         *data = json!({});
     }
-    data.as_object_mut()?.entry("code").or_insert(Error::bad_input("", "").code().into());
-    Some(message.to_string().into())
+    if let Entry::Vacant(code) = data.as_object_mut()?.entry("code") {
+        code.insert(if is_internal { "INTERNAL" } else { "BAD_USER_INPUT" }.into());
+        return Some(message.to_string().into());
+    }
+    None
 }
 
 /// The response to a request that was refused.
