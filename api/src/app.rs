@@ -43,6 +43,7 @@ use crate::{
         executor::Executor,
         git::shared::Git,
         health::{Health, Part, operator_routes},
+        http,
         jwks::Jwks,
         mcp::sessions::Sessions,
         public_url::PublicUrl,
@@ -117,9 +118,10 @@ impl App {
         let health = Arc::new(Health::new(parts, Box::new(read_only_check(services.clone())), draining.clone()));
         let results = Results::new(services.memory.clone(), services.metrics().clone());
         let state = AppState {
-            executor: Executor { schema, services: services.clone(), live: live.clone(), results: results.clone() },
+            executor: Executor::new(schema, services.clone(), live.clone(), results.clone()),
             documents: Arc::new(documents),
             services: services.clone(),
+            exports: http::exports(),
             verifier: Arc::new(verifier),
             throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
             limits: Arc::new(settings.limits.clone()),

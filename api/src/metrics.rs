@@ -555,13 +555,21 @@ pub fn counted_stream<S: Stream + Unpin>(
     COST.sync_scope(cost.clone(), || stream.poll_next_unpin(context))
 }
 
+/// Work of another task that is counted and logged as part of the current operation.
+pub fn inherited<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let cost = COST.try_with(Arc::clone).ok();
+    let work = work.in_current_span();
+    async move {
+        match cost {
+            Some(cost) => counted(cost, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// Spawns a task that is counted and logged as part of the current operation.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-    let work = work.in_current_span();
-    match COST.try_with(Arc::clone) {
-        Ok(cost) => tokio::spawn(counted(cost, work)),
-        Err(_) => tokio::spawn(work),
-    }
+    tokio::spawn(inherited(work))
 }
 
 struct Process {

@@ -151,6 +151,18 @@ tests::on_both! {
         assert_eq!(last, first);
     }
 
+    async fn a_row_with_everything_and_one_of_its_lists_take_one_statement(server: Server) {
+        let project = filled(&server, 3).await;
+        let session = project.start_session().await;
+        project.add_message(&session, "Hello", false).await;
+        let of_session = format!("{{ node(id: \"{session}\") {{ ... on ChatSession {{ id title metadata startedAt messages {{ nodes {{ content metadata }} }} }} }} }}");
+        for list in ["files", "changes", "sessions", "snapshots"] {
+            let query = format!("{{ project(id: \"{}\") {{ name description initialPrompt config {list} {{ nodes {{ id }} }} }} }}", project.id);
+            assert_eq!(count(&server, async { project.client.gql(&query, json!({})).await.ok() }).await, 1, "{list}");
+        }
+        assert_eq!(count(&server, async { project.client.gql(&of_session, json!({})).await.ok() }).await, 1);
+    }
+
     async fn a_chunk_takes_two_statements_whatever_the_length_of_its_message(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Chunks").await;

@@ -326,6 +326,80 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
+    async fn a_fetch_that_git_refuses_gets_a_whole_answer(database: Database) {
+        let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
+        let ada = project.client.clone();
+        let want = line(&format!("want {}\n", "1".repeat(40)));
+        let two = ("git-protocol", "version=2");
+        let fetch = format!("{}0001{}0000", line("command=fetch\n"), want);
+        for (more, body, status, part) in [
+            (&[][..], String::new(), 400, "not a request of a git client"),
+            (&[], "zzzz".to_owned(), 400, "not a request of a git client"),
+            (&[], "0003".to_owned(), 400, "not a request of a git client"),
+            (&[], "0000zz".to_owned(), 400, "not a request of a git client"),
+            (&[], "0032want".to_owned(), 400, "not a request of a git client"),
+            (&[two], String::new(), 400, "not a request of a git client"),
+            (&[two], "{\"query\":1}".to_owned(), 400, "not a request of a git client"),
+            (&[], "0000".to_owned(), 200, ""),
+            (&[], format!("{want}0000{}", line("done\n")), 200, "ERR upload-pack: not our ref"),
+            (&[], format!("{}0000", line("hello\n")), 200, "ERR upload-pack: "),
+            (&[], format!("{}0000", line("want x\n")), 200, "ERR upload-pack: "),
+            (&[two], fetch, 200, "ERR upload-pack: not our ref"),
+            (&[two], format!("{}0000", line("command=nothing\n")), 200, "ERR upload-pack: invalid command 'nothing'"),
+            (&[two], format!("{}0000", line("x\n")), 200, "ERR upload-pack: unknown capability 'x'"),
+            (&[two], format!("{}0001{}0000", line("command=ls-refs\n"), line("x\n")), 200, "ERR upload-pack: unexpected line: 'x'"),
+        ] {
+            // The whole body arrives, or this fails.
+            let answer = post(&ada, &project, "git-upload-pack", more, body.clone().into_bytes()).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(answer.status == status && text.contains(part), "{body:?}: {} {text}", answer.status);
+        }
+        // Nobody has reason to check the copy.
+        let copy = folder.path("cache").join(format!("{}.git", project.id));
+        assert!(!copy.join("suspect").exists());
+        // If objects are missing, the answer is whole, too, and the next one is right.
+        fs::remove_dir_all(copy.join("objects/pack")).unwrap();
+        let head = fs::read_to_string(copy.join("refs/heads/main")).unwrap();
+        let body = format!("{}0000{}", line(&format!("want {head}")), line("done\n"));
+        post(&ada, &project, "git-upload-pack", &[], body.into_bytes()).await;
+        clone(&folder, "again", &url(&ada, &server, &project.id)).await;
+        server.stop().await;
+    }
+
+    async fn requests_of_git_are_in_the_metrics(database: Database) {
+        let Pushing { folder, server, project, clone, .. } = Pushing::start(&database, &["--metrics-listen", "127.0.0.1:0"]).await;
+        commit(&clone, "Next").await;
+        push(&clone).await.ok();
+        git(&clone, &["commit", "-q", "--amend", "--allow-empty", "-m", "Other"]).await.ok();
+        git(&clone, &["push", "--force", "origin", "HEAD:main"]).await.refused();
+        git(&clone, &["push", "origin", "HEAD:refs/heads/other"]).await.refused();
+        post(&project.client, &project, "git-upload-pack", &[], b"zzzz".to_vec()).await;
+        post(&project.client, &project, "git-upload-pack", &[], format!("{}0000", line("hello\n")).into_bytes()).await;
+        let nobody = format!("http://anyone:wrong@{}/git/{}.git", server.address(), project.id);
+        git(&folder.path(""), &["clone", "-q", &nobody, "nobody"]).await.refused();
+        let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let value = |series: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(series));
+            line.map_or(0.0, |value| value.trim().parse::<f64>().unwrap())
+        };
+        let count = |kind: &str, name: &str, outcome: &str| {
+            value(&format!("antiphon_operations_total{{kind=\"{kind}\",name=\"{name}\",outcome=\"{outcome}\"}}"))
+        };
+        assert!(count("query", "git-upload-pack refs", "OK") >= 1.0, "{text}");
+        assert!(count("query", "git-upload-pack", "OK") >= 1.0, "{text}");
+        assert_eq!(count("query", "git-upload-pack", "BAD_USER_INPUT"), 2.0, "{text}");
+        assert!(count("query", "git-receive-pack refs", "OK") >= 3.0, "{text}");
+        assert_eq!(count("mutation", "git-receive-pack", "OK"), 1.0, "{text}");
+        assert_eq!(count("mutation", "git-receive-pack", "CONFLICT"), 1.0, "{text}");
+        assert_eq!(count("mutation", "git-receive-pack", "BAD_USER_INPUT"), 1.0, "{text}");
+        assert!(count("none", "", "UNAUTHENTICATED") >= 1.0, "{text}");
+        let of = |metric: &str| value(&format!("{metric}{{kind=\"mutation\",name=\"git-receive-pack\"}}"));
+        assert_eq!(of("antiphon_operation_seconds_count"), 3.0, "{text}");
+        assert!(of("antiphon_operation_seconds_sum") > 0.0 && of("antiphon_operation_statements_total") > 0.0, "{text}");
+        server.stop().await;
+    }
+
     async fn hostile_requests_change_nothing(database: Database) {
         let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
         let ada = project.client.clone();
@@ -338,10 +412,16 @@ tests::on_sqlite! {
             format!("{}0000", line(&text)).into_bytes()
         };
         let bomb = gzip(&vec![b'x'; 50_000_000]);
+        let command = line(&format!("{head} {new} refs/heads/main\n"));
+        let twice = format!("{command}{command}0000").into_bytes();
         for (more, body, status, part) in [
             (&[][..], b"zzzz".to_vec(), 400, "not a push"),
-            (&[], b"00".to_vec(), 200, ""),
+            (&[], Vec::new(), 400, "not a push"),
+            (&[], b"00".to_vec(), 400, "not a push"),
+            (&[], b"0000".to_vec(), 200, ""),
+            (&[], command.into_bytes(), 400, "not a push"),
             (&[], line("nonsense\n").into_bytes(), 400, "not a push"),
+            (&[], twice, 400, "not a push"),
             (&[], "0032".repeat(50_000).into_bytes(), 400, "not a push"),
             (&[("content-encoding", "gzip")], b"no gzip".to_vec(), 400, "incomplete"),
             (&[("content-encoding", "gzip")], bomb, 400, "not a push"),
@@ -355,14 +435,6 @@ tests::on_sqlite! {
             let answer = post(&ada, &project, "git-receive-pack", more, body).await;
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert!(answer.status == status && text.contains(part), "{part}: {} {text}", answer.status);
-        }
-        // A fetch of something that is not in the repository, and garbage, fail without harm.
-        for body in [format!("{}0000", line(&format!("want {new}\n"))), "zzzz".to_owned(), String::new()] {
-            let _ = ada.send("POST", "/nothing", &[], "").await;
-            let basic = format!("Bearer {}", ada.token().unwrap());
-            let headers = [("authorization", basic.as_str()), ("content-type", "application/x-git-upload-pack-request")];
-            // The connection can end early.
-            let _ = ada.send("POST", &format!("/git/{}.git/git-upload-pack", project.id), &headers, body).await;
         }
         assert_eq!(tip(&folder, &url(&ada, &server, &project.id)).await, head);
         assert_eq!(project.ask("revision").await, before);

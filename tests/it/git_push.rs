@@ -232,7 +232,7 @@ tests::on_both! {
     }
 
     async fn what_cannot_be_stored_is_refused_before_anything_is_written(database: Database) {
-        let pushing = Pushing::start(&database, &["--max-file-bytes", "1000", "--max-sync-files", "5"]).await;
+        let pushing = Pushing::start(&database, &["--max-file-bytes", "3000", "--max-sync-files", "5"]).await;
         let clone = &pushing.clone;
         let base = git(clone, &["rev-parse", "HEAD"]).await.ok();
         pushing.project.write("createFile", json!({ "path": "empty", "type": "FOLDER" }), "revision").await;
@@ -243,7 +243,7 @@ tests::on_both! {
         };
         let link = format!("160000,{base},module");
         for (number, reason) in [
-            "--max-file-bytes allows 1000",
+            "--max-file-bytes allows 3000",
             "MAX_SYNC_FILES allows 5",
             "It is a submodule",
             "Its path is not UTF-8",
@@ -252,6 +252,8 @@ tests::on_both! {
             "merge commits cannot be stored",
             "git keeps \"git~1\" for itself",
             "at most 1024 bytes",
+            "\".gitmodules\": it lists submodules, which a project does not have",
+            ".gitattributes",
         ]
         .into_iter()
         .enumerate()
@@ -260,7 +262,7 @@ tests::on_both! {
             write("fine.txt", "fine\n").await;
             commit(clone, "Fine").await;
             match number {
-                0 => write("big.txt", &"x".repeat(1001)).await,
+                0 => write("big.txt", &"x".repeat(3001)).await,
                 1 => {
                     for file in 0..6 {
                         write(&format!("many/{file}"), "x").await;
@@ -278,6 +280,8 @@ tests::on_both! {
                     git(clone, &["merge", "-q", "--no-ff", "-m", "Merge", "side"]).await.ok();
                 }
                 7 => git_of(clone, "git~1").await,
+                9 => write(".gitmodules", "[submodule \"a\"]\n\tpath = a\n\turl = https://example.com/a\n").await,
+                10 => write(".gitattributes", &format!("# {}\n", "x".repeat(2048))).await,
                 _ => write(&["d".repeat(200).as_str(); 6].join("/"), "x").await,
             }
             if number == 2 {

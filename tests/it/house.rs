@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("graphql", &["live", "domain", "model", "metrics"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("live", &["domain", "storage", "model", "metrics"], &["axum", "entity", "migration", "sea_orm"]),
     ("domain", &["storage", "model", "metrics"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
-    ("storage", &["model", "metrics"], &["async_graphql", "axum", "migration"]),
+    ("storage", &["model", "metrics"], &["async_graphql", "axum"]),
     ("model", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("metrics", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("config", &["model"], &["async_graphql", "entity", "migration", "sea_orm", "sqlx"]),

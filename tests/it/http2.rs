@@ -135,4 +135,29 @@ tests::on_both! {
         drop(listening);
         server.stop().await;
     }
+
+    async fn a_large_head_is_refused_alone(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Heads").await;
+        let mut http2 = Http2::connect(&server).await;
+        let query = "subscription($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) { revision } }";
+        let mut listening = http2.send("text/event-stream", query, json!({ "id": project.id })).await.into_body();
+        event(&mut listening).await;
+        let plain = server.anonymous();
+        for (count, size, status) in [(40, 1_000, 200), (90, 10, 200), (101, 10, 431), (10, 10_000, 431), (20, 7_000, 431)] {
+            let mut request = Request::get(format!("{}/healthz", http2.base));
+            let fields: Vec<(String, String)> = (0..count).map(|n| (format!("x-{n}"), "x".repeat(size))).collect();
+            for (name, value) in &fields {
+                request = request.header(name, value);
+            }
+            http2.requests.ready().await.unwrap();
+            let answer = http2.requests.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), status, "{count} fields of {size} bytes by HTTP/2");
+            let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let answer = plain.send("GET", "/healthz", &fields, Vec::new()).await.unwrap();
+            assert_eq!(answer.status, status, "{count} fields of {size} bytes by HTTP/1.1");
+        }
+        // The other requests of the connection go on.
+        project.create_file("a", "b").await;
+        assert_eq!(event(&mut listening).await["data"]["projectEvents"]["revision"], 2);
+    }
 }

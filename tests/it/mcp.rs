@@ -6,7 +6,7 @@ use antiphon::model::clock;
 use serde_json::{Value, json};
 use tests::{
     database::Database,
-    mcp::Agent,
+    mcp::{Agent, parsed},
     project::{Project, each, number, text, with},
     server::Server,
     workload::sha256,
@@ -415,7 +415,7 @@ tests::on_sqlite! {
         let agent = Agent::start(&ada).await;
         let message = agent.ask("tools/call", json!({ "name": "format_disk", "arguments": {} })).await;
         let data = json!({ "code": "BAD_USER_INPUT", "field": "name" });
-        assert_eq!(message["error"], json!({ "code": -32602, "message": "Unknown tool: format_disk", "data": data }));
+        assert_eq!(message["error"], json!({ "code": -32602, "message": "Unknown tool: format_disk. tools/list has all tools.", "data": data }));
         let of = |more: Value| with(json!({ "projectId": project.id }), more);
         for (name, arguments, field) in [
             ("list_files", json!({}), "projectId"),
@@ -489,5 +489,31 @@ tests::on_sqlite! {
             agent.fails(name, arguments, "NOT_FOUND").await;
         }
         assert_eq!(project.revision().await, 3);
+    }
+
+    async fn whole_numbers_are_integers_in_every_spelling(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        project.create_file("a.py", "1\n2\n3\n").await;
+        let agent = Agent::start(&ada).await;
+        let call = async |name: &str, arguments: &str| {
+            let id = &project.id;
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"{name}","arguments":{{"projectId":"{id}",{arguments}}}}}}}"#
+            );
+            parsed(&agent.post_text(text).await)["result"].clone()
+        };
+        for first in ["2.0", "2", "2e0", "20e-1", "2.000"] {
+            let read = call("read_file", &format!(r#""path":"a.py","startLine":{first},"endLine":3.0,"at":1e0"#)).await;
+            assert_eq!(read["isError"], true, "{first}: {read}");
+            let read = call("read_file", &format!(r#""path":"a.py","startLine":{first},"endLine":3.0,"at":2.0"#)).await;
+            assert_eq!((&read["isError"], &read["structuredContent"]["content"]), (&json!(false), &json!("2\n3\n")), "{first}: {read}");
+        }
+        let written = call("write_file", r#""path":"a.py","content":"4\n","expectedVersion":1.0"#).await;
+        assert_eq!(written["structuredContent"]["version"], 2, "{written}");
+        for first in ["2.5", "1e30", "-1e300", "\"2.0\""] {
+            let refused = call("list_files", &format!(r#""first":{first}"#)).await;
+            assert_eq!(refused["structuredContent"]["code"], "BAD_USER_INPUT", "{first}: {refused}");
+        }
     }
 }

@@ -27,7 +27,7 @@ tests::on_both! {
         // requires batches.
         for (version, negotiated) in [
             ("1999-01-01", "2025-11-25"),
-            ("2025-03-26", "2025-11-25"),
+            ("2025-03-26", "2024-11-05"),
             ("2026-07-28", "2025-11-25"),
             ("2025-11-25", "2025-11-25"),
             ("2024-11-05", "2024-11-05"),
@@ -196,15 +196,7 @@ tests::on_both! {
         }
         for id in [json!(11), json!("a")] {
             let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": "undo", "arguments": { "projectId": project.id } } });
-            let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
-            let mut answer = std::pin::pin!(agent.post(&call));
-            let answer = loop {
-                tokio::select! {
-                    answer = &mut answer => break parsed(&answer),
-                    sent = agent.post(&cancel) => assert_eq!(sent.status, 202),
-                }
-            };
-            assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(-32800)), "{answer}");
+            assert_cancelled(&agent, &call).await;
         }
         if let Some(connection) = file {
             connection.close().await.unwrap();
@@ -249,6 +241,46 @@ tests::on_both! {
         let refused = machine.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
         assert_refused(&refused, 401, -32600, "UNAUTHENTICATED");
     }
+
+    async fn a_cancelled_read_ends(server: Server) {
+        if server.database().kind() == Kind::Sqlite {
+            // Its readers wait for nobody.
+            return;
+        }
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let agent = Agent::start(&ada).await;
+        let mut holder = PgConnection::connect(&server.database().url()).await.unwrap();
+        sqlx::raw_sql("BEGIN; LOCK TABLE project_files IN ACCESS EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
+        for (id, method, params) in [
+            (json!(7), "tools/call", json!({ "name": "list_files", "arguments": { "projectId": project.id } })),
+            (json!("7"), "resources/read", json!({ "uri": format!("antiphon://{}/a.py", project.id) })),
+        ] {
+            assert_cancelled(&agent, &json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+        }
+        // A request of another session with the same id goes on.
+        let other = Agent::start(&ada).await;
+        assert_eq!(other.get("ping", json!({})).await, json!({}));
+        sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+        assert_eq!(agent.ok("list_files", json!({ "projectId": project.id })).await["files"], json!([]));
+    }
+}
+
+/// Sends a request that waits for something, and cancels it until its response ends without a message.
+async fn assert_cancelled(agent: &Agent, request: &Value) {
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": request["id"] } });
+    let mut asked = std::pin::pin!(agent.post(request));
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut asked => break answer,
+            // It can arrive before the request.
+            cancelled = agent.post(&cancel) => assert_eq!(cancelled.status, 202),
+        }
+    };
+    assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+    assert!(answer.header("content-type").starts_with("text/event-stream"), "{answer:?}");
 }
 
 tests::on_sqlite! {
@@ -374,12 +406,75 @@ tests::on_sqlite! {
             assert_eq!((&answer["id"], &error["code"], &error["data"]["code"]), (&json!(3), &json!(-32602), &json!("BAD_USER_INPUT")), "{message}: {answer}");
             assert_eq!(text(&error["data"]["field"]), field, "{message}: {answer}");
             let method = text(&message["method"]);
-            assert!(text(&error["message"]).starts_with(&format!("The params of {method} are not valid: ")), "{answer}");
+            assert!(text(&error["message"]).starts_with(&format!("The parameters of {method} do not have its form: ")), "{answer}");
         }
         for method in ["none/such", "notifications/initialized", "prompts/list", "prompts/get", "logging/setLevel"] {
             let error = agent.ask(method, json!({ "name": "x", "level": "info" })).await["error"].clone();
             assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32601), &json!("BAD_USER_INPUT")), "{error}");
         }
+    }
+
+    async fn parameters_of_another_form_are_named(server: Server) {
+        let agent = Agent::start(&server.user(ADA)).await;
+        for (method, params, part) in [
+            ("tools/call", "", "missing field `name`"),
+            ("tools/call", "{}", "missing field `name`"),
+            ("tools/call", r#"{"name":5}"#, "expected a string"),
+            ("tools/call", r#"{"name":"search","arguments":[]}"#, "expected a map"),
+            ("tools/call", r#"{"name":"search","arguments":"{}"}"#, "expected a map"),
+            ("tools/call", r#"["search"]"#, "must be an object"),
+            ("tools/list", r#"{"cursor":5}"#, "expected a string"),
+            ("tools/list", "[]", "must be an object"),
+            ("resources/list", r#"{"cursor":{}}"#, "expected a string"),
+            ("resources/templates/list", r#"{"cursor":1}"#, "expected a string"),
+            ("resources/read", "", "missing field `uri`"),
+            ("resources/read", r#"{"uri":5}"#, "expected a string"),
+            ("resources/subscribe", "{}", "missing field `uri`"),
+            ("resources/unsubscribe", r#"{"uri":null}"#, "expected a string"),
+            ("initialize", "", "missing field `protocolVersion`"),
+            ("initialize", "{}", "missing field `protocolVersion`"),
+            ("initialize", r#"{"capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#, "missing field `protocolVersion`"),
+            ("initialize", r#"{"protocolVersion":"2025-06-18","capabilities":{}}"#, "missing field `clientInfo`"),
+            ("initialize", r#"{"protocolVersion":5,"capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#, "expected a string"),
+            ("ping", "[]", "must be an object"),
+        ] {
+            let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
+            let message = agent.post_text(format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}"{params}}}"#)).await;
+            let error = parsed(&message)["error"].clone();
+            assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32602), &json!("BAD_USER_INPUT")), "{method} {params}: {message:?}");
+            let said = text(&error["message"]);
+            assert!(said.starts_with(&format!("The parameters of {method} do not have its form")) && said.contains(part), "{params}: {said}");
+            if let Some(field) = part.strip_prefix("missing field ") {
+                assert_eq!(error["data"]["field"], field.trim_matches('`'), "{error}");
+            }
+        }
+    }
+
+    async fn a_cancelled_write_is_not_made(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let agent = Agent::start(&ada).await;
+        // Given a call that waits for another writer …
+        let mut writer = SqliteConnection::connect(&server.database().url()).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+        let arguments = json!({ "projectId": project.id, "path": "a.py", "content": "" });
+        let params = json!({ "name": "write_file", "arguments": arguments });
+        let call = json!({ "jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": params });
+        // … when its client cancels it, then the response ends without a message, and others go on …
+        let other = agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": "other" } })).await;
+        assert_eq!(other.status, 202);
+        assert_cancelled(&agent, &call).await;
+        // … and nothing is written for it later.
+        sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
+        let arguments = json!({ "projectId": project.id, "path": "b.py", "content": "" });
+        agent.ok("write_file", arguments).await;
+        let seen = project.ask("files { nodes { path } } sessions { nodes { messages { nodes { content } } } }").await;
+        assert_eq!(seen["files"]["nodes"], json!([{ "path": "b.py" }]), "{seen}");
+        assert_eq!(seen["sessions"]["nodes"], json!([{ "messages": { "nodes": [{ "content": "Create b.py" }] } }]), "{seen}");
+        // What has ended cannot be cancelled, and its id can be used again.
+        let ended = agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": "slow" } })).await;
+        assert_eq!(ended.status, 202);
+        assert_eq!(parsed(&agent.post(&json!({ "jsonrpc": "2.0", "id": "slow", "method": "ping" })).await)["result"], json!({}));
     }
 
     async fn the_limits_are_those_of_the_server(database: Database) {

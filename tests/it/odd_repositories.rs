@@ -14,6 +14,7 @@ use tests::{
     server::Server,
 };
 
+use crate::git_http::{checked_clone, start, url};
 use crate::import_export::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
 
 impl Repository {
@@ -46,6 +47,16 @@ tests::on_both! {
         raw("Far Future <a@x> 253402300800 +0000", b"\nFar future\n");
         raw("Odd Zone <a@x> 7 +051800", b"\nOdd zone\n");
         raw("Two Begins <<a@b> 7 +0100", b"\nTwo begins\n");
+        raw("<a@x> 7 +0100", b"\nNo name\n");
+        raw("A> <a@x> 7 +0100", b"\nA name with a bracket\n");
+        raw("A<a@x> 7 +0100", b"\nNo space\n");
+        raw("A <a@x>7 +0100", b"\nNo space before the date\n");
+        raw("A <a@x> 07 +0100", b"\nA padded date\n");
+        raw("A <a@x> 18446744073709551615 +0100", b"\nA date that overflows\n");
+        raw("A <a@x> 7 +0100\nauthor B <b@x> 8 +0100", b"\nTwo authors\n");
+        raw("A <a@x> 7 +0100", b"\nA NUL \0 in the message\n");
+        repository.commit_raw(&format!("author {good}\n"), b"\nNo committer\n");
+        repository.commit_raw(&format!("committer {good}\n"), b"\nNo author\n");
         raw(good, b"No blank line\n");
         let head = format!("author {good}\ncommitter {good}\nencoding cp1251\n");
         repository.commit_raw(&head, b"\n\xcf\xf0\xe8\xe2\xe5\xf2\n");
@@ -56,7 +67,7 @@ tests::on_both! {
 
         // … when they are imported, then each is a checkpoint, and replaced values are reported …
         let (imported, named) = try_import(&database, &repository.0, "odd", &[]).await.unwrap();
-        assert_eq!(imported.commits, 12);
+        assert_eq!(imported.commits, 22);
         assert_eq!(
             named,
             [
@@ -66,34 +77,49 @@ tests::on_both! {
                 "the author has no date: 1970-01-01 stands for it",
                 "the author has no address",
                 "the author has no date: 1970-01-01 stands for it",
+                "the author has no date: 1970-01-01 stands for it",
+                "the message has a NUL at byte 6: it ends there, as in git",
+                "the committer has no address",
+                "the committer has no date: 1970-01-01 stands for it",
+                "the author has no address",
+                "the author has no date: 1970-01-01 stands for it",
                 "no blank line before the message: it is empty",
             ]
         );
         assert_sound(&database).await;
-        let server = Server::start(&database).await;
+        let server = start(&database, &folder.path("cache"), &[]).await;
         let all = checkpoints(&owner(&server).await, &imported.project.0.to_string()).await;
         let of = |key: &str| all.iter().map(|checkpoint| checkpoint["metadata"][key].clone()).collect::<Vec<Value>>();
-        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "<a@b", "b@x", "b@x", "y@x"];
+        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "<a@b", "a@x", "a@x", "a@x", "a@x",
+            "a@x", "a@x", "b@x", "a@x", "b@x", "", "b@x", "b@x", "y@x"];
         let git = repository.git(&["log", "--reverse", "--format=%ae"]);
         assert_eq!(git.lines().nth(8), Some("<a@b"));
         assert_eq!(of("authorEmail"), emails.map(Value::from));
         assert_eq!((&of("authorDate")[6], &of("authorDate")[7]), (&json!("253402300800 +0000"), &json!("7 +051800")));
-        assert_eq!(all[10]["content"], "Привет\n");
-        assert_eq!((&all[11]["content"], &of("author")[11]), (&json!("日本\n\n語\n"), &json!("山田声")));
-        assert_eq!(all[9]["content"], "");
+        assert_eq!(all[20]["content"], "Привет\n");
+        assert_eq!((&all[21]["content"], &of("author")[21]), (&json!("日本\n\n語\n"), &json!("山田声")));
+        assert_eq!(all[19]["content"], "");
 
         // … and an export has the dates that git reads in the original.
         let to = folder.path("exported");
         let summary = export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
-        let shortened: Vec<&String> = summary.iter().filter(|line| line.starts_with("without")).collect();
-        assert_eq!(shortened, ["without < and >: the author or committer \"Two Begins <<a@b>\""]);
+        let repaired: Vec<&String> = summary.iter().filter(|line| line.starts_with("without")).collect();
+        let line = |person: &str| format!("without what git refuses: the author or committer {person:?}");
+        assert_eq!(repaired, [&line("A> <a@x> 7 +0100"), &line("Odd Zone <a@x> 7 +051800"), &line("Two Begins <<a@b> 7 +0100")]);
         let dates = |repository: &Repository| repository.git(&["log", "--reverse", "--format=%ad %cd", "--date=raw"]);
         let expected: Vec<String> = dates(&repository).lines().map(str::to_owned).collect();
-        let exported: Vec<String> = dates(&Repository(to)).lines().map(str::to_owned).collect();
-        assert_eq!(exported.len(), 12);
-        for at in [0, 5, 7, 8, 9, 10, 11] {
+        let exported: Vec<String> = dates(&Repository(to.clone())).lines().map(str::to_owned).collect();
+        assert_eq!(exported.len(), 22);
+        for at in [0, 5, 8, 19, 20, 21] {
             assert_eq!(exported[at], expected[at]);
         }
+        assert_eq!(exported[7], "7 +0000 1700000000 +0100");
+
+        // A client that checks every object can clone it, and the project, whose first commit keeps its id.
+        checked_clone(&folder, "again", &format!("file://{}", to.display())).await;
+        let project = imported.project.0.to_string();
+        let clone = checked_clone(&folder, "clone", &url(&owner(&server).await, &server, &project)).await;
+        assert_eq!(Repository(clone).commits()[0], repository.commits()[0]);
         server.stop().await;
     }
 
@@ -348,14 +374,15 @@ tests::on_both! {
         let folder = Folder::new();
         let to = folder.path("exported");
         let said = export(server.database(), &project.id, &["--git", to.to_str().unwrap()]).await.unwrap();
-        assert_eq!(said.len(), 4, "{said:?}");
-        assert!(said[0].contains("left out") && said[0].contains(".gitmodules"), "{said:?}");
-        assert!(said[1].contains("left out") && said[1].contains("a/.GitModules"), "{said:?}");
-        assert!(said[2].contains("not checked out") && said[2].contains(&long), "{said:?}");
-        let exported = Repository(to.clone());
-        let files = exported.files("HEAD");
-        assert!(paths.iter().all(|path| files.contains_key(*path)), "{:?}", files.keys());
-        assert_eq!(fs::read(to.join(".git ")).unwrap().len(), 3);
+        assert_eq!(said.len(), 8, "{said:?}");
+        for (line, path) in said.iter().zip([".git ", ".git.", "git~1/x", "a\\.git\\x", ".gitmodules", "a/.GitModules"]) {
+            assert!(line.starts_with(&format!("left out: {path:?}")), "{path}: {said:?}");
+        }
+        assert!(said[6].contains("not checked out") && said[6].contains(&long), "{said:?}");
+        let files = Repository(to.clone()).files("HEAD");
+        assert!(files.keys().eq([".gitattributes", "fine.py", &long]), "{:?}", files.keys());
+        // The attributes hold for the files that are checked out.
+        assert_eq!(fs::read(to.join("fine.py")).unwrap(), b"x\r\n");
     }
 }
 

@@ -141,6 +141,8 @@ tests::on_both! {
         ] {
             let answer = write("Lost", list).await;
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", field), "{list}");
+            let name = list.split('(').next().unwrap();
+            assert_eq!(answer.error()["path"], json!(["updateProject", "project", name]), "{list}");
             assert_eq!(project.revision().await, 1, "{list}");
         }
         let written = write("New", "files(at: 2) { totalCount } diff(from: 0, to: 2) { path }").await.ok();
@@ -179,7 +181,14 @@ tests::on_both! {
         }";
         let answer = ada.gql(query, json!({ "id": project.id })).await;
         assert_eq!((&answer.data["a"]["revision"], &answer.data["b"]["revision"], &answer.data["c"]), (&json!(3), &json!(4), &json!(null)));
-        assert_eq!((answer.error_code(), &answer.error()["path"]), ("BAD_USER_INPUT", &json!(["c"])));
+        assert_eq!((answer.error_code(), &answer.error()["path"]), ("BAD_USER_INPUT", &json!(["c", "project", "files"])));
+        assert_eq!(answer.error()["locations"][0]["line"], 4);
+        assert_eq!(project.revision().await, 4);
+        // If null in the field would not null the mutation, the mutation is the field with the error.
+        for list in ["activeSession { project { files(at: 99) { totalCount } } }", "files { nodes { project { files(at: 99) { totalCount } } } }"] {
+            let answer = write("D", list).await;
+            assert_eq!((answer.error_code(), &answer.error()["path"]), ("BAD_USER_INPUT", &json!(["updateProject"])), "{list}");
+        }
         assert_eq!(project.revision().await, 4);
         let created = ada.mutate("createProject", json!({ "name": "Never", "initialPrompt": "", "config": {} }), &read("files(at: 2) { totalCount }")).await;
         assert_eq!(created.error_code(), "BAD_USER_INPUT");

@@ -9,10 +9,7 @@ use std::{
     process::Command,
 };
 
-use antiphon::{
-    commands::{self, Refusal},
-    transport::auth::user_of,
-};
+use antiphon::{commands, storage::copy_error::Refusal, transport::auth::user_of};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tests::{
@@ -25,16 +22,16 @@ use tests::{
 use super::import_export::{Folder, export};
 
 const ADA: &str = "ada@example.com";
-const EVE: &str = "eve@example.com";
+pub(super) const EVE: &str = "eve@example.com";
 
 /// The user whom `--owner` names: signed in with a token of the service itself.
-fn ada(server: &Server) -> Client {
+pub(super) fn ada(server: &Server) -> Client {
     let id = user_of(ADA).unwrap_or_else(|error| panic!("{error:?}")).0;
     server.anonymous().with_token(Some(token_with(ADA, json!({ "sub": id.0 }))))
 }
 
 /// A project with an object of every kind, by two authors.
-async fn fill(server: &Server) -> Project {
+pub(super) async fn fill(server: &Server) -> Project {
     let ada = ada(server);
     server.user(EVE).gql("{ viewer { id } }", json!({})).await.ok();
     let project = Project::create(&ada, "Whole ✓").await;
@@ -184,12 +181,12 @@ fn number_ids(value: &mut Value, seen: &mut HashMap<String, usize>) {
     }
 }
 
-async fn import(database: &Database, file: &Path) -> anyhow::Result<String> {
+pub(super) async fn import(database: &Database, file: &Path) -> anyhow::Result<String> {
     let settings = settings(&database.url(), &[]);
-    commands::import_file(&settings, file, ADA).await.map(|copied| copied.project.0.to_string())
+    commands::import_file(&settings, file, ADA, &mut |_, _| ()).await.map(|copied| copied.project.0.to_string())
 }
 
-async fn problems(database: &Database) -> Vec<String> {
+pub(super) async fn problems(database: &Database) -> Vec<String> {
     let mut wrong = Vec::new();
     commands::verify(&settings(&database.url(), &[]), None, &mut |_, text| wrong.push(text)).await.unwrap();
     wrong
@@ -200,7 +197,7 @@ fn kinds() -> impl Iterator<Item = Kind> {
 }
 
 /// What the API returns on a server with this database.
-async fn returned(database: &Database, project: &str) -> Value {
+pub(super) async fn returned(database: &Database, project: &str) -> Value {
     let flags = ["--max-query-complexity=10000000", "--max-query-fields=100000", "--max-operation-bytes=1073741824"];
     let server = Server::start_with(database, &flags).await;
     let read = everything(&server, project).await;

@@ -308,12 +308,13 @@ tests::on_both! {
             }
 
             // Filtered lists coalesce the same rows.
+            let is_of = |row: &Value, save: &Save| save.row["revision"] == row["revision"] && save.row["path"] == row["path"];
             for (filter, keep) in [
                 ("type: UPDATE".to_owned(), Box::new(|row: &Value| !row["path"].is_null()) as Box<dyn Fn(&Value) -> bool>),
                 ("path: \"a.py\"".to_owned(), Box::new(|row| row["path"] == "a.py")),
-                (format!("fileId: \"{}\"", saves[0].file), Box::new(|row| all.iter().any(|save| save.row["id"] == row["id"] && save.file == saves[0].file))),
+                (format!("fileId: \"{}\"", saves[0].file), Box::new(|row| all.iter().any(|save| is_of(row, save) && save.file == saves[0].file))),
             ] {
-                let updates = |row: &&Value| filter != "type: UPDATE" || all.iter().any(|save| save.is_update && save.row["id"] == row["id"]);
+                let updates = |row: &&Value| filter != "type: UPDATE" || all.iter().any(|save| save.is_update && is_of(row, save));
                 let kept: Vec<Value> = rows.iter().filter(|row| keep(row)).filter(updates).cloned().collect();
                 let list = List { client, around: around.clone(), list: format!("changes(filter: {{ {filter} }}, …)") };
                 assert_eq!(list.walk(5).await, kept, "{filter}");
@@ -384,6 +385,62 @@ tests::on_both! {
         assert_eq!(blame["file"], json!({ "version": 5, "blame": [{ "version": { "version": 5, "coalescedCount": 1 } }] }));
         let back = project.client.mutate("revertFile", json!({ "fileId": file, "version": 3 }), "file { content } change { coalescedCount }").await.ok();
         assert_eq!(back["revertFile"], json!({ "file": { "content": "2\n" }, "change": { "coalescedCount": 1 } }));
+        server.stop().await;
+    }
+
+    async fn an_id_is_one_value_in_every_place(database: Database) {
+        let server = Server::start_with(&database, &JOIN).await;
+        let project = Project::create(&server.user("ada@example.com"), "Ids").await;
+        let file = project.create_file("a.py", "0\n").await;
+        for n in 1..6 {
+            project.update_file("a.py", &format!("{n}\n")).await;
+        }
+        const CHANGE: &str = "id revision coalescedCount diff additions deletions oldContent newContent";
+        const VERSION: &str = "id revision coalescedCount diff additions deletions content hash";
+        let mut seen: std::collections::BTreeMap<String, Value> = std::collections::BTreeMap::new();
+        let mut note = |rows: &Value| {
+            for row in rows.as_array().unwrap() {
+                let id = text(&row["id"]);
+                assert_eq!(seen.entry(id).or_insert_with(|| row.clone()), row);
+            }
+            seen.clone()
+        };
+        for revision in 2..=7 {
+            let at = format!("project(id: \"{}\", at: {{ revision: {revision} }})", project.id);
+            for every in ["", "(includeCoalesced: true)"] {
+                let lists = format!("{{ {at} {{ changes{every} {{ nodes {{ {CHANGE} }} }} file(path: \"a.py\") {{ versions{every} {{ nodes {{ {VERSION} }} }}
+                    blame {{ version {{ {VERSION} }} change {{ {CHANGE} }} }} }} events {{ changes {{ {CHANGE} }} }} }} }}");
+                let found = project.client.gql(&lists, json!({})).await.ok()["project"].take();
+                note(&found["changes"]["nodes"]);
+                note(&found["file"]["versions"]["nodes"]);
+                for line in found["file"]["blame"].as_array().unwrap() {
+                    note(&json!([line["version"], line["change"]]));
+                }
+                for event in found["events"].as_array().unwrap() {
+                    note(&event["changes"]);
+                }
+            }
+        }
+        // One value of each of six versions and changes, and of the runs that end at revisions 4 to 7.
+        let seen = note(&json!([]));
+        assert_eq!(seen.len(), 2 * (6 + 4), "{:?}", seen.keys());
+        // `node` and `nodes` return the same.
+        let ids: Vec<&String> = seen.keys().collect();
+        let nodes = format!("query($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on CodeChange {{ {CHANGE} }} ... on FileSnapshot {{ {VERSION} }} }} }}");
+        let nodes = project.client.gql(&nodes, json!({ "ids": ids })).await.ok()["nodes"].take();
+        assert_eq!(nodes, Value::from(seen.values().cloned().collect::<Vec<_>>()));
+        for nothing in ["coalesced-change:{id}:100", "coalesced-version:{id}:100"] {
+            let id = nothing.replace("{id}", ids.iter().find(|id| !id.contains(':')).unwrap());
+            assert_eq!(project.client.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": id })).await.ok()["node"], Value::Null);
+        }
+        // A file can be reverted to the last version of a run by the id in the list.
+        let run = seen.values().find(|row| text(&row["id"]).starts_with("coalesced-version:") && row["revision"] == 5).unwrap();
+        let back = json!({ "fileId": file, "snapshotId": run["id"] });
+        let back = project.client.mutate("revertFile", back, "file { content }").await.ok();
+        assert_eq!(back["revertFile"]["file"]["content"], run["content"]);
+        // Others do not see a run.
+        let eve = server.user("eve@example.com");
+        assert_eq!(eve.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": run["id"] })).await.ok()["node"], Value::Null);
         server.stop().await;
     }
 

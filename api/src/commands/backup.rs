@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::{TempDir, TempPath};
 use tokio::time::{MissedTickBehavior, interval};
@@ -22,7 +21,7 @@ use crate::{
     migrations::missing,
     model::clock,
     storage::{
-        db::{Db, check_log},
+        db::{Db, check_log, sqlite_url, vacuum_into},
         engine_check,
     },
 };
@@ -46,7 +45,7 @@ pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Ver
     check_log(&source).await.map_err(for_operator)?;
     is_ours(source.get_filename()).await?;
     let copy = Unfinished::next_to(to).with_context(|| format!("cannot write {}", to.display()))?;
-    copy_database(source, &copy.path()).await?;
+    vacuum_into(source.get_filename(), &copy.path()).await?;
     let verified = examine(settings, &copy.path()).await?;
     copy.publish(to).with_context(|| format!("cannot write {}", to.display()))?;
     Ok(verified)
@@ -126,17 +125,6 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Copies one state of the database into an empty file. Writers continue meanwhile.
-pub(super) async fn copy_database(source: SqliteConnectOptions, to: &Path) -> anyhow::Result<()> {
-    let from = source.get_filename().display().to_string();
-    let to = to.to_str().context("the path is not UTF-8, which SQLite needs")?;
-    let mut connection = source.create_if_missing(false).disable_statement_logging().connect().await?;
-    let copied = sqlx::query("VACUUM INTO ?").bind(to).execute(&mut connection).await;
-    connection.close().await?;
-    copied.with_context(|| format!("cannot copy {from}"))?;
-    Ok(())
-}
-
 /// Checks that a file is a database of this service, of any version.
 ///
 /// # Errors
@@ -160,17 +148,10 @@ pub(super) async fn is_ours(file: &Path) -> anyhow::Result<()> {
 /// What is wrong with it.
 pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<Option<Verified>> {
     is_ours(file).await?;
-    let db = Db::connect(&url_of(file)?, &settings.database).await.map_err(for_operator)?;
+    let db = Db::connect(&sqlite_url(file)?, &settings.database).await.map_err(for_operator)?;
     let examined = examine_open(&db).await;
     db.close().await;
     examined
-}
-
-/// The URL of a SQLite file.
-pub(super) fn url_of(file: &Path) -> anyhow::Result<String> {
-    let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
-    let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
-    Ok(format!("sqlite://{}", segments.collect::<Vec<_>>().join("/")))
 }
 
 async fn examine_open(db: &Db) -> anyhow::Result<Option<Verified>> {

@@ -8,28 +8,26 @@ use std::{
 use anyhow::{bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{
-    database::open,
-    project_file::{self, SUFFIX},
-    serve::stop_signal,
-    terminal::print,
-};
+use super::{database::open, project_file, serve::stop_signal, terminal::print};
 use crate::{
     config::{Export, Settings},
     database_url::for_operator,
-    domain::{Services, import_export::export},
+    domain::{
+        Services,
+        import_export::{export, project_file::SUFFIX},
+    },
     model::ids::{ProjectId, ReadId},
 };
 
-/// Exports a project's files or its history. Returns the lines of the summary, and reports the number of written commits to
-/// `report`.
+/// Exports a project's files, its history, or the whole project. Returns the lines of the summary, and reports the number of
+/// written commits or rows to `report`.
 ///
 /// # Errors
 /// Why the export failed.
 pub async fn export(
     settings: &Settings,
     wanted: &Export,
-    report: &mut (dyn FnMut(usize) + Send),
+    report: &mut (dyn FnMut(usize) + Send + Sync),
 ) -> anyhow::Result<Vec<String>> {
     let ReadId { id: project, at } = ReadId::<ProjectId>::parse(&wanted.project, "PROJECT").map_err(for_operator)?;
     let at = match (at, wanted.at) {
@@ -50,7 +48,7 @@ pub async fn export(
     }
     if let Some(to) = wanted.to.as_ref().filter(|to| ends_in(to, SUFFIX)) {
         ensure!(at.is_none(), "a revision is for archives: an .{SUFFIX} file has the whole history");
-        let rows = project_file::export(settings, &db, project, to).await;
+        let rows = project_file::export(settings, &db, project, to, &mut |rows, _| report(rows as usize)).await;
         db.close().await;
         return Ok(vec![format!("{} rows written to {}", rows?, to.display())]);
     }
@@ -69,11 +67,12 @@ pub async fn export(
             let left_out = exported.skipped.into_iter().map(|path| format!("left out: {path}"));
             let in_history = exported.not_checked_out.into_iter();
             let in_history = in_history.map(|path| format!("in the history, not checked out: {path:?}"));
-            let shortened = exported.shortened.into_iter();
-            let shortened = shortened.map(|person| format!("without < and >: the author or committer {person:?}"));
+            let repaired = exported.repaired.into_iter();
+            let repaired =
+                repaired.map(|person| format!("without what git refuses: the author or committer {person:?}"));
             left_out
                 .chain(in_history)
-                .chain(shortened)
+                .chain(repaired)
                 .chain([format!("{} commits written to {}", exported.commits, folder.display())])
                 .collect()
         }
@@ -85,8 +84,10 @@ pub async fn export(
 
 /// Exports, and shows the progress.
 pub(super) async fn run(settings: &Settings, wanted: &Export) -> anyhow::Result<()> {
-    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {pos} commits")?);
-    let mut report = |commits| bar.set_position(commits as u64);
+    let what = if wanted.git.is_some() { "commits" } else { "rows" };
+    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {pos} {msg}")?);
+    bar.set_message(what);
+    let mut report = |written| bar.set_position(written as u64);
     // A stop drops the unfinished export, which removes its files.
     let summary = tokio::select! {
         summary = export(settings, wanted, &mut report) => summary,

@@ -78,14 +78,20 @@ const CONFLICTS: u8 = 3;
 /// Imports, and shows the progress.
 pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<ExitCode> {
     if let Some(file) = &wanted.file {
+        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} rows")?);
+        let report = &mut |rows, total| {
+            bar.set_length(total);
+            bar.set_position(rows);
+        };
         // A stop drops the unfinished import, which removes its copy of the file.
         let imported = tokio::select! {
-            imported = import_file(settings, file, &wanted.email) => imported,
+            imported = import_file(settings, file, &wanted.email, report) => imported,
             signal = stop_signal() => {
                 signal?;
                 bail!("interrupted: the project is imported as a whole or not at all")
             }
         };
+        bar.finish_and_clear();
         let Copied { project, rows } = imported?;
         print(&format!("project {}: {rows} rows imported\n", project.0))?;
         return Ok(ExitCode::SUCCESS);

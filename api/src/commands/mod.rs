@@ -31,7 +31,7 @@ pub use self::{
     export::export,
     import::import,
     migrate::{migrate, take_back},
-    project_file::{Refusal, import_file},
+    project_file::import_file,
     purge::{Deleted, purge},
     restore::{Restored, restore},
     token::token,

@@ -1,14 +1,14 @@
-//! A project as one file: a SQLite database of this service with that project alone.
+//! `antiphon export --to FILE.antiphon` and `antiphon import FILE.antiphon`.
 
 use std::{
     collections::BTreeSet,
-    env, fmt,
+    env,
     fs::{self, File},
     io::{self, Read, Seek},
     path::Path,
 };
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::TimeDelta;
 use entity::{
     agent_configuration_versions, agent_configurations, blobs, chat_messages, chat_sessions, file_snapshots,
@@ -17,84 +17,49 @@ use entity::{
 };
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
-    AccessMode, ColumnTrait, ColumnType, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IsolationLevel, Iterable,
-    RuntimeErr, TransactionTrait,
+    AccessMode, ColumnTrait, ColumnType, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    IdenStatic, IsolationLevel, Iterable, TransactionTrait,
 };
-use sea_orm::{ConnectionTrait, IdenStatic};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection, error::ErrorKind, sqlite::SqliteConnectOptions,
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{
-    backup::{Unfinished, copy_database, url_of},
-    database::open,
-};
+use super::{backup::Unfinished, database::open};
 use crate::{
     config::Settings,
     database_url::for_operator,
-    domain::import_export::verify,
+    domain::import_export::project_file::{check, finish},
     migrations::{apply, begin, failure},
     model::{clock, ids::ProjectId},
     storage::{
-        db::Db,
-        project_copy::{self, Copied, CopyError, Owner},
+        copy_error::Refusal,
+        db::{Db, sqlite_url},
+        project_copy::{Copied, Owner, Report, copy, to_file},
     },
     transport::auth::user_of,
 };
-
-/// How the names of such files end.
-pub(super) const SUFFIX: &str = "antiphon";
-
-/// Why a file is not imported. Nothing of it is.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is no SQLite database, or not a whole one.
-    Unreadable(String),
-    /// It is a SQLite database of something else.
-    Foreign(String),
-    /// Another version of this service made it, which this one does not know.
-    Version(String),
-    /// A value is larger than the settings allow.
-    TooLarge(String),
-    /// It breaks the rules of a history, or has a value that cannot be read; the first problem.
-    Damaged(String),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(why) => write!(f, "the file cannot be read: {why}"),
-            Self::Foreign(why) => write!(f, "the file is not an exported project: {why}"),
-            Self::Version(why) => write!(f, "the file is of another version of antiphon: {why}"),
-            Self::TooLarge(why) => write!(f, "the file is too large: {why}"),
-            Self::Damaged(why) => write!(f, "the project is damaged: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// Writes a project to the new file `to`, and reads it back. Returns the number of rows.
 ///
 /// # Errors
 /// Why there is no file.
-pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to: &Path) -> anyhow::Result<u64> {
+pub(super) async fn export(
+    settings: &Settings,
+    db: &Db,
+    project: ProjectId,
+    to: &Path,
+    report: Report<'_>,
+) -> anyhow::Result<u64> {
     let cannot = || format!("cannot write {}", to.display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
-    let scratch = Unfinished::next_to(to).with_context(cannot)?;
-    let file = Db::connect(&url_of(&scratch.path())?, &settings.database).await.map_err(for_operator)?;
-    let made = async {
-        apply(&file).await?;
-        let copied = copy(db, &file, project, None).await?;
-        check(&file).await?;
-        anyhow::Ok(copied.rows)
+    let (scratch, whole) =
+        (Unfinished::next_to(to).with_context(cannot)?, Unfinished::next_to(to).with_context(cannot)?);
+    let written = async {
+        let source = snapshot(db).await.map_err(failure)?;
+        let (file, rows) = to_file(&source, project, &scratch.path(), &settings.database, report).await?;
+        drop(source);
+        finish(file, &scratch.path(), &whole.path()).await?;
+        anyhow::Ok(rows)
     };
-    let made = made.await;
-    file.close().await;
-    let rows = made.with_context(cannot)?;
-    // Without the log and the free pages of the first one.
-    let whole = Unfinished::next_to(to).with_context(cannot)?;
-    copy_database(SqliteConnectOptions::new().filename(scratch.path()), &whole.path()).await?;
+    let rows = written.await.with_context(cannot)?;
     whole.publish(to).with_context(cannot)?;
     Ok(rows)
 }
@@ -103,7 +68,7 @@ pub(super) async fn export(settings: &Settings, db: &Db, project: ProjectId, to:
 ///
 /// # Errors
 /// A [`Refusal`], or why the database cannot be written; then nothing is imported.
-pub async fn import_file(settings: &Settings, file: &Path, email: &str) -> anyhow::Result<Copied> {
+pub async fn import_file(settings: &Settings, file: &Path, email: &str, report: Report<'_>) -> anyhow::Result<Copied> {
     let (id, email) = user_of(email).map_err(for_operator)?;
     let folder = tempfile::tempdir()
         .with_context(|| format!("cannot make a folder in {} (TMPDIR)", env::temp_dir().display()))?;
@@ -112,12 +77,17 @@ pub async fn import_file(settings: &Settings, file: &Path, email: &str) -> anyho
     let own = folder.path().join("import.db");
     take(file, &own).await?;
     check_engine(&own, folder.path(), settings).await?;
-    let source = Db::connect(&url_of(&own)?, &settings.database).await.map_err(for_operator)?;
+    let source = Db::connect(&sqlite_url(&own)?, &settings.database).await.map_err(for_operator)?;
     let imported = async {
         apply(&source).await.with_context(cannot)?;
         let project = check(&source).await?;
         let db = open(settings, false).await?;
-        let copied = copy(&source, &db, project, Some(&Owner { id, email })).await;
+        let copied = async {
+            let from = snapshot(&source).await.map_err(failure)?;
+            let target = begin(&db).await.map_err(failure)?;
+            copy(&from, target, project, Some(&Owner { id, email }), report).await
+        };
+        let copied = copied.await;
         db.close().await;
         copied
     };
@@ -222,7 +192,7 @@ async fn schema(connection: &mut SqliteConnection) -> sqlx::Result<BTreeSet<[Str
 /// The schema after this many migrations.
 async fn schema_of(applied: usize, folder: &Path, settings: &Settings) -> anyhow::Result<BTreeSet<[String; 4]>> {
     let path = folder.join("schema.db");
-    let db = Db::connect(&url_of(&path)?, &settings.database).await.map_err(for_operator)?;
+    let db = Db::connect(&sqlite_url(&path)?, &settings.database).await.map_err(for_operator)?;
     let made = Migrator::up(db.migrations(), Some(u32::try_from(applied)?)).await.map_err(failure);
     db.close().await;
     made.with_context(|| format!("cannot write {} (TMPDIR)", path.display()))?;
@@ -321,48 +291,6 @@ fn columns<E: EntityTrait>() -> Vec<Column> {
     E::Column::iter()
         .map(|column| Column { table, name: column.as_str(), of: column.def().get_column_type().clone() })
         .collect()
-}
-
-/// Checks that a database has one project without problems, and returns it.
-async fn check(db: &Db) -> anyhow::Result<ProjectId> {
-    let mut problems = Vec::new();
-    let report = &mut |_, problem| problems.push(problem);
-    let verified = verify::verify(db, None, report).await;
-    let verified = verified.map_err(|error| Refusal::Damaged(format!("{:#}", for_operator(error))))?;
-    if let Some(problem) = problems.first() {
-        bail!(Refusal::Damaged(problem.clone()));
-    }
-    if verified.projects != 1 {
-        bail!(Refusal::Foreign(format!("it has {} projects instead of one", verified.projects)));
-    }
-    let row = projects::Entity::find().one(db.migrations()).await.map_err(failure)?;
-    row.map(|row| ProjectId(row.id)).context("the project is gone")
-}
-
-async fn copy(from: &Db, to: &Db, project: ProjectId, owner: Option<&Owner>) -> anyhow::Result<Copied> {
-    let source = snapshot(from).await.map_err(failure)?;
-    let target = begin(to).await.map_err(failure)?;
-    let copied = project_copy::copy(&source, &target, project, owner).await;
-    let copied = copied.map_err(|error| match error {
-        CopyError::Source(why) => anyhow!(Refusal::Damaged(why)),
-        CopyError::Target(error) => match constraint(&error) {
-            Some(why) => anyhow!(Refusal::Damaged(why)),
-            None => anyhow!("the project cannot be written: {error}"),
-        },
-    })?;
-    let copied = copied.with_context(|| format!("there is no project {}", project.0))?;
-    target.commit().await.map_err(failure)?;
-    source.rollback().await.map_err(failure)?;
-    Ok(copied)
-}
-
-/// What a row violates, if that is why it was refused.
-fn constraint(error: &DbErr) -> Option<String> {
-    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error else {
-        return None;
-    };
-    let database = cause.as_database_error().filter(|database| !matches!(database.kind(), ErrorKind::Other))?;
-    Some(database.message().to_owned())
 }
 
 /// A transaction that sees one state of the database.

@@ -13,9 +13,10 @@ use crate::model::manifest::manifest;
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 use crate::storage::chat::MessageRow;
 pub use crate::storage::chat::{
-    active_sessions, messages_by_ids, messages_count, messages_page, project_with_sessions, recent, recent_count,
-    session_with_messages, sessions_by_ids, sessions_count, sessions_page,
+    active_sessions, messages_by_ids, messages_count, messages_page, project_with_sessions, session_with_messages,
+    sessions_by_ids, sessions_count, sessions_page,
 };
+pub use crate::storage::chat_activity::{recent, recent_count};
 use crate::storage::revision::Named;
 use crate::storage::{chat, file, snapshot};
 

@@ -37,6 +37,6 @@ mod write;
 pub use self::checks::check_text;
 use self::checks::{check_json, check_name, check_optional_text, check_room, check_title};
 pub use self::services::Services;
-pub use self::write::Writer;
+pub use self::write::{Horizon, Writer};
 pub use crate::storage::access::{self, Member};
 pub use crate::storage::db::{Needs, Size, Tx};

@@ -42,6 +42,14 @@ pub fn may_manage_webhooks(role: ProjectRole) -> Result<()> {
     only(role == ProjectRole::Owner, "Only the owner can manage the webhooks of a project.")
 }
 
+/// Only the owner can export the whole project.
+///
+/// # Errors
+/// `Forbidden` for other members.
+pub fn may_export(role: ProjectRole) -> Result<()> {
+    only(role == ProjectRole::Owner, "Only the owner can export a whole project.")
+}
+
 /// The owner can remove anyone else; all people can leave.
 ///
 /// # Errors

@@ -34,6 +34,8 @@ pub struct Services {
     pub(super) publish: Box<dyn Fn(ProjectId, Change) + Send + Sync>,
     /// Limits on the content of requests.
     pub limits: Limits,
+    /// Limits on database connections.
+    pub(super) database_limits: DatabaseLimits,
     /// Total memory for request bodies and operations.
     pub memory: Memory,
     /// Schedules the use of the database.
@@ -77,6 +79,7 @@ impl Services {
             projects: Cache::new(KNOWN_PROJECTS),
             publish: Box::new(|_, _| {}),
             limits,
+            database_limits: database.clone(),
             memory,
             refused: Mutex::default(),
             met: Met::default(),

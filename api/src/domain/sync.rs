@@ -14,6 +14,7 @@ use crate::model::enums::{ChangeType, EventKind, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::{File, FileMode, Hash};
 use crate::model::ids::ProjectId;
+use crate::model::long_columns::LongColumns;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
 use crate::storage::db::Size;
@@ -181,7 +182,7 @@ impl Ahead {
     /// Prepares a sync; `None` if it is invalid, which is reported under the lock.
     async fn of(writer: &Writer, project: ProjectId, job: &Job) -> Result<Option<Self>> {
         let _turn = writer.services.turns.work(writer.actor.user_id).await?;
-        let tx = writer.read().await?;
+        let tx = writer.read().await?.needing(LongColumns::NONE);
         let present = super::project::by_ids(&tx, &[project]).await?.into_iter().next();
         let Some(present) = present.filter(|present| policy::may_write(present.viewer_role).is_ok()) else {
             return Ok(None);

@@ -2,6 +2,7 @@
 //! remaining rows with the event and commits, [`Write::unchanged`] leaves no trace, and dropping it rolls back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -69,14 +70,24 @@ pub struct Writer {
     pub(super) services: Arc<Services>,
     pub(super) actor: Actor,
     size: Size,
-    /// The greatest revision that the payload reads, and the name of its argument.
-    horizon: Option<(i32, String)>,
+    horizon: Option<Arc<Horizon>>,
     /// The revision at which an import has seen the project.
     imports_until: Option<i32>,
     /// The revision at which a push has seen the files.
     files_until: Option<i32>,
     /// Whether the writes of files are only checked.
     pub(super) is_check: bool,
+}
+
+/// The greatest revision that a payload reads as of.
+#[derive(Debug)]
+pub struct Horizon {
+    /// The revision.
+    pub revision: i32,
+    /// The name of its argument.
+    pub argument: String,
+    /// Whether a write was refused because its revision is smaller.
+    pub has_refused: AtomicBool,
 }
 
 /// The field of the conflict of an import with another one.
@@ -115,8 +126,8 @@ impl Writer {
         Self { size, ..self }
     }
 
-    /// A writer whose payload reads as of revisions up to this one, which the named argument has.
-    pub fn reading_until(self, horizon: Option<(i32, String)>) -> Self {
+    /// A writer whose payload reads as of revisions up to this one.
+    pub fn reading_until(self, horizon: Option<Arc<Horizon>>) -> Self {
         Self { horizon, ..self }
     }
 
@@ -139,9 +150,10 @@ impl Writer {
     /// Refuses a payload that reads as of a revision after the one that is written.
     pub(super) fn check_horizon(&self, revision: i32) -> Result<()> {
         match &self.horizon {
-            Some((at, field)) if *at > revision => {
+            Some(horizon) if horizon.revision > revision => {
+                horizon.has_refused.store(true, Ordering::Relaxed);
                 let message = format!("Give a revision from 0, before the first, to {revision}.");
-                Err(Error::bad_input(field.as_str(), message))
+                Err(Error::bad_input(horizon.argument.as_str(), message))
             }
             _ => Ok(()),
         }
@@ -152,8 +164,7 @@ impl Writer {
         if self.horizon.is_none() {
             return Ok(());
         }
-        let project = project::by_ids(tx, &[project]).await?.into_iter().next();
-        self.check_horizon(project.map_or(0, |project| project.revision))
+        self.check_horizon(event::newest(tx, project).await?.unwrap_or(0))
     }
 
     /// Remembers the project of an object that the writer has created or can see.
@@ -254,7 +265,12 @@ impl Writer {
         // On SQLite the turn was awaited above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         let Some((tx, locked)) = begun else { return Ok(None) };
-        self.check_horizon(locked.revision)?;
+        let mut writer = self.clone();
+        if purpose == Purpose::Invited {
+            // An invited user must not learn the revision. When the payload fails, they are a member.
+            writer.horizon = None;
+        }
+        writer.check_horizon(locked.revision)?;
         if let Some(seen) = self.imports_until
             && import::has_written_after(&tx, locked.id, seen).await?
         {
@@ -265,7 +281,7 @@ impl Writer {
         {
             return Err(Error::conflict("expectedRevision", format!("Files have changed since revision {seen}.")));
         }
-        Ok(Some(self.holding(turn, tx.holding(own), locked)))
+        Ok(Some(Write { tx: tx.holding(own), turn, locked, writer, about: About::default() }))
     }
 
     /// Creates a project, which has no subscribers yet.
@@ -305,10 +321,6 @@ impl Writer {
         self.services.note_write(false);
         self.knows(project.id.0, project.id);
         Ok(project)
-    }
-
-    fn holding(&self, turn: Option<ProjectTurn>, tx: Tx, locked: Locked) -> Write {
-        Write { tx, turn, locked, writer: self.clone(), about: About::default() }
     }
 }
 

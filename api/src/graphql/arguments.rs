@@ -7,15 +7,18 @@ use async_graphql::{Name, PathSegment, Value, indexmap::IndexMap, parser::types:
 use uuid::Uuid;
 
 use super::document::Given;
-use super::horizon::Horizon;
+use super::horizon::{Horizon, Latest};
 use super::page::part;
-use super::types::{file::FileDiff, insights};
+use super::types::{
+    file::{FileDiff, line},
+    insights,
+};
 use crate::model::{
     error::{Error, Result},
     ids::{FolderId, MessageId, ReadId},
     limits::Limits,
     node_id::{MAX_NODES, NodeId},
-    page::{self, KeyKind, Page, PageSize},
+    page::{self, KeyKind, List, Page, PageSize},
     path::FilePath,
     search::Search,
 };
@@ -24,15 +27,17 @@ use crate::model::{
 #[derive(Clone, Copy)]
 enum Parts {
     /// A connection, with the sort keys in its cursors; `None` if they depend on other arguments.
-    Pages(PageSize, Option<&'static [KeyKind]>),
+    Pages(List, Option<&'static [KeyKind]>),
     /// A connection that is ordered by the argument `orderBy`.
-    Ordered(PageSize),
+    Ordered(List),
     /// The log: pages without cursors.
     Log(PageSize),
     /// The first rows only.
     Most(PageSize),
     /// Rows after a row with an id. The list itself checks the argument.
     Rest,
+    /// Lines after a line.
+    AfterLine,
     /// Differences after the entry with a cursor or after a path.
     AfterPath,
     /// Rows after a message.
@@ -49,35 +54,35 @@ const BY_TIME_AND_ID: Option<&[KeyKind]> = Some(&[KeyKind::Time, KeyKind::Id]);
 
 /// All fields with an argument `first`.
 const LISTS: &[(&str, &str, Parts)] = &[
-    ("AgentConfiguration", "versions", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("AgentConfiguration", "versions", Parts::Pages(List::AGENT_CONFIGURATION_VERSIONS, BY_NUMBER)),
     ("ChatMessage", "changes", Parts::AfterNode),
     ("ChatSession", "checkpoints", Parts::AfterMessage),
-    ("ChatSession", "messages", Parts::Pages(page::MESSAGES, BY_NUMBER)),
+    ("ChatSession", "messages", Parts::Pages(List::MESSAGES, BY_NUMBER)),
     ("Insights", "busiestHours", Parts::Most(insights::HOURS)),
     ("Insights", "contributors", Parts::Most(insights::USERS)),
     ("Insights", "mostChangedFiles", Parts::Most(insights::FILES)),
     ("Project", "accessTokens", Parts::Rest),
     ("Project", "agentConfigurations", Parts::AfterNode),
-    ("Project", "changes", Parts::Pages(page::LIST, BY_NUMBER_AND_ID)),
-    ("Project", "children", Parts::Pages(page::FILES, BY_PATH)),
+    ("Project", "changes", Parts::Pages(List::CHANGES, BY_NUMBER_AND_ID)),
+    ("Project", "children", Parts::Pages(List::CHILDREN, BY_PATH)),
     ("Project", "collaborators", Parts::Rest),
     ("Project", "diff", Parts::AfterPath),
     ("Project", "emailInvitations", Parts::Rest),
     ("Project", "events", Parts::Log(page::EVENTS)),
-    ("Project", "files", Parts::Pages(page::FILES, BY_PATH_AND_ID)),
-    ("Project", "sessions", Parts::Pages(page::LIST, BY_NUMBER)),
-    ("Project", "snapshots", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("Project", "files", Parts::Pages(List::FILES, BY_PATH_AND_ID)),
+    ("Project", "sessions", Parts::Pages(List::SESSIONS, BY_NUMBER)),
+    ("Project", "snapshots", Parts::Pages(List::SNAPSHOTS, BY_NUMBER)),
     ("Project", "webhooks", Parts::AfterNode),
     ("ProjectEvent", "changes", Parts::AfterNode),
-    ("ProjectFile", "blame", Parts::Rest),
-    ("ProjectFile", "versions", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("ProjectFile", "blame", Parts::AfterLine),
+    ("ProjectFile", "versions", Parts::Pages(List::VERSIONS, BY_NUMBER)),
     ("ProjectSnapshot", "diff", Parts::AfterPath),
-    ("ProjectSnapshot", "files", Parts::Pages(page::FILES, BY_PATH_AND_ID)),
-    ("Query", "invitations", Parts::Pages(page::LIST, BY_TIME_AND_ID)),
-    ("Query", "projects", Parts::Ordered(page::LIST)),
-    ("Query", "recentActivity", Parts::Pages(page::LIST, None)),
+    ("ProjectSnapshot", "files", Parts::Pages(List::FILES, BY_PATH_AND_ID)),
+    ("Query", "invitations", Parts::Pages(List::INVITATIONS, BY_TIME_AND_ID)),
+    ("Query", "projects", Parts::Ordered(List::PROJECTS)),
+    ("Query", "recentActivity", Parts::Pages(List::RECENT_ACTIVITY, None)),
     ("RestorePreview", "diff", Parts::AfterPath),
-    ("Webhook", "deliveries", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("Webhook", "deliveries", Parts::Pages(List::DELIVERIES, BY_NUMBER)),
 ];
 
 /// The names of arguments that are revisions of the project.
@@ -108,9 +113,10 @@ pub fn check(
         match self::field(limits, &field) {
             Err(error) => refused.push((field, error)),
             Ok(None) => {}
-            Ok(Some((revision, name))) => {
-                let Some(PathSegment::Field(root)) = field.path.first() else { continue };
-                horizon.extend(root, revision, name);
+            Ok(Some((revision, argument))) => {
+                let Some(PathSegment::Field(root)) = field.path.first().cloned() else { continue };
+                let place = field.nulls_root.then_some((field.path, field.pos));
+                horizon.extend(&root, Latest { revision, argument, field: place });
             }
         }
     }
@@ -140,18 +146,22 @@ fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
     let Some((_, _, parts)) = list else { return Ok(None) };
     let (first, after) = (arguments.int("first"), arguments.text("after"));
     match parts {
-        Parts::Pages(size, keys) => {
-            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *size)?;
+        Parts::Pages(list, keys) => {
+            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *list)?;
             if let Some(keys) = keys {
                 page.check_keys(keys.iter().copied())?;
             }
         }
-        Parts::Ordered(size) => {
-            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *size)?;
+        Parts::Ordered(list) => {
+            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *list)?;
             page.check_keys(arguments.keys_of_order())?;
         }
         Parts::Most(size) => drop(insights::limit(first, *size)?),
-        Parts::Log(size) => drop(Page::parse(first, None, None, None, *size)?),
+        Parts::Log(size) => drop(size.limit("first", first)?),
+        Parts::AfterLine => {
+            part(limits, first)?;
+            line(arguments.int("after"))?;
+        }
         Parts::Rest | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
             part(limits, first)?;
             match (parts, after) {

@@ -2,15 +2,17 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_graphql::{Context, DataContext, PathSegment, Request, ServerError};
+use async_graphql::{Context, DataContext, PathSegment, Pos, Request, ServerError};
 use parking_lot::Mutex;
 
 use super::batch::Wanted;
 use super::documents::Parsed;
 use super::horizon::Horizon;
+use super::json_text::WrittenJson;
 use super::reader::Reader;
-use crate::domain::{Needs, Services, Size, Writer};
+use crate::domain::{self, Needs, Services, Size, Writer};
 use crate::live::Live;
 use crate::live::source::Item;
 use crate::model::actor::Actor;
@@ -35,11 +37,26 @@ pub fn attach(
         None if horizon.names_a_state => Needs::Present,
         None => Needs::Own,
     };
-    let size = Parsed::of(&request).map_or(Size::Small, |parsed| parsed.size);
-    let reader = Reader::new(services.clone(), actor.clone(), needs, size);
+    let parsed = Parsed::of(&request);
+    let size = parsed.map_or(Size::Small, |parsed| parsed.size);
+    let merges_nothing = parsed.is_some_and(|parsed| parsed.merges_nothing);
+    let reader = Reader::new(services.clone(), actor.clone(), needs, size, horizon.long_columns);
     let (services, live) = (services.clone(), live.clone());
-    let (wanted, committed) = (Wanted::default(), Mutex::default());
-    request.data(Arc::new(Caller { services, live, actor, reader, wanted, delivered, horizon, committed }))
+    let (wanted, committed, refused, json) =
+        (Wanted::default(), Mutex::default(), Mutex::default(), WrittenJson::default());
+    request.data(Arc::new(Caller {
+        services,
+        live,
+        actor,
+        reader,
+        wanted,
+        merges_nothing,
+        delivered,
+        horizon,
+        committed,
+        refused,
+        json,
+    }))
 }
 
 /// The caller of an operation and its view of the database.
@@ -54,10 +71,16 @@ pub struct Caller {
     pub reader: Reader,
     /// Batches the reads of concurrent resolvers.
     pub wanted: Wanted,
+    /// Whether each object in the result comes from one selection of a field ([`Parsed::merges_nothing`]).
+    pub merges_nothing: bool,
     delivered: Option<Delivered>,
     horizon: Horizon,
     /// The response names of the committed mutations.
     committed: Mutex<Vec<String>>,
+    /// The fields of payloads for which mutations were refused.
+    refused: Mutex<Vec<(Vec<PathSegment>, Pos)>>,
+    /// The lists that are resolved to JSON.
+    pub json: WrittenJson,
 }
 
 impl Caller {
@@ -93,10 +116,31 @@ impl Caller {
         // A payload is not read again if it fails.
         self.reader.need_the_present();
         let mutation = &ctx.item.node.response_key().node;
-        let horizon = self.horizon.of(mutation);
-        let done = self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await?;
+        let latest = self.horizon.of(mutation);
+        let horizon = latest.map(|latest| {
+            let (revision, argument) = (latest.revision, latest.argument.clone());
+            Arc::new(domain::Horizon { revision, argument, has_refused: AtomicBool::default() })
+        });
+        let done = self.services.write(&self.actor, |writer| write(writer.reading_until(horizon.clone()))).await;
+        if let Some(field) = latest.and_then(|latest| latest.field.as_ref())
+            && horizon.is_some_and(|horizon| horizon.has_refused.load(Ordering::Relaxed))
+        {
+            self.refused.lock().push(field.clone());
+        }
+        let done = done?;
         self.committed.lock().push(mutation.to_string());
         Ok(done)
+    }
+
+    /// Moves the errors of mutations that were refused for a field of their payloads to these fields.
+    pub fn locate_refused(&self, errors: &mut [ServerError]) {
+        for (path, pos) in self.refused.lock().iter() {
+            let of_root = |error: &&mut ServerError| error.path.len() == 1 && error.path.first() == path.first();
+            if let Some(error) = errors.iter_mut().find(of_root) {
+                error.path.clone_from(path);
+                error.locations = vec![*pos];
+            }
+        }
     }
 
     /// Marks the errors below committed mutations, and errors of the whole operation if a mutation is committed: a

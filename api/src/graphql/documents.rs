@@ -4,10 +4,13 @@
 
 use std::{
     any::TypeId,
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, bail, ensure};
@@ -19,7 +22,7 @@ use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::document::FrontEnd;
+use super::document::{FrontEnd, select_kinds};
 use crate::{
     domain::Size,
     model::{error::Error, limits::Limits},
@@ -84,6 +87,15 @@ pub struct Parsed {
     pub tokens: usize,
     /// Whether it can take much processor time to resolve.
     pub size: Size,
+    /// Whether it selects the interfaces of types.
+    pub selects_interfaces: bool,
+    /// Whether no selection set, with its fragments, has two fields of the same name in the response, so that results
+    /// are never merged.
+    pub merges_nothing: bool,
+    /// Whether the library's validator must check the values of variables.
+    has_checked_variables: bool,
+    /// Whether the library's validator has accepted the document.
+    is_accepted: AtomicBool,
 }
 
 /// Fields that compare the contents of files.
@@ -91,17 +103,60 @@ const COMPARING: [&str; 4] = ["blame", "diff", "lineChanges", "restorePreview"];
 
 impl Parsed {
     /// A document that was parsed and checked.
-    pub fn new(document: ExecutableDocument, tokens: usize) -> Self {
+    pub fn new(front_end: &FrontEnd, mut document: ExecutableDocument, tokens: usize) -> Self {
+        let selects_interfaces = select_kinds(&mut document);
         let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
         let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
         let size = if operations.chain(fragments).any(compares) { Size::Large } else { Size::Small };
-        Self { document, tokens, size }
+        let merges_nothing = merges_nothing(&document);
+        let has_checked_variables = front_end.has_checked_variables(&document);
+        let is_accepted = AtomicBool::default();
+        Self { document, tokens, size, selects_interfaces, merges_nothing, has_checked_variables, is_accepted }
+    }
+
+    /// Records that the library's validator has accepted the document.
+    pub fn accept(&self) {
+        self.is_accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the library's validator would accept the document again, whatever the variables are.
+    pub fn is_accepted(&self) -> bool {
+        !self.has_checked_variables && self.is_accepted.load(Ordering::Relaxed)
     }
 
     /// The document of a request.
     pub fn of(request: &Request) -> Option<&Arc<Self>> {
         request.data.get(&TypeId::of::<Arc<Self>>())?.downcast_ref()
     }
+}
+
+fn merges_nothing(document: &ExecutableDocument) -> bool {
+    let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
+    let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
+    let mut sets: Vec<&SelectionSet> = operations.chain(fragments).collect();
+    while let Some(set) = sets.pop() {
+        // Each part is the set itself, or a fragment in it.
+        let (mut names, mut parts) = (HashSet::new(), vec![(set, true)]);
+        while let Some((part, is_own)) = parts.pop() {
+            for item in &part.items {
+                match &item.node {
+                    Selection::Field(field) => {
+                        if !names.insert(field.node.response_key().node.as_str()) {
+                            return false;
+                        }
+                        // The sets in fragments with names are examined once, with the fragments.
+                        sets.extend(is_own.then_some(&field.node.selection_set.node));
+                    }
+                    Selection::InlineFragment(fragment) => parts.push((&fragment.node.selection_set.node, is_own)),
+                    Selection::FragmentSpread(spread) => {
+                        let fragment = document.fragments.get(&spread.node.fragment_name.node);
+                        parts.extend(fragment.map(|fragment| (&fragment.node.selection_set.node, false)));
+                    }
+                }
+            }
+        }
+    }
+    true
 }
 
 fn compares(selected: &SelectionSet) -> bool {

@@ -60,6 +60,7 @@ async fn run_once(schema: &impl Executor, limits: &Limits, request: Request, cal
         in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![ended(error)]));
     if let Some(caller) = caller {
         caller.mark_committed(&mut response.errors);
+        caller.locate_refused(&mut response.errors);
     }
     response
 }

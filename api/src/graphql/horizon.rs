@@ -1,36 +1,52 @@
-//! The revisions as of which the payloads of an operation read.
+//! What an operation reads: the revisions that it names, and the long columns that it selects.
 
 use std::any::TypeId;
 use std::collections::HashMap;
 
-use async_graphql::Request;
+use async_graphql::{PathSegment, Pos, Request};
 
-/// The revisions that an operation names.
+use crate::model::long_columns::LongColumns;
+
+/// What an operation reads.
 #[derive(Clone, Default)]
 pub struct Horizon {
-    /// The greatest revision that each root field reads as of, by its name in the response.
-    of_roots: HashMap<String, (i32, String)>,
+    /// The latest reads below the root fields, by their names in the response.
+    of_roots: HashMap<String, Latest>,
     /// Whether an argument may name a state that a replica lacks.
     pub names_a_state: bool,
+    /// The long columns that it selects.
+    pub long_columns: LongColumns,
+}
+
+/// The read as of the greatest revision below a root field.
+#[derive(Clone)]
+pub struct Latest {
+    /// The revision.
+    pub revision: i32,
+    /// The argument that gives it.
+    pub argument: String,
+    /// The path and the position of the field that has the argument, if its failure nulls the root field.
+    pub field: Option<(Vec<PathSegment>, Pos)>,
 }
 
 impl Horizon {
-    /// The revisions that were found when the request was prepared.
+    /// What was found when the request was prepared.
     pub fn of_request(request: &Request) -> Self {
         let found = request.data.get(&TypeId::of::<Self>()).and_then(|any| any.downcast_ref::<Self>());
         found.cloned().unwrap_or_default()
     }
 
-    /// The greatest revision and the name of its argument.
-    pub fn of(&self, root: &str) -> Option<(i32, String)> {
-        self.of_roots.get(root).cloned()
+    /// The latest read below a root field.
+    pub fn of(&self, root: &str) -> Option<&Latest> {
+        self.of_roots.get(root)
     }
 
-    /// Adds a revision that an argument below a root field gives.
-    pub fn extend(&mut self, root: &str, revision: i32, argument: String) {
-        let greatest = self.of_roots.entry(root.to_owned()).or_insert_with(|| (revision, argument.clone()));
-        if greatest.0 < revision {
-            *greatest = (revision, argument);
+    /// Adds a read below a root field.
+    pub fn extend(&mut self, root: &str, read: Latest) {
+        match self.of_roots.get_mut(root) {
+            Some(latest) if latest.revision >= read.revision => {}
+            Some(latest) => *latest = read,
+            None => drop(self.of_roots.insert(root.to_owned(), read)),
         }
     }
 }

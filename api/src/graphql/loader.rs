@@ -75,6 +75,8 @@ pub struct VersionFilter {
     pub autosave_coalesce_seconds: u32,
     /// Only the versions up to this revision.
     pub until: Option<i32>,
+    /// Whether the hashes and sizes of the contents are needed.
+    pub has_contents: bool,
 }
 
 /// An object as of a revision.
@@ -471,7 +473,7 @@ loaders! {
     };
     Part<Within<FileId>, VersionFilter> => Slice<FileSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep: &VersionFilter, page| match (keep.autosave_coalesce_seconds, keep.until) {
-            (0, None) => file::versions_page(tx, parents, page).await,
+            (0, None) => file::versions_page(tx, parents, keep.has_contents, page).await,
             (seconds, until) => file::coalesced_versions_page(tx, parents, (seconds, until), page).await,
         }).await
     };

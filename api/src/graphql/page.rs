@@ -1,46 +1,90 @@
 //! Relay connections: <https://relay.dev/graphql/connections.htm>.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
-use async_graphql::connection::{Connection, CursorType, Edge};
-use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
+use async_graphql::connection::{CursorType, Edge, EmptyFields, PageInfo};
+use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, TypeName, Value};
 
 use super::context::{Caller, caller};
 use super::loader::{ChildrenOf, Count, Deliveries, VersionFilter};
-use super::row::{Plain, Row};
+use super::row::{Plain, Row, Rows};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, WebhookId, Within};
 use crate::model::limits::Limits;
-use crate::model::page::{self as model, Cursor, PageSize, Slice};
+use crate::model::page::{self as model, Cursor, List, PageSize, Slice};
 use crate::model::project::ProjectFilter;
 use crate::model::snapshot::SnapshotFilter;
 
-/// A page of a list whose rows are `T`.
-pub type Page<T> = Connection<Place, Row<T>, Total>;
+/// A page of a list whose rows are `T`. The library's type resolves its nodes one by one.
+pub struct Page<T: Plain> {
+    edges: Vec<Edge<Place, Row<T>, EmptyFields>>,
+    has_previous_page: bool,
+    has_next_page: bool,
+    total: Total,
+}
 
-/// Converts a slice to a connection.
-pub fn connection<R, T: Plain>(slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
-    let mut connection = Connection::with_additional_fields(slice.has_previous, slice.has_next, total);
-    connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(Place(cursor), Row(node(row)))).collect();
-    connection
+/// Converts a slice of a list to a connection.
+pub fn connection<R, T: Plain>(list: List, slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
+    let edge = |(cursor, row)| Edge::new(Place { cursor, list: list.name }, Row(node(row)));
+    let edges = slice.rows.into_iter().map(edge).collect();
+    Page { edges, has_previous_page: slice.has_previous, has_next_page: slice.has_next, total }
+}
+
+impl<T: Plain> TypeName for Page<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", T::type_name()).into()
+    }
+}
+
+#[Object(name_type)]
+impl<T: Plain> Page<T> {
+    /// Information to aid in pagination.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            has_previous_page: self.has_previous_page,
+            has_next_page: self.has_next_page,
+            start_cursor: self.edges.first().map(|edge| edge.cursor.encode_cursor()),
+            end_cursor: self.edges.last().map(|edge| edge.cursor.encode_cursor()),
+        }
+    }
+
+    /// A list of edges.
+    async fn edges(&self) -> &[Edge<Place, Row<T>, EmptyFields>] {
+        &self.edges
+    }
+
+    /// A list of nodes.
+    async fn nodes(&self) -> Rows<'_, Place, T> {
+        Rows(&self.edges)
+    }
+
+    #[graphql(flatten)]
+    async fn total(&self) -> &Total {
+        &self.total
+    }
 }
 
 /// A row's cursor, encoded only if the operation selects it.
-pub struct Place(Cursor);
+pub struct Place {
+    cursor: Cursor,
+    /// The name of the list.
+    list: &'static str,
+}
 
 impl CursorType for Place {
     type Error = Infallible;
 
-    fn decode_cursor(text: &str) -> std::result::Result<Self, Infallible> {
+    fn decode_cursor(_: &str) -> std::result::Result<Self, Infallible> {
         // Resolvers parse cursors themselves by [`Cursor::parse`], whose error contains the argument.
-        Ok(Self(Cursor::parse(text, "").unwrap_or(Cursor(Vec::new()))))
+        Ok(Self { cursor: Cursor(Vec::new()), list: "" })
     }
 
     fn encode_cursor(&self) -> String {
-        self.0.encode()
+        self.cursor.encode(self.list)
     }
 }
 
@@ -58,18 +102,26 @@ impl Paging {
     ///
     /// # Errors
     /// As [`model::Page::parse`].
-    pub fn parse(self, size: PageSize) -> Result<model::Page> {
-        model::Page::parse(self.first, self.after, self.last, self.before, size)
+    pub fn parse(self, list: List) -> Result<model::Page> {
+        model::Page::parse(self.first, self.after, self.last, self.before, list)
     }
 }
 
-/// The arguments of a selected field, before its resolver runs. `None` if the field is not selected, is selected
-/// conditionally, or has arguments that its resolver will refuse.
-pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<A> {
+/// The arguments of a selected field, before its resolver runs, and its selection. `None` if the field is not selected,
+/// is selected conditionally, or has arguments that its resolver will refuse.
+pub fn arguments<'a, A: InputType>(selected: &Lookahead<'a>, field: &str) -> Option<(A, Lookahead<'a>)> {
     let field = selected.field(field).selection_fields().into_iter().next()?;
     let is_certain = field.directives().is_ok_and(|directives| directives.is_empty());
     let arguments = field.arguments().ok().filter(|_| is_certain)?;
-    A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()
+    let parsed = A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()?;
+    Some((parsed, field.into()))
+}
+
+/// The names of the selected fields of a page's rows.
+pub fn fields_of_rows<'a>(page: &Lookahead<'a>) -> Vec<&'a str> {
+    let rows = [page.field("nodes"), page.field("edges").field("node")];
+    let rows = rows.iter().flat_map(Lookahead::selection_fields);
+    rows.flat_map(|rows| rows.selection_set().map(|field| field.name()).collect::<Vec<_>>()).collect()
 }
 
 /// Upper bound of weights, so that their sums do not overflow in nested lists.
@@ -150,7 +202,8 @@ pub fn cut_by_id<T>(
     cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
-/// As [`cut_by_id`]; `after` can also be the cursor of a row, which stays valid when the row is removed.
+/// As [`cut_by_id`]; `after` can also be the cursor of a row in the list `name`, which stays valid when the row is
+/// removed.
 ///
 /// # Errors
 /// As [`cut_by_id`].
@@ -159,12 +212,16 @@ pub fn cut_by_place<T>(
     rows: Vec<T>,
     first: Option<i32>,
     after: Option<&ID>,
-    (id, place): (impl Fn(&T) -> String, impl Fn(&T) -> Cursor),
+    (name, id, place): (&str, impl Fn(&T) -> String, impl Fn(&T) -> Cursor),
 ) -> Result<Vec<T>> {
-    match after.and_then(|after| Cursor::parse(after, "after").ok()) {
-        Some(after) => cut(caller, rows.into_iter().filter(|row| place(row) > after).collect(), first, |_| true),
-        None => cut_by_id(caller, rows, first, after, id),
+    let Some(cursor) = after.filter(|after| Cursor::is_cursor(after)) else {
+        return cut_by_id(caller, rows, first, after, id);
+    };
+    let after = Cursor::parse(cursor, name, "after")?;
+    if rows.first().is_some_and(|row| !place(row).is_like(&after)) {
+        return Err(Cursor::foreign("after"));
     }
+    cut(caller, rows.into_iter().filter(|row| place(row) > after).collect(), first, |_| true)
 }
 
 /// Assumed length of a list without pages in cost calculations.

@@ -9,6 +9,7 @@ use crate::domain::{Needs, Services, Size, Tx};
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::Result;
+use crate::model::long_columns::LongColumns;
 
 /// The transaction of an operation. Its first read begins it and all reads share it, so that the result shows one
 /// state.
@@ -18,6 +19,7 @@ pub struct Reader {
     budget: Arc<Budget>,
     needs: parking_lot::Mutex<Needs>,
     size: Size,
+    long_columns: LongColumns,
     /// Whether a replica has answered.
     has_used_replica: AtomicBool,
     /// Keeps an error, too, so that the other reads of the operation do not wait for the same outage again.
@@ -26,10 +28,10 @@ pub struct Reader {
 
 impl Reader {
     /// A view that has not begun.
-    pub fn new(services: Arc<Services>, actor: Actor, needs: Needs, size: Size) -> Self {
+    pub fn new(services: Arc<Services>, actor: Actor, needs: Needs, size: Size, long_columns: LongColumns) -> Self {
         let budget = Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone()));
         let (needs, has_used_replica) = (parking_lot::Mutex::new(needs), AtomicBool::default());
-        Self { services, actor, budget, needs, size, has_used_replica, current: Mutex::default() }
+        Self { services, actor, budget, needs, size, long_columns, has_used_replica, current: Mutex::default() }
     }
 
     /// Whether the operation can be repeated with another result: a replica may fail, or lack what the operation names.
@@ -65,6 +67,16 @@ impl Reader {
         self.budget.answer(bytes)
     }
 
+    /// The bytes to return that the operation has spent.
+    pub fn answered(&self) -> usize {
+        self.budget.answered()
+    }
+
+    /// Takes back what was spent since the operation had spent this many bytes to return.
+    pub fn take_back(&self, answered: usize) {
+        self.budget.take_back(answered);
+    }
+
     /// The budget of the operation.
     pub fn budget(&self) -> Arc<Budget> {
         self.budget.clone()
@@ -78,7 +90,7 @@ impl Reader {
         }
         let needs = *self.needs.lock();
         let opened = self.services.read_with(&self.actor, needs, self.size).await;
-        let opened = opened.map(|tx| Arc::new(tx.within(self.budget.clone())));
+        let opened = opened.map(|tx| Arc::new(tx.within(self.budget.clone()).needing(self.long_columns)));
         if opened.as_ref().is_ok_and(|tx| tx.is_of_replica()) {
             self.has_used_replica.store(true, Ordering::Relaxed);
         }

@@ -1,17 +1,20 @@
 //! Efficient resolution of list rows. The library allocates a future for every field of every row, but most fields only
-//! read a value in memory.
+//! read a value in memory. A list whose selected fields are all plain becomes JSON at once, without a value for each row.
 
 use std::borrow::Cow;
 
+use async_graphql::connection::{CursorType, Edge, EmptyFields};
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{Field, Selection};
 use async_graphql::registry::Registry;
-use async_graphql::resolver_utils::{ContainerType, resolve_container};
+use async_graphql::resolver_utils::{ContainerType, resolve_container, resolve_list};
 use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerError, ServerResult, Value};
 use futures::FutureExt;
 use futures::future::try_join_all;
 
-use super::error_path;
+use super::context::caller;
+use super::json_text::raw_json;
+use super::{error_path, json_text};
 
 /// An object that occurs many times in a result.
 pub trait Plain: ContainerType {
@@ -74,6 +77,77 @@ impl<T: Plain> Row<T> {
             values.extend(try_join_all(waiting).await?);
         }
         Ok(Value::Object(values))
+    }
+}
+
+/// The rows of a page.
+pub struct Rows<'e, C: CursorType + Send + Sync, T: Plain>(pub &'e [Edge<C, Row<T>, EmptyFields>]);
+
+impl<C: CursorType + Send + Sync, T: Plain> OutputType for Rows<'_, C, T> {
+    fn type_name() -> Cow<'static, str> {
+        Vec::<Row<T>>::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        Vec::<Row<T>>::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        Vec::<Row<T>>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        if let Some(json) = self.json(ctx) {
+            return Ok(json);
+        }
+        resolve_list(ctx, field, self.0.iter().map(|edge| &edge.node), Some(self.0.len())).await
+    }
+}
+
+impl<C: CursorType + Send + Sync, T: Plain> Rows<'_, C, T> {
+    /// The rows as JSON; `None` if a field is not plain or fails, or if the library may have to merge the result with
+    /// that of another field.
+    fn json(&self, ctx: &ContextSelectionSet<'_>) -> Option<Value> {
+        let caller = caller(ctx).ok().filter(|caller| caller.merges_nothing)?;
+        let fields = distinct_fields(ctx)?;
+        if !fields.iter().all(|field| T::is_plain(field.node.name.node.as_str())) {
+            return None;
+        }
+        let answered = caller.reader.answered();
+        let json = caller.json.write(|json, limit| self.write(ctx, &fields, json, limit));
+        if json.is_none() {
+            // The rows are resolved again.
+            caller.reader.take_back(answered);
+        }
+        json.map(raw_json)
+    }
+
+    fn write(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        fields: &[&Positioned<Field>],
+        json: &mut Vec<u8>,
+        limit: usize,
+    ) -> Option<()> {
+        for (index, edge) in self.0.iter().enumerate() {
+            let ctx = ctx.with_index(index);
+            json.push(if index == 0 { b'[' } else { b',' });
+            let mut before = b'{';
+            for field in fields {
+                let value = edge.node.0.resolve_field(&ctx.with_field(field)).now_or_never()?.ok()?;
+                json.push(before);
+                json_text::write_string(field.node.response_key().node.as_str(), json);
+                json.push(b':');
+                json_text::write(&value.unwrap_or_default(), json);
+                before = b',';
+            }
+            json.push(b'}');
+            if json.len() > limit {
+                return None;
+            }
+        }
+        json.extend_from_slice(if self.0.is_empty() { b"[]" } else { b"]" });
+        Some(())
     }
 }
 

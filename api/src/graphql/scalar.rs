@@ -16,6 +16,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
 
 use super::context::caller;
+use super::json_text::{RAW_VALUE_TOKEN, raw_json};
 use crate::model::json::{self, MAX_DEPTH};
 use crate::model::text::shown;
 
@@ -158,7 +159,7 @@ impl OutputType for MadeJson {
     }
 
     async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
-        Ok(Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::Binary(self.0.0.clone()))])))
+        Ok(raw_json(self.0.0.clone()))
     }
 }
 
@@ -172,9 +173,6 @@ fn count(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize)
 /// A JSON value, returned exactly as written. A value that cannot be stored is refused by the write, which knows the
 /// name of its argument.
 pub struct Json(pub json::Json);
-
-/// The key with which the library marks raw JSON text, as serde_json does.
-pub const RAW_VALUE_TOKEN: &str = "$serde_json::private::RawValue";
 
 impl Json {
     fn of(value: &Value) -> Self {
@@ -272,6 +270,9 @@ impl OutputType for Json {
         count(ctx, field, self.0.as_str().len())?;
         Ok(match self.0.compact() {
             Ok(text) => Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::String(text))])),
+            Err(_) if caller(ctx).is_ok_and(|caller| caller.json.is_running()) => {
+                return Err(ServerError::new("a value of a list is damaged", Some(field.pos)));
+            }
             Err(why) => {
                 let cause = format!("the database contains invalid JSON: {why}");
                 ctx.add_error(ctx.set_error_path(ServerError::new(cause, Some(field.pos))));

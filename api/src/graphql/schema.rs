@@ -1,6 +1,6 @@
 //! The schema, built without a database.
 
-use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 use super::guard;
 use super::mutation::Mutation;
@@ -23,8 +23,18 @@ pub type AppSchema = Schema<Query, Mutation, Subscription>;
 /// Builds the schema with limits on the number of rows that lists can return. The cost limits of documents are checked
 /// earlier (`guard`).
 pub fn build(limits: &Limits) -> AppSchema {
+    build_with(limits, ValidationMode::Strict)
+}
+
+/// As [`build`], without the library's validator.
+pub fn build_without_validator(limits: &Limits) -> AppSchema {
+    build_with(limits, ValidationMode::Fast)
+}
+
+fn build_with(limits: &Limits, validation: ValidationMode) -> AppSchema {
     let schema = describe(Schema::build(Query::default(), Mutation::default(), Subscription))
-        .limit_complexity(limits.max_query_complexity);
+        .limit_complexity(limits.max_query_complexity)
+        .validation_mode(validation);
     // The library also limits the nesting of fields and fragments; the guard is stricter and comes first.
     let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(guard::NESTING));
     // Suggestions for misspelt names would reveal the schema.

@@ -42,6 +42,9 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
+    /// The name of the list of access tokens.
+    pub const LIST: &str = "accessTokens";
+
     /// The place in the list of access tokens.
     pub fn place(&self) -> Cursor {
         Cursor(vec![Key::Time(self.created_at), Key::Id(self.id.0)])

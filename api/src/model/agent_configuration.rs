@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::ids::{AgentConfigurationId, ProjectId, UserId};
 use super::json::Json;
+use super::long_columns::LongColumns;
 
 /// A version of an agent configuration.
 #[derive(Clone, Debug)]
@@ -121,4 +122,6 @@ pub struct AgentConfigurationFilter {
     pub include_deleted: bool,
     /// The revision to read at; `None` is the current one.
     pub at: Option<i32>,
+    /// The long columns of the rows that are needed.
+    pub long_columns: LongColumns,
 }

@@ -56,6 +56,17 @@ impl Budget {
         self.spend(bytes, |spent| &mut spent.answer)
     }
 
+    /// The spent bytes to return.
+    pub fn answered(&self) -> usize {
+        self.spent.lock().answer
+    }
+
+    /// Takes back what was spent since [`Budget::answered`], for values that are returned again.
+    pub fn take_back(&self, answered: usize) {
+        let mut spent = self.spent.lock();
+        spent.answer = spent.answer.min(answered);
+    }
+
     /// Releases the memory for what was loaded, which the operation no longer needs when it ends.
     pub fn only_answers(&self) {
         let mut spent = self.spent.lock();

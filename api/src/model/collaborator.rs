@@ -26,6 +26,9 @@ pub struct Collaborator {
 }
 
 impl Collaborator {
+    /// The name of the list of collaborators.
+    pub const LIST: &str = "collaborators";
+
     /// The place in the list of collaborators.
     pub fn place(&self) -> Cursor {
         Cursor(vec![Key::Time(self.invited_at), Key::Id(self.user_id.0)])
@@ -48,6 +51,9 @@ pub struct EmailInvitation {
 }
 
 impl EmailInvitation {
+    /// The name of the list of invitations.
+    pub const LIST: &str = "emailInvitations";
+
     /// The place in the list of invitations.
     pub fn place(&self) -> Cursor {
         Cursor(vec![Key::Time(self.invited_at), Key::Text(self.email.as_str().to_owned())])

@@ -144,6 +144,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is a folder, created or not.
+    pub fn is_folder(&self) -> bool {
+        self.file().is_none_or(|file| file.file_type == FileType::Folder)
+    }
+
     /// The project.
     pub fn project_id(&self) -> ProjectId {
         match self {
@@ -231,6 +236,12 @@ impl FileSnapshot {
     /// Number of versions that this entry stands for; more than 1 for coalesced autosaves.
     pub fn saves(&self) -> i32 {
         self.version - self.follows
+    }
+
+    /// The same version as the last of so many; `None` if there were not so many.
+    pub fn of_saves(self, count: i32) -> Option<Self> {
+        let follows = self.version.checked_sub(count).filter(|follows| *follows >= 0)?;
+        Some(Self { follows, ..self })
     }
 }
 

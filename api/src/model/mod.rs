@@ -20,6 +20,7 @@ pub mod language;
 pub mod limits;
 mod line_diff;
 pub mod locks;
+pub mod long_columns;
 pub mod manifest;
 pub mod memory;
 pub mod merge;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::collaborator::EmailAddress;
 use super::error::Result;
-use super::ids::{AgentConfigurationId, FolderId, MessageId, ProjectId, ReadId, UserId, not_an_id};
+use super::ids::{AgentConfigurationId, FileSnapshotId, FolderId, MessageId, ProjectId, ReadId, UserId, not_an_id};
 
 /// Maximum number of ids of `nodes`.
 pub const MAX_NODES: usize = 100;
@@ -37,6 +37,10 @@ pub enum NodeId {
     StreamingMessage(MessageId),
     /// A version of an agent configuration.
     AgentConfigurationVersion(AgentConfigurationId, i32),
+    /// The last version of coalesced autosaves, with their number.
+    CoalescedVersion(FileSnapshotId, i32),
+    /// The change from the version before coalesced autosaves to the last of them, with their number.
+    CoalescedChange(FileSnapshotId, i32),
 }
 
 impl NodeId {
@@ -82,6 +86,14 @@ impl NodeId {
                 let (id, version) = numbered()?;
                 Self::AgentConfigurationVersion(uuid(id)?, version)
             }
+            "coalesced-version" | "coalesced-change" => {
+                // A single version has a plain id.
+                let (id, count) = numbered().filter(|(_, count)| *count > 1)?;
+                match kind {
+                    "coalesced-version" => Self::CoalescedVersion(uuid(id)?, count),
+                    _ => Self::CoalescedChange(uuid(id)?, count),
+                }
+            }
             _ => return None,
         })
     }
@@ -103,6 +115,8 @@ impl fmt::Display for NodeId {
             Self::AgentConfigurationVersion(id, version) => {
                 write!(f, "agent-configuration-version:{}:{version}", id.0)
             }
+            Self::CoalescedVersion(id, count) => write!(f, "coalesced-version:{}:{count}", id.0),
+            Self::CoalescedChange(id, count) => write!(f, "coalesced-change:{}:{count}", id.0),
         }
     }
 }
@@ -132,6 +146,8 @@ mod tests {
             format!("activity:{A}@3"),
             format!("streaming-message:{A}"),
             format!("agent-configuration-version:{A}:2"),
+            format!("coalesced-version:{A}:2"),
+            format!("coalesced-change:{A}:12"),
         ] {
             assert_eq!(NodeId::parse(&id, "id").unwrap().to_string(), id);
         }
@@ -159,6 +175,9 @@ mod tests {
             format!("event:{A}:01"),
             format!("event:{A}"),
             format!("email-invitation:{A}:Ada@example.com"),
+            format!("coalesced-change:{A}:1"),
+            format!("coalesced-change:{A}:02"),
+            format!("coalesced-version:{A}"),
             format!("thing:{A}"),
             "activity:".to_owned(),
         ] {

@@ -1,5 +1,8 @@
 //! Pages of lists: the arguments of Relay connections, parsed once, and keyset cursors. A cursor contains the sort key
-//! of a row, so it stays valid when rows are added. <https://relay.dev/graphql/connections.htm>
+//! of a row, so it stays valid when rows are added, and the name of its list, so that other lists refuse it.
+//! <https://relay.dev/graphql/connections.htm>
+
+use std::mem::discriminant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::long_columns::LongColumns;
 
 /// The requested part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +26,8 @@ pub struct Page {
     pub after: Option<Cursor>,
     /// Only rows before this one.
     pub before: Option<Cursor>,
+    /// The long columns of the rows that are needed.
+    pub long_columns: LongColumns,
 }
 
 /// Page sizes of a list.
@@ -31,6 +37,20 @@ pub struct PageSize {
     pub default: usize,
     /// Maximum size.
     pub max: usize,
+}
+
+impl PageSize {
+    /// The number of rows that the argument `field` requests.
+    ///
+    /// # Errors
+    /// `BadInput` if it is negative or too large.
+    pub fn limit(self, field: &str, count: Option<i32>) -> Result<usize> {
+        match count.map(usize::try_from) {
+            None => Ok(self.default),
+            Some(Ok(limit)) if limit <= self.max => Ok(limit),
+            Some(_) => Err(Error::bad_input(field, format!("`{field}` must be a number from 0 to {}.", self.max))),
+        }
+    }
 }
 
 /// Most lists.
@@ -43,6 +63,31 @@ pub const FILES: PageSize = PageSize { default: 20, max: 500 };
 /// Events of a project.
 pub const EVENTS: PageSize = PageSize { default: 100, max: 500 };
 
+/// A list with pages.
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    /// The name in its cursors.
+    pub name: &'static str,
+    /// Its page sizes.
+    pub size: PageSize,
+}
+
+#[expect(missing_docs, reason = "the names say it")]
+impl List {
+    pub const AGENT_CONFIGURATION_VERSIONS: Self = Self { name: "agentConfigurationVersions", size: LIST };
+    pub const CHANGES: Self = Self { name: "changes", size: LIST };
+    pub const CHILDREN: Self = Self { name: "children", size: FILES };
+    pub const DELIVERIES: Self = Self { name: "deliveries", size: LIST };
+    pub const FILES: Self = Self { name: "files", size: FILES };
+    pub const INVITATIONS: Self = Self { name: "invitations", size: LIST };
+    pub const MESSAGES: Self = Self { name: "messages", size: MESSAGES };
+    pub const PROJECTS: Self = Self { name: "projects", size: LIST };
+    pub const RECENT_ACTIVITY: Self = Self { name: "recentActivity", size: LIST };
+    pub const SESSIONS: Self = Self { name: "sessions", size: LIST };
+    pub const SNAPSHOTS: Self = Self { name: "snapshots", size: LIST };
+    pub const VERSIONS: Self = Self { name: "versions", size: LIST };
+}
+
 impl Page {
     /// Parses the arguments of a connection.
     ///
@@ -54,27 +99,22 @@ impl Page {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-        size: PageSize,
+        list: List,
     ) -> Result<Self> {
         let (field, count) = match (first, last) {
             (Some(_), Some(_)) => return Err(Error::bad_input("last", "Use either `first` or `last`, not both.")),
             (None, Some(last)) => ("last", Some(last)),
             (first, None) => ("first", first),
         };
-        let limit = match count.map(usize::try_from) {
-            None => size.default,
-            Some(Ok(limit)) if limit <= size.max => limit,
-            Some(_) => {
-                return Err(Error::bad_input(field, format!("`{field}` must be a number from 0 to {}.", size.max)));
-            }
-        };
-        let cursor = |text: Option<String>, field: &str| text.map(|text| Cursor::parse(&text, field)).transpose();
+        let cursor =
+            |text: Option<String>, field: &str| text.map(|text| Cursor::parse(&text, list.name, field)).transpose();
         Ok(Self {
-            limit,
+            limit: list.size.limit(field, count)?,
             is_counted: count.is_some(),
             from_end: last.is_some(),
             after: cursor(after, "after")?,
             before: cursor(before, "before")?,
+            long_columns: LongColumns::default(),
         })
     }
 
@@ -94,9 +134,15 @@ impl Page {
         Ok(())
     }
 
+    /// The same page with only these long columns.
+    pub fn needing(self, long_columns: LongColumns) -> Self {
+        Self { long_columns, ..self }
+    }
+
     /// The first rows of a list.
     pub fn first(limit: usize) -> Self {
-        Self { limit, is_counted: true, from_end: false, after: None, before: None }
+        let (after, before, long_columns) = (None, None, LongColumns::default());
+        Self { limit, is_counted: true, from_end: false, after, before, long_columns }
     }
 
     /// The last rows of a list.
@@ -146,18 +192,37 @@ impl Key {
 }
 
 impl Cursor {
-    /// Parses a cursor from [`Cursor::encode`].
+    /// Parses a cursor of a list from [`Cursor::encode`].
     ///
     /// # Errors
     /// `BadInput` with `field` for any other text.
-    pub fn parse(text: &str, field: &str) -> Result<Self> {
-        URL_SAFE_NO_PAD
-            .decode(text)
-            .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok())
-            .filter(|keys: &Vec<Key>| keys.iter().all(Key::is_possible))
-            .map(Self)
-            .ok_or_else(|| Self::foreign(field))
+    pub fn parse(text: &str, list: &str, field: &str) -> Result<Self> {
+        match Self::decode(text) {
+            Some((name, cursor)) if name.as_deref().is_none_or(|name| name == list) => Ok(cursor),
+            _ => Err(Self::foreign(field)),
+        }
+    }
+
+    /// Whether a text is a cursor of any list.
+    pub fn is_cursor(text: &str) -> bool {
+        Self::decode(text).is_some()
+    }
+
+    /// A cursor with the name of its list. Cursors that clients have stored for long have no name.
+    fn decode(text: &str) -> Option<(Option<String>, Self)> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Encoded {
+            Named(String, Vec<Key>),
+            Nameless(Vec<Key>),
+        }
+
+        let json = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (name, keys) = match serde_json::from_slice(&json).ok()? {
+            Encoded::Named(name, keys) => (Some(name), keys),
+            Encoded::Nameless(keys) => (None, keys),
+        };
+        keys.iter().all(Key::is_possible).then_some((name, Self(keys)))
     }
 
     /// The error for a cursor of another list.
@@ -166,8 +231,14 @@ impl Cursor {
     }
 
     /// The opaque text for clients.
-    pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self.0).unwrap_or_default())
+    pub fn encode(&self, list: &str) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(list, &self.0)).unwrap_or_default())
+    }
+
+    /// Whether another cursor has the same kinds of keys.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let kinds = |cursor: &Self| cursor.0.iter().map(discriminant).collect::<Vec<_>>();
+        kinds(self) == kinds(other)
     }
 }
 

@@ -97,6 +97,10 @@ pub(super) fn is_member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut S
     if !me.scopes {
         return sql.push("TRUE");
     }
+    if me.has_members {
+        sql.push("(EXISTS (SELECT 1 FROM project_members a WHERE a.user_id = ").bind(me);
+        return sql.push(" AND a.project_id = ").push(column).push(")) IS TRUE");
+    }
     sql.push("(EXISTS (SELECT 1 FROM projects a WHERE a.id = ").push(column).push(" AND (a.user_id = ").bind(me);
     sql.push(" OR EXISTS (SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = ").bind(me);
     sql.push(" AND c.accepted_at IS NOT NULL)))) IS TRUE")
@@ -115,16 +119,23 @@ pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     if !me.scopes {
         return sql.push("(SELECT id FROM projects)");
     }
+    if me.has_members {
+        return sql.push("(SELECT project_id FROM project_members WHERE user_id = ").bind(me).push(")");
+    }
     sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
     sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
     sql.push(" AND accepted_at IS NOT NULL)")
 }
 
-/// Adds the role of `me` in a project of `projects`; null without a role.
-pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
-    sql.push("CASE WHEN projects.user_id = ").bind(me);
-    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
-    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
+/// Adds the role of `me` in the row `project` of `projects`; null without a role.
+pub(super) fn role_of<'s>(sql: &'s mut Sql, project: &str, me: Me) -> &'s mut Sql {
+    if me.has_members {
+        sql.push("(SELECT a.role FROM project_members a WHERE a.user_id = ").bind(me);
+        return sql.push(" AND a.project_id = ").push(project).push(".id)");
+    }
+    sql.push("CASE WHEN ").push(project).push(".user_id = ").bind(me);
+    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = ").push(project);
+    sql.push(".id AND c.user_id = ").bind(me).push(" AND c.accepted_at IS NOT NULL) END")
 }
 
 /// The role in the column that [`role_of`] or a table has.

@@ -6,6 +6,7 @@ use entity::agent_configuration_versions;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::access::{self, Member, is_member};
+use super::columns::{JSON, Long, TEXT, columns};
 use super::db::{Tx, fail};
 use super::event;
 use super::sql::{Order, Sql, pages, union};
@@ -13,12 +14,34 @@ use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFi
 use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
 use crate::model::json::Json;
+use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 
-/// A version, with the author and the time of the event of its revision.
-const SELECT: &str = "SELECT v.*, c.created_at, e.created_at AS updated_at, e.actor_id FROM agent_configuration_versions v \
-     JOIN agent_configurations c ON c.id = v.configuration_id \
-     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ";
+const LONG: [Long<agent_configuration_versions::Column>; 13] = [
+    (agent_configuration_versions::Column::Description, LongColumn::AgentDescription, TEXT),
+    (agent_configuration_versions::Column::SttConfig, LongColumn::SttConfig, JSON),
+    (agent_configuration_versions::Column::TtsConfig, LongColumn::TtsConfig, JSON),
+    (agent_configuration_versions::Column::LlmConfig, LongColumn::LlmConfig, JSON),
+    (agent_configuration_versions::Column::VadConfig, LongColumn::VadConfig, JSON),
+    (agent_configuration_versions::Column::TurnDetectionConfig, LongColumn::TurnDetectionConfig, JSON),
+    (agent_configuration_versions::Column::FunctionCalls, LongColumn::FunctionCalls, JSON),
+    (agent_configuration_versions::Column::ToolIntegrations, LongColumn::ToolIntegrations, JSON),
+    (agent_configuration_versions::Column::AgentInstructions, LongColumn::AgentInstructions, TEXT),
+    (agent_configuration_versions::Column::AgentPersonality, LongColumn::AgentPersonality, JSON),
+    (agent_configuration_versions::Column::RequiredEnvVars, LongColumn::RequiredEnvVars, JSON),
+    (agent_configuration_versions::Column::Dependencies, LongColumn::Dependencies, JSON),
+    (agent_configuration_versions::Column::SourceFiles, LongColumn::SourceFiles, JSON),
+];
+
+/// Adds `SELECT …` of the versions `v`, up to the `WHERE`, with the author and the time of the event of their revisions.
+fn select(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    columns::<agent_configuration_versions::Entity>(sql.push("SELECT "), ("v", ""), &LONG, needed);
+    sql.push(
+        ", c.created_at, e.created_at AS updated_at, e.actor_id FROM agent_configuration_versions v \
+         JOIN agent_configurations c ON c.id = v.configuration_id \
+         JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ",
+    )
+}
 
 const NEWEST_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
 
@@ -100,8 +123,11 @@ async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<AgentConfiguration>> {
 
 /// The configurations among `ids` in the actor's projects, as they are now.
 pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentConfiguration>> {
-    let mut sql = Sql::new(SELECT);
-    sql.push("v.superseded_revision IS NULL AND v.configuration_id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed())
+        .push("v.superseded_revision IS NULL AND v.configuration_id IN ")
+        .list(ids.iter().map(|id| id.0))
+        .push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
     let found = versions(tx, sql).await?;
     access::opened(tx, found.iter().map(|version| version.project_id));
@@ -112,7 +138,8 @@ pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentCo
 /// Configurations that did not exist then are left out.
 pub async fn as_of(tx: &Tx, wanted: &[(AgentConfigurationId, i32)]) -> Result<Vec<(i32, AgentConfiguration)>> {
     let sql = union(wanted, |sql, (id, at)| {
-        sql.push(&format!("SELECT {at} AS moment, w.* FROM (")).push(SELECT).push("v.configuration_id = ").bind(id.0);
+        sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
+        select(sql, tx.needed()).push("v.configuration_id = ").bind(id.0);
         valid_at(sql, at).push(" AND ");
         event::reached(sql, "v.project_id", at).push(" AND ");
         is_member(sql, "v.project_id", tx.me()).push(") AS w");
@@ -137,8 +164,8 @@ pub async fn of_projects(
     projects: &[Member<'_>],
     keep: AgentConfigurationFilter,
 ) -> Result<Vec<AgentConfiguration>> {
-    let mut sql = Sql::new(SELECT);
-    sql.push("v.project_id IN ").list(projects.iter().copied());
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed().and(keep.long_columns)).push("v.project_id IN ").list(projects.iter().copied());
     match keep.at {
         Some(at) => valid_at(&mut sql, at),
         None => sql.push(" AND v.superseded_revision IS NULL"),
@@ -171,7 +198,11 @@ pub async fn versions_page(
     page: &Page,
 ) -> Result<Vec<(Within<AgentConfigurationId>, Slice<AgentConfiguration>)>> {
     let sql = pages(configurations, NEWEST_FIRST, page, |sql, (project, configuration)| {
-        sql.push(SELECT).push("v.configuration_id = ").bind(configuration.0).push(" AND v.project_id = ").bind(project);
+        select(sql, tx.needed_of(page))
+            .push("v.configuration_id = ")
+            .bind(configuration.0)
+            .push(" AND v.project_id = ")
+            .bind(project);
         if let Some(until) = until {
             sql.push(" AND v.revision <= ").bind(until);
         }
@@ -185,16 +216,23 @@ pub async fn versions_page(
 
 /// One version of a configuration in one of the actor's projects.
 pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Result<Option<AgentConfiguration>> {
-    let mut sql = Sql::new(SELECT);
-    sql.push("v.configuration_id = ").bind(id.0).push(" AND v.version = ").bind(number).push(" AND ");
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed())
+        .push("v.configuration_id = ")
+        .bind(id.0)
+        .push(" AND v.version = ")
+        .bind(number)
+        .push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
     Ok(versions(tx, sql).await?.into_iter().next())
 }
 
 /// The versions with these configurations and numbers, in the actor's projects.
 pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32)]) -> Result<Vec<AgentConfiguration>> {
-    let mut sql = Sql::new(SELECT);
-    sql.pairs("(v.configuration_id, v.version)", versions.iter().map(|(id, number)| (id.0, *number))).push(" AND ");
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed())
+        .pairs("(v.configuration_id, v.version)", versions.iter().map(|(id, number)| (id.0, *number)))
+        .push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
     let found = self::versions(tx, sql).await?;
     access::opened(tx, found.iter().map(|version| version.project_id));
@@ -203,8 +241,8 @@ pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32
 
 /// The versions that these revisions created.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<AgentConfiguration>> {
-    let mut sql = Sql::new(SELECT);
-    sql.pairs("(v.project_id, v.revision)", revisions.iter().copied());
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed()).pairs("(v.project_id, v.revision)", revisions.iter().copied());
     sql.push(" ORDER BY v.project_id, v.revision, c.created_at, c.id");
     versions(tx, sql).await
 }

@@ -1,13 +1,15 @@
 //! `chat_sessions` and `chat_messages`.
 
 use chrono::{DateTime, Utc};
-use entity::{chat_messages, chat_sessions};
+use entity::chat_sessions;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
+use super::cells::Cells;
+use super::columns::{JSON, Long, TEXT, columns};
 use super::db::{Tx, fail, unknown};
-use super::door::{self, LeftOut, List};
+use super::door::{self, List};
 use super::revision::{self, Conversation, Counts};
 use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
@@ -15,14 +17,21 @@ use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::enums::MessageRole;
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId, Within};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within};
 use crate::model::json::Json;
+use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 
 const NEWEST_FIRST: Order = Order { columns: &[("s.revision", KeyKind::Number)], descending: true };
 const OLDEST_FIRST: Order = Order { columns: &[("m.revision", KeyKind::Number)], descending: false };
+
+const LONG_OF_SESSION: [Long<chat_sessions::Column>; 1] =
+    [(chat_sessions::Column::Metadata, LongColumn::SessionMetadata, JSON)];
+
+/// The start of a message's content, which is read if the whole is not needed.
+const EXCERPT: &str = "substr(m.content, 1, 200)";
 
 impl From<chat_sessions::Model> for Session {
     fn from(row: chat_sessions::Model) -> Self {
@@ -42,20 +51,25 @@ impl From<chat_sessions::Model> for Session {
     }
 }
 
-fn message(row: chat_messages::Model) -> Result<Message> {
+/// A message in the columns of [`select_messages`].
+fn selected_message(row: &QueryResult) -> Result<Message> {
+    let data = |data: Option<&str>| Json::stored(data.unwrap_or("null"));
+    let mut cells = Cells::at(row, "id")?;
+    let (id, project_id, session_id) = (MessageId(cells.next()?), ProjectId(cells.next()?), SessionId(cells.next()?));
+    let (author_id, revision, role) = (UserId(cells.next()?), cells.next()?, cells.next()?);
     Ok(Message {
-        id: MessageId(row.id),
-        project_id: ProjectId(row.project_id),
-        session_id: SessionId(row.session_id),
-        author_id: UserId(row.user_id),
-        revision: row.revision,
-        role: MessageRole::from_stored(&row.role).ok_or_else(|| unknown("message role", &row.role))?,
-        content: row.content.into(),
-        timestamp: row.timestamp.to_utc(),
-        is_checkpoint: row.is_checkpoint,
-        context_data: Json::stored(row.context_data),
-        metadata: Json::stored(row.metadata),
-        hidden_revision: row.hidden_revision,
+        id,
+        project_id,
+        session_id,
+        author_id,
+        revision,
+        role: MessageRole::from_stored(role).ok_or_else(|| unknown("message role", role))?,
+        content: cells.next::<&str>()?.into(),
+        timestamp: cells.next()?,
+        is_checkpoint: cells.next()?,
+        context_data: data(cells.next()?),
+        metadata: data(cells.next()?),
+        hidden_revision: cells.next()?,
     })
 }
 
@@ -64,15 +78,20 @@ async fn sessions(tx: &Tx, sql: Sql) -> Result<Vec<Session>> {
     Ok(rows.into_iter().map(Session::from).collect())
 }
 
-async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
-    let rows: Vec<chat_messages::Model> = tx.all(sql).await?;
-    rows.into_iter().map(message).collect()
+/// Adds `SELECT …` of the sessions `s`, up to the `WHERE`.
+fn select_sessions(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    columns::<chat_sessions::Entity>(sql.push("SELECT "), ("s", ""), &LONG_OF_SESSION, needed);
+    sql.push(" FROM chat_sessions s WHERE ")
+}
+
+pub(super) async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
+    tx.rows(sql).await?.iter().map(selected_message).collect()
 }
 
 /// The sessions among `ids` in the actor's projects.
 pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>> {
-    let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    let mut sql = Sql::new("");
+    select_sessions(&mut sql, tx.needed()).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "s.project_id", tx.me());
     let found = sessions(tx, sql).await?;
     access::opened(tx, found.iter().map(|session| session.project_id));
@@ -81,8 +100,12 @@ pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>>
 
 /// The actor's own active session of each project.
 pub async fn active_sessions(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Session>> {
-    let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.is_active AND s.user_id = ");
-    sql.bind(tx.me()).push(" AND s.project_id IN ").list(projects.iter().copied());
+    let mut sql = Sql::new("");
+    select_sessions(&mut sql, tx.needed())
+        .push("s.is_active AND s.user_id = ")
+        .bind(tx.me())
+        .push(" AND s.project_id IN ")
+        .list(projects.iter().copied());
     sessions(tx, sql).await
 }
 
@@ -124,7 +147,7 @@ pub async fn sessions_page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<Session>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        sql.push("SELECT s.* FROM chat_sessions s WHERE s.project_id = ").bind(project);
+        select_sessions(sql, tx.needed_of(page)).push("s.project_id = ").bind(project);
         keep_sessions(sql, keep);
     })?;
     let rows = sessions(tx, sql).await?.into_iter();
@@ -143,7 +166,7 @@ pub async fn project_with_sessions(
     page: &Page,
 ) -> Result<Option<(Project, Slice<Session>)>> {
     let select = |sql: &mut Sql| {
-        sql.push("SELECT s.* FROM chat_sessions s WHERE s.project_id = ").bind(project.0);
+        select_sessions(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0);
         keep_sessions(sql, keep);
     };
     let read = |row: &QueryResult| {
@@ -164,8 +187,8 @@ pub async fn sessions_count(tx: &Tx, projects: &[Member<'_>], keep: &SessionFilt
 
 /// The messages among `ids` in the actor's projects.
 pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>> {
-    let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    let mut sql = Sql::new("");
+    select_messages(&mut sql, tx.needed(), None).push("WHERE m.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "m.project_id", tx.me());
     let found = messages(tx, sql).await?;
     access::opened(tx, found.iter().map(|message| message.project_id));
@@ -173,16 +196,18 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
 }
 
 /// Adds a `SELECT` of messages, with their hidden state now or at a revision.
-fn select_messages(sql: &mut Sql, until: Option<i32>) {
-    sql.push(
-        "SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.content, m.timestamp, m.is_checkpoint, \
-         m.context_data, m.metadata, m.idempotency_key, ",
-    );
+pub(super) fn select_messages(sql: &mut Sql, needed: LongColumns, until: Option<i32>) -> &mut Sql {
+    let long = |column, expression: &'static str, blank| if needed.has(column) { expression } else { blank };
+    let start = long(LongColumn::MessageExcerpt, EXCERPT, TEXT);
+    sql.push("SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, ");
+    sql.push(long(LongColumn::MessageContent, "m.content", start)).push(" AS content, m.timestamp, m.is_checkpoint, ");
+    sql.push(long(LongColumn::MessageContextData, "m.context_data", JSON)).push(" AS context_data, ");
+    sql.push(long(LongColumn::MessageMetadata, "m.metadata", JSON)).push(" AS metadata, ");
     match until {
         None => sql.push("m.hidden_revision"),
         Some(until) => hidden_at(sql.push("(SELECT f.revision"), until).push(") AS hidden_revision"),
     };
-    sql.push(" FROM chat_messages m WHERE ");
+    sql.push(" FROM chat_messages m ")
 }
 
 /// Adds the entry of `hidden_messages` that was in force for the message `m` at a revision, from `FROM` on.
@@ -195,8 +220,12 @@ fn hidden_at(sql: &mut Sql, at: i32) -> &mut Sql {
 pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<(i32, Message)>> {
     let sql = union(wanted, |sql, (id, at)| {
         sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
-        select_messages(sql, Some(at));
-        sql.push("m.id = ").bind(id.0).push(" AND m.revision <= ").bind(at).push(" AND ");
+        select_messages(sql, tx.needed(), Some(at))
+            .push("WHERE m.id = ")
+            .bind(id.0)
+            .push(" AND m.revision <= ")
+            .bind(at)
+            .push(" AND ");
         event::reached(sql, "m.project_id", at).push(" AND ");
         is_member(sql, "m.project_id", tx.me()).push(") AS w");
         Ok(())
@@ -204,14 +233,14 @@ pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<
     let rows = tx.rows(sql).await?;
     let rows = rows.iter().map(|row| {
         let at: i32 = row.try_get("", "moment").map_err(fail)?;
-        Ok((at, message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?))
+        Ok((at, selected_message(row)?))
     });
     let found: Vec<(i32, Message)> = rows.collect::<Result<_>>()?;
     access::opened(tx, found.iter().map(|(_, message)| message.project_id));
     Ok(found)
 }
 
-fn keep_messages(sql: &mut Sql, tx: &Tx, keep: &MessageFilter) {
+pub(super) fn keep_messages(sql: &mut Sql, tx: &Tx, keep: &MessageFilter) {
     if let Some(role) = keep.role {
         sql.push(" AND m.role = ").bind(role.as_str());
     }
@@ -252,19 +281,23 @@ pub async fn messages_page(
     page: &Page,
 ) -> Result<Vec<(Within<SessionId>, Slice<Message>)>> {
     let sql = pages(sessions, OLDEST_FIRST, page, |sql, (member, session)| {
-        select_messages(sql, keep.until);
-        sql.push("m.session_id = ").bind(session.0).push(" AND m.project_id = ").bind(member);
+        select_messages(sql, tx.needed_of(page), keep.until)
+            .push("WHERE m.session_id = ")
+            .bind(session.0)
+            .push(" AND m.project_id = ")
+            .bind(member);
         keep_messages(sql, tx, keep);
     })?;
-    let rows = messages(tx, sql).await?.into_iter().map(|row| {
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let row = selected_message(row)?;
         let parent = Within { project: row.project_id, id: row.session_id };
-        (parent, Cursor(vec![Key::Number(row.revision.into())]), row)
+        Ok((parent, Cursor(vec![Key::Number(row.revision.into())]), row))
     });
-    Ok(super::group(rows.collect(), page))
+    Ok(super::group(rows.collect::<Result<_>>()?, page))
 }
 
-/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them. The session's metadata
-/// is left out.
+/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
@@ -275,24 +308,20 @@ pub async fn session_with_messages(
     page: &Page,
 ) -> Result<Option<(Session, Slice<Message>)>> {
     let door = |sql: &mut Sql| {
-        let left_out = [(chat_sessions::Column::Metadata, LeftOut::Json)];
-        door::columns::<chat_sessions::Entity>(sql, "s", &left_out);
-        sql.push(", s.project_id AS door_project FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
+        columns::<chat_sessions::Entity>(sql, ("s", door::PREFIX), &LONG_OF_SESSION, tx.needed());
+        sql.push(" FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
         is_member(sql, "s.project_id", tx.me());
     };
     let row = |row: &QueryResult| {
-        let row = Session::from(chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?);
-        Ok((row.project_id, row))
+        let session = chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?;
+        Ok((ProjectId(session.project_id), session.into()))
     };
     let select = |sql: &mut Sql| {
-        select_messages(sql, keep.until);
-        sql.push("m.session_id = ").bind(session.0);
+        select_messages(sql, tx.needed_of(page), keep.until).push("WHERE m.session_id = ").bind(session.0);
         keep_messages(sql, tx, keep);
     };
-    let read = |row: &QueryResult| {
-        let row = message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?;
-        Ok((Cursor(vec![Key::Number(row.revision.into())]), row))
-    };
+    let read =
+        |row: &QueryResult| selected_message(row).map(|row| (Cursor(vec![Key::Number(row.revision.into())]), row));
     door::open(tx, door, row, List { order: OLDEST_FIRST, page, select: &select, read: &read }).await
 }
 
@@ -311,87 +340,16 @@ pub async fn messages_count(
 
 /// A session's messages after a revision, oldest first.
 pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: usize) -> Result<Vec<Message>> {
-    let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.session_id = ");
-    sql.bind(session.0).push(" AND m.revision > ").bind(revision).push(" AND ");
+    let mut sql = Sql::new("");
+    select_messages(&mut sql, tx.needed(), None)
+        .push("WHERE m.session_id = ")
+        .bind(session.0)
+        .push(" AND m.revision > ")
+        .bind(revision)
+        .push(" AND ");
     is_member(&mut sql, "m.project_id", tx.me()).push(" ORDER BY m.revision LIMIT ");
     sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
     messages(tx, sql).await
-}
-
-/// The messages of the actor's active projects, or of one project, newest first (`recent_chat_activity`). With a
-/// revision, as of that revision.
-///
-/// # Errors
-/// `BadInput` for a cursor of another list.
-pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) -> Result<Slice<Message>> {
-    const PLACE: Order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
-    const NEWEST_REVISION_FIRST: Order = Order { columns: &[("e.revision", KeyKind::Number)], descending: true };
-    // Reads the newest messages of each project from its log, where times increase with revisions, then merges them.
-    // This never scans all messages.
-    let projects = active_projects(tx, project.map(|project| project.id)).await?;
-    let at = project.and_then(|project| project.at);
-    if projects.is_empty() {
-        return Ok(Slice::empty(page));
-    }
-    let mut sql = union(&projects, |sql, project| {
-        sql.push("SELECT m.id, m.timestamp FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
-        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
-        keep_messages(sql, tx, &MessageFilter { until: at, ..MessageFilter::default() });
-        PLACE.between(sql, page)?;
-        NEWEST_REVISION_FIRST.sorted(sql, page);
-        Ok(())
-    })?;
-    // Whole rows, which can be large, are read only for the page.
-    let direction = if page.from_end { "ASC" } else { "DESC" };
-    let limit = page.limit.saturating_add(1);
-    sql.around(
-        "SELECT m.* FROM chat_messages m JOIN (SELECT id FROM (",
-        &format!(") AS newest ORDER BY timestamp {direction}, id {direction} LIMIT {limit}) AS page ON page.id = m.id"),
-    );
-    let mut rows: Vec<(Cursor, Message)> = messages(tx, sql)
-        .await?
-        .into_iter()
-        .map(|row| (Cursor(vec![Key::Time(row.timestamp), Key::Id(row.id.0)]), row))
-        .collect();
-    rows.sort_by_key(|(_, row)| (row.timestamp, row.id));
-    if !page.from_end {
-        rows.reverse();
-    }
-    Ok(Slice::cut(rows, page))
-}
-
-/// Total length of the list of [`recent`].
-pub async fn recent_count(tx: &Tx, project: Option<ReadId<ProjectId>>) -> Result<i64> {
-    if let Some(ReadId { id, at: Some(at) }) = project {
-        let mut sql =
-            Sql::new("SELECT count(*) AS n FROM chat_messages m JOIN projects p ON p.id = m.project_id WHERE ");
-        sql.push("p.status = 'active' AND p.id = ").bind(id.0).push(" AND p.id IN ");
-        access::memberships(&mut sql, tx.me());
-        keep_messages(&mut sql, tx, &MessageFilter { until: Some(at), ..MessageFilter::default() });
-        return tx.count(sql).await;
-    }
-    let project = project.map(|project| project.id);
-    let mut sql = Sql::new(
-        "SELECT cast(coalesce(sum(p.message_count - (SELECT count(*) FROM chat_messages m WHERE m.project_id = p.id \
-         AND m.hidden_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
-    );
-    access::memberships(&mut sql, tx.me());
-    if let Some(project) = project {
-        sql.push(" AND p.id = ").bind(project.0);
-    }
-    tx.count(sql).await
-}
-
-async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<ProjectId>> {
-    let mut sql =
-        Sql::new("SELECT p.id FROM projects p WHERE p.status = 'active' AND p.message_count > 0 AND p.id IN ");
-    access::memberships(&mut sql, tx.me());
-    if let Some(project) = project {
-        sql.push(" AND p.id = ").bind(project.0);
-    }
-    // A statement has a maximum number of terms. The projects that were used last have the newest messages.
-    sql.push(" ORDER BY p.last_activity_at DESC LIMIT 400");
-    tx.rows(sql).await?.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
 /// Ends a user's active session of a locked project, and returns its id if there was one.
@@ -433,8 +391,10 @@ pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
 
 /// The message with an idempotency key in a session of a locked project.
 pub async fn message_of_key(tx: &Tx, session: SessionId, key: &str) -> Result<Option<Message>> {
-    const OF_KEY: &str = "SELECT m.* FROM chat_messages m WHERE m.session_id = $1 AND m.idempotency_key = $2";
-    Ok(messages(tx, Sql::with(OF_KEY, [session.0.into(), key.into()])).await?.into_iter().next())
+    let mut sql = Sql::new("");
+    select_messages(&mut sql, LongColumns::default(), None).push("WHERE m.session_id = ").bind(session.0);
+    sql.push(" AND m.idempotency_key = ").bind(key);
+    Ok(messages(tx, sql).await?.into_iter().next())
 }
 
 /// A message of the actor to be stored.

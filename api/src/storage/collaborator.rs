@@ -6,12 +6,14 @@ use entity::views::pending_invitations;
 use entity::{project_collaborators, project_invitations};
 
 use super::access::{Member, is_member, role};
+use super::columns::{Long, TEXT, columns};
 use super::db::Tx;
 use super::sql::{Order, Sql};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
 use crate::model::enums::ProjectRole;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
+use crate::model::long_columns::LongColumn;
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::profile::Profile;
 
@@ -206,13 +208,21 @@ pub(super) fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
     sql.push("))")
 }
 
+/// Adds `SELECT …` of the invitations `i`, up to the `FROM`.
+fn select_invitations<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
+    const LONG: [Long<pending_invitations::Column>; 1] =
+        [(pending_invitations::Column::InviterAvatarUrl, LongColumn::AvatarUrl, TEXT)];
+    columns::<pending_invitations::Entity>(sql.push("SELECT "), ("i", ""), &LONG, tx.needed());
+    sql
+}
+
 /// The actor's open invitations, newest first.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
 pub async fn invitations(tx: &Tx, page: &Page) -> Result<Slice<Invitation>> {
-    let mut sql = Sql::new("SELECT i.*");
-    NEWEST_FIRST.page(mine(&mut sql, tx), page)?;
+    let mut sql = Sql::new("");
+    NEWEST_FIRST.page(mine(select_invitations(&mut sql, tx), tx), page)?;
     let rows: Vec<pending_invitations::Model> = tx.all(sql).await?;
     let rows = rows.into_iter().map(|row| {
         let row = invitation(row)?;
@@ -223,8 +233,8 @@ pub async fn invitations(tx: &Tx, page: &Page) -> Result<Slice<Invitation>> {
 
 /// The actor's open invitations to these projects.
 pub async fn invitations_into(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Invitation>> {
-    let mut sql = Sql::new("SELECT i.*");
-    mine(&mut sql, tx).push(" AND i.project_id IN ").list(projects.iter().map(|id| id.0));
+    let mut sql = Sql::new("");
+    mine(select_invitations(&mut sql, tx), tx).push(" AND i.project_id IN ").list(projects.iter().map(|id| id.0));
     let rows: Vec<pending_invitations::Model> = tx.all(sql).await?;
     rows.into_iter().map(invitation).collect()
 }

@@ -1,10 +1,11 @@
 //! Reads a row by its id together with one of its lists in one statement. Operations often start with this.
 
-use sea_orm::{EntityTrait, IdenStatic, Iterable, QueryResult};
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access;
-use super::db::{Tx, fail};
+use super::cells::Cells;
+use super::db::Tx;
 use super::sql::{Order, Sql};
 use crate::model::error::Result;
 use crate::model::ids::ProjectId;
@@ -13,34 +14,11 @@ use crate::model::page::{Cursor, Page, Slice};
 /// Prefix of the row's columns in the result, since the list can have columns of the same names.
 pub(super) const PREFIX: &str = "door_";
 
-/// Adds the columns of a row. The columns in `left_out`, JSON and texts, would be repeated in each row of the list, so
-/// they are replaced by null or an empty string.
-pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, alias: &str, left_out: &[(E::Column, LeftOut)]) {
-    for (index, column) in E::Column::iter().enumerate() {
-        let name = column.as_str();
-        let blank = left_out.iter().find(|(left_out, _)| left_out.as_str() == name);
-        sql.push(if index == 0 { "" } else { ", " });
-        match blank {
-            None => sql.push(alias).push(".").push(name),
-            Some((_, LeftOut::Text)) => sql.push("''"),
-            Some((_, LeftOut::Json)) => sql.push("'null'"),
-        };
-        sql.push(" AS ").push(PREFIX).push(name);
-    }
-}
-
-/// Replacement for a column that is left out.
-#[derive(Clone, Copy)]
-pub(super) enum LeftOut {
-    Text,
-    Json,
-}
-
 /// A list of the row.
 pub(super) struct List<'p, T> {
     pub(super) order: Order,
     pub(super) page: &'p Page,
-    /// Adds `SELECT …`, ending inside a `WHERE`. The columns include `id` and `project_id`.
+    /// Adds `SELECT …`, ending inside a `WHERE`. The columns include `id`, which is never null.
     pub(super) select: &'p (dyn Fn(&mut Sql) + Sync),
     /// Reads a row of the list.
     pub(super) read: &'p (dyn Fn(&QueryResult) -> Result<(Cursor, T)> + Sync),
@@ -57,22 +35,24 @@ pub(super) async fn open<R, T>(
     row: impl Fn(&QueryResult) -> Result<(ProjectId, R)>,
     List { order, page, select, read }: List<'_, T>,
 ) -> Result<Option<(R, Slice<T>)>> {
-    let mut sql = Sql::new("SELECT * FROM (SELECT ");
+    // Rows of both, side by side: with a join on a condition, each row of the list would repeat the columns of the row.
+    let mut sql = Sql::new("WITH door AS (SELECT ");
     door(&mut sql);
-    sql.push(") AS door LEFT JOIN (");
+    sql.push(") SELECT list.*, door.* FROM door FULL JOIN (");
     select(&mut sql);
+    sql.push(" AND EXISTS (SELECT 1 FROM door)");
     order.page(&mut sql, page)?;
-    sql.push(") AS list ON list.project_id = door.").push(PREFIX).push("project");
-    let found = tx.rows(sql).await?;
-    let Some(first) = found.first() else { return Ok(None) };
-    let (project, row) = row(first)?;
-    access::opened(tx, [project]);
-    let mut rows = Vec::with_capacity(found.len());
-    for found in &found {
-        if found.try_get::<Option<Uuid>>("", "id").map_err(fail)?.is_some() {
+    sql.push(") AS list ON FALSE");
+    let (mut door, mut rows) = (None, Vec::new());
+    for found in &tx.rows(sql).await? {
+        if Cells::at(found, "id")?.next::<Option<Uuid>>()?.is_some() {
             rows.push(read(found)?);
+        } else {
+            door = Some(row(found)?);
         }
     }
+    let Some((project, row)) = door else { return Ok(None) };
+    access::opened(tx, [project]);
     // A join does not preserve the order.
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     if order.is_backwards(page) {

@@ -3,12 +3,14 @@
 use entity::project_events;
 
 use super::access::{self, Member, is_member};
+use super::columns::{Long, TEXT, columns};
 use super::db::{Db, Tx, fail, unknown};
 use super::sql::{Sql, union};
 use crate::model::enums::EventKind;
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
+use crate::model::long_columns::{LongColumn, LongColumns};
 
 fn event(row: project_events::Model) -> Result<Event> {
     Ok(Event {
@@ -22,6 +24,14 @@ fn event(row: project_events::Model) -> Result<Event> {
     })
 }
 
+/// Adds `SELECT …` of the events `e`, up to the `WHERE`. Their descriptions are read with the changes of files.
+fn select(sql: &mut Sql) -> &mut Sql {
+    const LONG: [Long<project_events::Column>; 1] =
+        [(project_events::Column::Description, LongColumn::ChangeDescription, TEXT)];
+    columns::<project_events::Entity>(sql.push("SELECT "), ("e", ""), &LONG, LongColumns::NONE);
+    sql.push(" FROM project_events e WHERE ")
+}
+
 /// Events of each of these projects after a revision, oldest first, of these kinds if any are given, at most `limit`
 /// per project.
 pub async fn after(
@@ -32,7 +42,7 @@ pub async fn after(
     limit: usize,
 ) -> Result<Vec<Event>> {
     let sql = union(projects, |sql, project| {
-        sql.push("SELECT * FROM project_events e WHERE e.project_id = ").bind(project);
+        select(sql).push("e.project_id = ").bind(project);
         sql.push(" AND e.revision > ").bind(revision);
         if !kinds.is_empty() {
             sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
@@ -46,8 +56,10 @@ pub async fn after(
 
 /// The entries of these revisions.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<Event>> {
-    let mut sql = Sql::new("SELECT e.* FROM project_events e WHERE ");
-    sql.pairs("(e.project_id, e.revision)", revisions.iter().copied()).push(" ORDER BY e.project_id, e.revision");
+    let mut sql = Sql::new("");
+    select(&mut sql)
+        .pairs("(e.project_id, e.revision)", revisions.iter().copied())
+        .push(" ORDER BY e.project_id, e.revision");
     let rows: Vec<project_events::Model> = tx.all(sql).await?;
     rows.into_iter().map(event).collect()
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
 use super::blob::{BlobId, BlobRef};
+use super::cells::Cells;
 use super::db::{Tx, fail, unknown};
 use super::door::List;
 use super::snapshot::hash;
@@ -29,7 +30,7 @@ const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_path AS 
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// A file now, in the columns of `project_files`. Goes after `SELECT` and ends inside a `WHERE`.
-const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_path AS present_path, v.file_type, v.language, v.size_bytes, \
+pub(super) const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_path AS present_path, v.file_type, v.language, v.size_bytes, \
      v.version, v.hash, v.is_deleted, v.created_at, v.updated_at, v.mode, v.version_offset FROM project_files v WHERE ";
 
 const BY_PATH_NOW: Order =
@@ -48,36 +49,38 @@ pub(super) fn place(row: &QueryResult) -> Result<usize> {
 /// A file as of a moment. Only the present language is stored: at another path, it is the one of that path, unless a
 /// client set it.
 fn file(row: &QueryResult) -> Result<File> {
-    let file = prefixed_file(row, "")?;
-    let present = FilePath::from_stored(get(row, "present_path")?);
+    file_from(row, "id")
+}
+
+/// As [`file`], if the first column has another name.
+pub(super) fn file_from(row: &QueryResult, first: &str) -> Result<File> {
+    let mut cells = Cells::at(row, first)?;
+    let (id, project_id) = (FileId(cells.next()?), ProjectId(cells.next()?));
+    let (path, present) = (FilePath::from_stored(cells.next()?), FilePath::from_stored(cells.next()?));
+    let file = File {
+        id,
+        project_id,
+        path,
+        file_type: {
+            let stored: &str = cells.next()?;
+            FileType::from_stored(stored).ok_or_else(|| unknown("file type", stored))?
+        },
+        language: cells.next()?,
+        size_bytes: cells.next()?,
+        version: cells.next()?,
+        hash: cells.next::<Option<Vec<u8>>>()?.map(hash).transpose()?,
+        is_deleted: cells.next()?,
+        created_at: cells.next()?,
+        updated_at: cells.next()?,
+        mode: mode(cells.next()?)?,
+        version_offset: cells.next()?,
+    };
     if file.path == present || file.file_type == FileType::Folder {
         return Ok(file);
     }
     let language = set_language(file.language.as_deref(), &present).or_else(|| language_of(&file.path));
     let language = language.map(str::to_owned);
     Ok(File { language, ..file })
-}
-
-pub(super) fn prefixed_file(row: &QueryResult, prefix: &str) -> Result<File> {
-    fn get<T: sea_orm::TryGetable>(row: &QueryResult, prefix: &str, column: &str) -> Result<T> {
-        row.try_get(prefix, column).map_err(fail)
-    }
-    let file_type: String = get(row, prefix, "file_type")?;
-    Ok(File {
-        id: FileId(get(row, prefix, "id")?),
-        project_id: ProjectId(get(row, prefix, "project_id")?),
-        path: FilePath::from_stored(get(row, prefix, "file_path")?),
-        file_type: FileType::from_stored(&file_type).ok_or_else(|| unknown("file type", &file_type))?,
-        language: get(row, prefix, "language")?,
-        size_bytes: get(row, prefix, "size_bytes")?,
-        version: get(row, prefix, "version")?,
-        version_offset: get(row, prefix, "version_offset")?,
-        hash: get::<Option<Vec<u8>>>(row, prefix, "hash")?.map(hash).transpose()?,
-        mode: mode(get(row, prefix, "mode")?)?,
-        is_deleted: get(row, prefix, "is_deleted")?,
-        created_at: get(row, prefix, "created_at")?,
-        updated_at: get(row, prefix, "updated_at")?,
-    })
 }
 
 /// A stored mode.

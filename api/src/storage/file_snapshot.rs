@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use entity::project_files;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
+use super::cells::Cells;
+use super::columns::TEXT;
 use super::db::{Tx, fail, unknown};
 use super::door::{self, List};
-use super::file::{below, get, mode, place, prefixed_file};
+use super::file::{FILES_NOW, below, file_from, get, mode, place};
 use super::project;
 use super::save;
 use super::snapshot::hash;
@@ -18,43 +19,64 @@ use crate::model::enums::{ChangeType, EventKind};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, File, FileSnapshot};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId, Within};
+use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
-/// A version with the hash of its content, and the author, time and context of the event of its revision.
-const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
-     v.path, v.mode, v.restored_version, v.version_offset, b.sha256, b.size, e.kind, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
-     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
-     LEFT JOIN blobs b ON b.id = v.blob_id ";
+/// `SELECT …` of versions `v`, and the author, time and context of the event of their revisions, up to the `WHERE`. Without
+/// contents, what depends on them is left out: looking up the contents of many versions takes a quarter of the time.
+fn select_versions(needed: LongColumns, has_contents: bool) -> String {
+    let description = if needed.has(LongColumn::ChangeDescription) { "e.description" } else { TEXT };
+    let (of_content, contents) = if has_contents {
+        (
+            "v.additions, v.deletions, v.mode, v.restored_version, b.sha256, b.size",
+            "LEFT JOIN blobs b ON b.id = v.blob_id ",
+        )
+    } else {
+        let nulls = "NULL AS additions, NULL AS deletions, NULL AS mode, NULL AS restored_version, NULL AS sha256, NULL AS size";
+        (nulls, "")
+    };
+    format!(
+        "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.version_offset, v.change_type, v.path, \
+         e.actor_id, e.session_id, e.message_id, {description} AS description, e.created_at, {of_content}, e.kind \
+         FROM file_snapshots v \
+         JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision {contents}"
+    )
+}
 
 const NEWEST_CHANGE_FIRST: Order =
     Order { columns: &[("v.revision", KeyKind::Number), ("v.id", KeyKind::Id)], descending: true };
 const NEWEST_VERSION_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
 
 fn version(row: &QueryResult) -> Result<FileSnapshot> {
-    let change_type: String = get(row, "change_type")?;
+    let mut cells = Cells::at(row, "id")?;
+    let (id, project_id, file_id) = (FileSnapshotId(cells.next()?), ProjectId(cells.next()?), FileId(cells.next()?));
+    let (revision, version, version_offset) = (cells.next()?, cells.next()?, cells.next()?);
+    let change_type: &str = cells.next()?;
+    let change_type = ChangeType::from_stored(change_type).ok_or_else(|| unknown("kind of change", change_type))?;
     Ok(FileSnapshot {
-        id: FileSnapshotId(get(row, "id")?),
-        project_id: ProjectId(get(row, "project_id")?),
-        file_id: FileId(get(row, "file_id")?),
-        revision: get(row, "revision")?,
-        version: get(row, "version")?,
-        version_offset: get(row, "version_offset")?,
-        follows: get::<i32>(row, "version")? - 1,
-        path: FilePath::from_stored(get(row, "path")?),
-        change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,
-        additions: get(row, "additions")?,
-        deletions: get(row, "deletions")?,
-        hash: get::<Option<Vec<u8>>>(row, "sha256")?.map(hash).transpose()?,
-        size_bytes: get::<Option<i32>>(row, "size")?.unwrap_or_default(),
-        mode: mode(get(row, "mode")?)?,
-        restores: get(row, "restored_version")?,
-        change_description: get::<Option<String>>(row, "description")?.map(Into::into),
-        created_at: get(row, "created_at")?,
-        created_by: get::<Option<Uuid>>(row, "actor_id")?.map(UserId),
-        session_id: get::<Option<Uuid>>(row, "session_id")?.map(SessionId),
-        message_id: get::<Option<Uuid>>(row, "message_id")?.map(MessageId),
+        id,
+        project_id,
+        file_id,
+        revision,
+        version,
+        version_offset,
+        follows: version - 1,
+        change_type,
+        path: FilePath::from_stored(cells.next()?),
+        created_by: cells.next::<Option<Uuid>>()?.map(UserId),
+        session_id: cells.next::<Option<Uuid>>()?.map(SessionId),
+        message_id: cells.next::<Option<Uuid>>()?.map(MessageId),
+        change_description: cells.next::<Option<&str>>()?.map(Into::into),
+        created_at: cells.next()?,
+        // The others are null in a list without contents.
+        additions: cells.next::<Option<i32>>()?.unwrap_or_default(),
+        deletions: cells.next::<Option<i32>>()?.unwrap_or_default(),
+        mode: mode(cells.next::<Option<i16>>()?.unwrap_or_default())?,
+        restores: cells.next()?,
+        hash: cells.next::<Option<Vec<u8>>>()?.map(hash).transpose()?,
+        size_bytes: cells.next::<Option<i32>>()?.unwrap_or_default(),
     })
 }
 
@@ -71,7 +93,7 @@ async fn joined(tx: &Tx, mut sql: Sql, autosave_coalesce_seconds: u32) -> Result
 
 /// The versions among `ids` in the actor's projects.
 pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
     let found = versions(tx, sql).await?;
@@ -81,19 +103,21 @@ pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<File
 
 /// The versions of files with these numbers.
 pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE ").pairs("(v.file_id, v.version)", keys.iter().map(|(_, (file, version))| (file.0, *version)));
     access::inside(sql.push(" AND "), "v.project_id", keys);
     versions(tx, sql).await
 }
 
-/// The versions of each file, newest first.
+/// The versions of each file, newest first. Without contents, their hashes and sizes are left out: looking up the contents
+/// of many versions takes a quarter of the time.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
 pub async fn versions_page(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
+    has_contents: bool,
     page: &Page,
 ) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
     let number = |cursor: &Option<Cursor>| match cursor.as_ref()?.0.as_slice() {
@@ -116,7 +140,7 @@ pub async fn versions_page(
         }
     }
     access::among(sql.push(" FROM project_files f WHERE "), ("f.project_id", "f.id"), of);
-    sql.push(") ").push(VERSIONS);
+    sql.push(") ").push(&select_versions(tx.needed_of(page), has_contents));
     sql.push("JOIN w ON w.id = v.file_id AND v.version >= w.first AND v.version < w.stop WHERE TRUE");
     NEWEST_VERSION_FIRST.between(&mut sql, page)?;
     NEWEST_VERSION_FIRST.order(&mut sql, page);
@@ -135,16 +159,15 @@ fn version_of_file(row: FileSnapshot) -> (Within<FileId>, Cursor, FileSnapshot) 
 /// `BadInput` for a cursor of another list.
 pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Option<(File, Slice<FileSnapshot>)>> {
     let door = |sql: &mut Sql| {
-        door::columns::<project_files::Entity>(sql, "f", &[]);
-        sql.push(", f.project_id AS door_project FROM project_files f WHERE f.id = ").bind(id.0).push(" AND ");
-        is_member(sql, "f.project_id", tx.me());
+        sql.push(&FILES_NOW.replacen("v.id", "v.id AS door_id", 1)).push("v.id = ").bind(id.0).push(" AND ");
+        is_member(sql, "v.project_id", tx.me());
     };
     let row = |row: &QueryResult| {
-        let row = prefixed_file(row, door::PREFIX)?;
+        let row = file_from(row, "door_id")?;
         Ok((row.project_id, row))
     };
     let select = |sql: &mut Sql| {
-        sql.push(VERSIONS).push("WHERE v.file_id = ").bind(id.0);
+        sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE v.file_id = ").bind(id.0);
     };
     let read = |row: &QueryResult| {
         let (_, place, row) = version_of_file(version(row)?);
@@ -165,7 +188,11 @@ pub async fn coalesced_versions_page(
     page: &Page,
 ) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
     let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, (project, file)| {
-        sql.push(VERSIONS).push("WHERE v.file_id = ").bind(file.0).push(" AND v.project_id = ").bind(project);
+        sql.push(&select_versions(tx.needed_of(page), true))
+            .push("WHERE v.file_id = ")
+            .bind(file.0)
+            .push(" AND v.project_id = ")
+            .bind(project);
         if let Some(until) = until {
             sql.push(" AND v.revision <= ").bind(until);
         }
@@ -236,7 +263,7 @@ pub async fn changes_page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
     let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
-        keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project.project(), keep);
+        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project.project(), keep);
     })?;
     let rows = joined(tx, sql, keep.autosave_coalesce_seconds).await?.into_iter();
     let rows = rows.map(|row| (row.project_id, place_of_change(&row), row));
@@ -257,7 +284,9 @@ pub async fn project_with_changes(
     keep: &ChangeFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<FileSnapshot>)>> {
-    let select = |sql: &mut Sql| keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project, keep);
+    let select = |sql: &mut Sql| {
+        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project, keep)
+    };
     let read = |row: &QueryResult| {
         let row = version(row)?;
         Ok((place_of_change(&row), row))
@@ -282,7 +311,7 @@ pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter
 
 /// The changes of these revisions, oldest first.
 pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE ").pairs("(v.project_id, v.revision)", revisions.iter().copied());
     sql.push(" ORDER BY v.revision, v.id");
     versions(tx, sql).await
@@ -318,7 +347,11 @@ pub async fn summaries(
     }
     let changed: Vec<i32> = summaries.keys().copied().collect();
     let sql = union(&changed, |sql, revision| {
-        sql.push(VERSIONS).push("WHERE v.project_id = ").bind(project).push(" AND v.revision = ").bind(revision);
+        sql.push(&select_versions(tx.needed(), true))
+            .push("WHERE v.project_id = ")
+            .bind(project)
+            .push(" AND v.revision = ")
+            .bind(revision);
         sql.push(" ORDER BY v.path, v.id LIMIT ").bind(limit);
         Ok(())
     })?;
@@ -330,7 +363,7 @@ pub async fn summaries(
 
 /// The changes that were made for these messages, oldest first.
 pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
     access::among(&mut sql, ("v.project_id", "e.message_id"), messages);
     sql.push(" ORDER BY v.revision, v.id");
@@ -357,7 +390,7 @@ pub async fn versions_until(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))], lim
         sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(*project).push(", ");
         sql.bind(file.0).push(", ").bind(version.saturating_sub(limit)).push(", ").bind(*version).push(")");
     }
-    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(VERSIONS);
+    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(&select_versions(tx.needed(), true));
     sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
     let version_of = |row: &QueryResult| {
         let is_restored = get::<String>(row, "kind")? == EventKind::ProjectRestored.as_str();

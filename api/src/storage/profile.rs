@@ -5,11 +5,13 @@ use entity::user_preferences;
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::columns::{JSON, Long, TEXT, columns};
 use super::db::Tx;
 use super::sql::Sql;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
 use crate::model::json::Json;
+use crate::model::long_columns::LongColumn;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 
 /// The columns of a profile that are read.
@@ -40,8 +42,12 @@ impl From<Row> for Profile {
 
 /// The columns of a profile. Row-level security hides the e-mail column from everyone; a function returns the caller's
 /// own.
-fn columns(sql: &mut Sql, tx: &Tx) {
-    sql.push("id, full_name, avatar_url, created_at, updated_at, is_machine, CASE WHEN id = ").bind(tx.me());
+fn profile_columns(sql: &mut Sql, tx: &Tx) {
+    let avatar = if tx.needed().has(LongColumn::AvatarUrl) { "avatar_url" } else { TEXT };
+    sql.push("id, full_name, ")
+        .push(avatar)
+        .push(" AS avatar_url, created_at, updated_at, is_machine, CASE WHEN id = ")
+        .bind(tx.me());
     sql.push(if tx.is_sqlite() { " THEN email END AS email" } else { " THEN my_email() END AS email" });
 }
 
@@ -136,7 +142,7 @@ pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
 /// share a project.
 pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
     let mut sql = Sql::new("SELECT ");
-    columns(&mut sql, tx);
+    profile_columns(&mut sql, tx);
     sql.push(" FROM user_profiles u WHERE u.id IN ")
         .list(ids.iter().map(|id| id.0))
         .push(" AND (u.id = ")
@@ -158,8 +164,13 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
 
 /// The actor's preferences; `None` if they have no profile.
 pub async fn preferences(tx: &Tx) -> Result<Option<Preferences>> {
-    let mut sql = Sql::new("SELECT * FROM user_preferences WHERE user_id = ");
-    sql.bind(tx.me());
+    const LONG: [Long<user_preferences::Column>; 2] = [
+        (user_preferences::Column::NotificationPreferences, LongColumn::NotificationPreferences, JSON),
+        (user_preferences::Column::UiPreferences, LongColumn::UiPreferences, JSON),
+    ];
+    let mut sql = Sql::new("SELECT ");
+    columns::<user_preferences::Entity>(&mut sql, ("p", ""), &LONG, tx.needed());
+    sql.push(" FROM user_preferences p WHERE p.user_id = ").bind(tx.me());
     one_preferences(tx, sql).await
 }
 
@@ -188,7 +199,7 @@ pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Res
         sql.push(", own_avatar_url = true, avatar_url = ").bind(avatar_url);
     }
     sql.push(" WHERE id = ").bind(tx.me()).push(" RETURNING ");
-    columns(&mut sql, tx);
+    profile_columns(&mut sql, tx);
     let rows: Vec<Row> = tx.all(sql).await?;
     let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no profile"))?;
     Ok(row.into())

@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
 use sea_orm::{FromQueryResult, Value};
 
-use super::access::{self, Member, is_member, memberships, role};
-use super::db::{Me, Tx, fail, unknown};
-use super::door::{self, LeftOut, List};
+use super::access::{self, Member, is_member, memberships, role, role_of};
+use super::columns::{JSON, Long, TEXT, columns};
+use super::db::{Tx, fail, unknown};
+use super::door::{self, List};
 use super::revision::{self, Target};
 use super::sql::{Order, Sql, union};
 use crate::model::enums::{ProjectRole, ProjectStatus};
@@ -16,37 +17,38 @@ use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Event};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::json::Json;
+use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::{
     ActivitySummary, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
 };
 
-/// Adds the columns of a project as `me` sees it; `p` is the project.
-fn columns(sql: &mut Sql, me: Me) -> &mut Sql {
-    viewer_role(sql.push("p.*, "), me).push(" AS viewer_role")
+const LONG: [Long<projects::Column>; 3] = [
+    (projects::Column::Description, LongColumn::ProjectDescription, TEXT),
+    (projects::Column::InitialPrompt, LongColumn::InitialPrompt, TEXT),
+    (projects::Column::Config, LongColumn::ProjectConfig, JSON),
+];
+
+const LONG_OF_VERSION: [Long<project_versions::Column>; 3] = [
+    (project_versions::Column::Description, LongColumn::ProjectDescription, TEXT),
+    (project_versions::Column::InitialPrompt, LongColumn::InitialPrompt, TEXT),
+    (project_versions::Column::Config, LongColumn::ProjectConfig, JSON),
+];
+
+/// Adds the columns of the project `p` as the actor sees it.
+fn project_columns<'s>(sql: &'s mut Sql, tx: &Tx, needed: LongColumns) -> &'s mut Sql {
+    columns::<projects::Entity>(sql, ("p", ""), &LONG, needed);
+    role_of(sql.push(", "), "p", tx.me()).push(" AS viewer_role")
 }
 
-/// Adds the role of `me` in the project `p`.
-fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
-    sql.push("CASE WHEN p.user_id = ").bind(me);
-    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = p.id AND c.user_id = ");
-    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
-}
-
-/// A project of the actor with one of its lists, in one statement. The project's description, prompt and configuration
-/// are left out.
+/// A project of the actor with one of its lists, in one statement.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
 pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
-    let left_out = [
-        (projects::Column::Description, LeftOut::Text),
-        (projects::Column::InitialPrompt, LeftOut::Text),
-        (projects::Column::Config, LeftOut::Json),
-    ];
     let door = |sql: &mut Sql| {
-        door::columns::<projects::Entity>(sql, "p", &left_out);
-        viewer_role(sql.push(", p.id AS door_project, "), tx.me());
+        columns::<projects::Entity>(sql, ("p", door::PREFIX), &LONG, tx.needed());
+        role_of(sql.push(", "), "p", tx.me());
         sql.push(" AS door_viewer_role FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
         is_member(sql, "p.id", tx.me());
     };
@@ -86,7 +88,10 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
 /// The projects among `ids` of which the actor is a member.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
     let mut sql = Sql::new("SELECT ");
-    columns(&mut sql, tx.me()).push(" FROM projects p WHERE p.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    project_columns(&mut sql, tx, tx.needed())
+        .push(" FROM projects p WHERE p.id IN ")
+        .list(ids.iter().map(|id| id.0))
+        .push(" AND ");
     is_member(&mut sql, "p.id", tx.me());
     let projects = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
     access::opened(tx, projects.iter().map(|project| project.id));
@@ -143,7 +148,7 @@ pub async fn page(
         }
     };
     let mut sql = Sql::new("SELECT ");
-    columns(&mut sql, tx.me());
+    project_columns(&mut sql, tx, tx.needed_of(page));
     filter(&mut sql, tx, keep);
     Order { columns: columns_of_order, descending }.page(&mut sql, page)?;
     let rows = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
@@ -326,7 +331,9 @@ pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<
     let numbered: Vec<(usize, Member<'_>, AsOf)> =
         wanted.iter().enumerate().map(|(index, (member, _, as_of))| (index, *member, *as_of)).collect();
     let sql = union(&numbered, |sql, (index, member, as_of)| {
-        sql.push(&format!("SELECT {index} AS n, v.* FROM project_versions v WHERE v.project_id = ")).bind(member);
+        sql.push(&format!("SELECT {index} AS n, "));
+        columns::<project_versions::Entity>(sql, ("v", ""), &LONG_OF_VERSION, tx.needed());
+        sql.push(" FROM project_versions v WHERE v.project_id = ").bind(member);
         sql.push(" AND v.superseded_revision > ").bind(as_of.revision);
         sql.push(" ORDER BY v.superseded_revision LIMIT 1");
         Ok(())

@@ -144,7 +144,6 @@ pub async fn begin(
         };
     }
     let (kind, id, _) = target.named();
-    const LOCK: &str = "SELECT * FROM lock_project($1, $2, $3, $4, $5, $6)";
     let values: [Value; 6] = [
         kind.into(),
         id.into(),
@@ -153,7 +152,7 @@ pub async fn begin(
         named.message.map(|id| id.0).into(),
         now.into(),
     ];
-    let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values), deadline).await?;
+    let (tx, rows) = db.write_with(actor, "lock_project", values, deadline).await?;
     let locked = rows.first().map(locked).transpose()?;
     Ok(locked.map(|locked| opened(tx, locked, purpose)))
 }
@@ -181,7 +180,7 @@ async fn lock_file(
          CASE WHEN last_activity_at > $1 THEN last_activity_at ELSE $1 END AS at, coalesce(",
         [now.into(), session.into(), message.into()],
     );
-    role_of(&mut sql, tx.me()).push(
+    role_of(&mut sql, "projects", tx.me()).push(
         ", 'viewer') AS role FROM projects \
          LEFT JOIN chat_sessions s ON s.project_id = projects.id \
          AND s.id = coalesce($2, (SELECT c.session_id FROM chat_messages c WHERE c.id = $3)) \

@@ -4,6 +4,7 @@ use entity::project_snapshots;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::access::{self, Member, is_member};
+use super::columns::{Long, TEXT, columns};
 use super::db::{Tx, fail};
 use super::door::List;
 use super::project;
@@ -11,13 +12,17 @@ use super::sql::{Order, Sql, pages};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::long_columns::{LongColumn, LongColumns};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
 
-/// A snapshot with the author, time and context of the event of its revision; for an imported commit, with the start of
-/// its message.
-const COLUMNS: &str = "s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
+const LONG: [Long<project_snapshots::Column>; 1] =
+    [(project_snapshots::Column::Description, LongColumn::SnapshotDescription, TEXT)];
+
+/// The author, time and context of the event of a snapshot's revision; for an imported commit, with the start of its
+/// message.
+const CONTEXT: &str = ", e.created_at, e.actor_id, e.session_id, e.message_id, \
      e.kind = 'MESSAGE_ADDED' AS is_automatic, CASE WHEN e.kind = 'MESSAGE_ADDED' THEN (SELECT substr(m.content, 1, 1000) \
      FROM chat_messages m WHERE m.id = e.message_id AND CAST(m.metadata AS text) LIKE '%\"commit\":%') END AS committed";
 
@@ -57,16 +62,21 @@ pub(super) fn hash(bytes: Vec<u8>) -> Result<Hash> {
     Hash::try_from(bytes).map_err(|_| Error::internal("a stored hash has a wrong length"))
 }
 
-fn select() -> Sql {
-    let mut sql = Sql::new("SELECT ");
-    sql.push(COLUMNS).push(FROM).push(NOT_DELETED);
-    sql
+/// Adds the columns of the snapshots `s` and of their events `e`.
+fn snapshot_columns(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    columns::<project_snapshots::Entity>(sql, ("s", ""), &LONG, needed);
+    sql.push(CONTEXT)
+}
+
+/// Adds `SELECT …` of snapshots that are not deleted, inside the `WHERE`.
+fn select(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    snapshot_columns(sql.push("SELECT "), needed).push(FROM).push(NOT_DELETED)
 }
 
 /// The snapshots among `ids` in the actor's projects that are not deleted.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
-    let mut sql = select();
-    sql.push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed()).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "s.project_id", tx.me());
     let found = tx.rows(sql).await?.iter().map(snapshot).collect::<Result<Vec<_>>>()?;
     access::opened(tx, found.iter().map(|snapshot| snapshot.project_id));
@@ -75,8 +85,8 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSna
 
 /// The snapshots that these revisions created, unless they are deleted.
 pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<ProjectSnapshot>> {
-    let mut sql = select();
-    sql.pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed()).pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
     tx.rows(sql).await?.iter().map(snapshot).collect()
 }
 
@@ -84,7 +94,8 @@ pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> R
 /// that deleted it.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<(i32, ProjectSnapshot)>> {
     let mut sql = Sql::new("SELECT c.event_revision, ");
-    sql.push(COLUMNS).push(" FROM (SELECT n.id, n.created_revision AS event_revision FROM project_snapshots n WHERE ");
+    snapshot_columns(&mut sql, tx.needed())
+        .push(" FROM (SELECT n.id, n.created_revision AS event_revision FROM project_snapshots n WHERE ");
     sql.pairs("(n.project_id, n.created_revision)", revisions.iter().copied());
     sql.push(" UNION ALL SELECT n.snapshot_id, n.revision FROM project_snapshot_changes n WHERE ");
     sql.pairs("(n.project_id, n.revision)", revisions.iter().copied());
@@ -142,7 +153,7 @@ pub async fn page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        sql.push("SELECT ").push(COLUMNS).push(FROM).push(NOT_DELETED).push("s.project_id = ").bind(project);
+        select(sql, tx.needed_of(page)).push("s.project_id = ").bind(project);
         keep(tx, sql, filter);
     })?;
     let rows = tx.rows(sql).await?;
@@ -164,7 +175,7 @@ pub async fn project_with_page(
     page: &Page,
 ) -> Result<Option<(Project, Slice<ProjectSnapshot>)>> {
     let select = |sql: &mut Sql| {
-        sql.push("SELECT ").push(COLUMNS).push(FROM).push(NOT_DELETED).push("s.project_id = ").bind(project.0);
+        select(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0);
         keep(tx, sql, filter);
     };
     let read = |row: &QueryResult| {

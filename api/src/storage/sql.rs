@@ -42,6 +42,11 @@ impl Sql {
         self
     }
 
+    /// The text so far.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Adds text before and after the current text.
     pub(super) fn around(&mut self, before: &str, after: &str) {
         self.text = format!("{before}{}{after}", self.text);

@@ -5,12 +5,14 @@ use entity::streaming_messages;
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member, role, role_of};
+use super::columns::{JSON, Long, columns};
 use super::db::{Tx, fail, unknown};
 use super::sql::Sql;
 use crate::model::enums::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
+use crate::model::long_columns::LongColumn;
 use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
 fn streaming(row: streaming_messages::Model) -> Result<StreamingMessage> {
@@ -28,6 +30,19 @@ fn streaming(row: streaming_messages::Model) -> Result<StreamingMessage> {
     })
 }
 
+const LONG: [Long<streaming_messages::Column>; 2] = [
+    (streaming_messages::Column::ContextData, LongColumn::StreamingContextData, JSON),
+    (streaming_messages::Column::Metadata, LongColumn::StreamingMetadata, JSON),
+];
+
+/// `SELECT …` of the streaming messages `g`, up to the `WHERE`.
+fn select(tx: &Tx) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    columns::<streaming_messages::Entity>(&mut sql, ("g", ""), &LONG, tx.needed());
+    sql.push(" FROM streaming_messages g WHERE ");
+    sql
+}
+
 async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
     let rows: Vec<streaming_messages::Model> = tx.all(sql).await?;
     rows.into_iter().map(streaming).collect()
@@ -35,8 +50,8 @@ async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
 
 /// The streaming messages among `ids` that the actor can see.
 pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE g.id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    let mut sql = select(tx);
+    sql.push("g.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me());
     let found = all(tx, sql).await?;
     access::opened(tx, found.iter().map(|message| message.project_id));
@@ -45,7 +60,7 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>>
 
 /// The streaming messages of these sessions, oldest first.
 pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE ");
+    let mut sql = select(tx);
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
     sql.push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
@@ -53,8 +68,8 @@ pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Resul
 
 /// The streaming messages of a project of the actor, oldest first.
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE g.project_id = ");
-    sql.bind(project.0).push(" AND ");
+    let mut sql = select(tx);
+    sql.push("g.project_id = ").bind(project.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
@@ -114,7 +129,7 @@ pub struct Place {
 /// Reads [`Place`] in one statement.
 pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
     let mut sql = Sql::new("SELECT s.project_id, s.user_id, projects.status, ");
-    role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
+    role_of(&mut sql, "projects", tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
     sql.push("(SELECT count(*) FROM streaming_messages n WHERE n.session_id = s.id) AS streaming ");
     sql.push("FROM chat_sessions s JOIN projects ON projects.id = s.project_id ");
     sql.push("LEFT JOIN streaming_messages g ON g.session_id = s.id AND g.idempotency_key = ");
@@ -163,7 +178,7 @@ pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -
     sql.bind(bytes).push(", last_append_at = ").bind(now).push(" WHERE id = ").bind(id);
     sql.push(" AND length = ").bind(chunk.offset).push(" AND user_id = ").bind(me);
     sql.push(" AND EXISTS (SELECT 1 FROM projects WHERE projects.id = streaming_messages.project_id AND projects.status <> 'deleted' AND ");
-    role_of(&mut sql, me).push(" <> 'viewer') RETURNING project_id");
+    role_of(&mut sql, "projects", me).push(" <> 'viewer') RETURNING project_id");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let project: Uuid = row.try_get("", "project_id").map_err(fail)?;
     if bytes > 0 {
@@ -196,7 +211,7 @@ pub struct State {
 /// contains the byte at `offset`.
 pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
     let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, projects.status, ");
-    role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM streaming_messages g ");
+    role_of(&mut sql, "projects", tx.me()).push(" AS role, c.start, c.text FROM streaming_messages g ");
     sql.push("JOIN projects ON projects.id = g.project_id ");
     sql.push("LEFT JOIN streaming_chunks c ON c.message_id = g.id AND c.start >= ");
     sql.push("(SELECT max(d.start) FROM streaming_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::ConnectInfo,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http_body_util::BodyExt;
 use hyper::{
@@ -47,6 +47,13 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_STREAMS: u32 = 100;
 /// Bytes of a response that an HTTP/2 connection holds for a client that does not read.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Most header fields of a request, and most bytes of its head. hyper limits the fields of HTTP/1.1 only, and it ends an HTTP/2
+/// connection with all its requests if a head is much larger than its own limit: so that one is higher.
+const MAX_HEADERS: usize = 100;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The colon, the space and the end of the line of a header field.
+const FIELD_BYTES: usize = 4;
+const MAX_HTTP2_HEAD_BYTES: u32 = 256 * 1024;
 /// Time between the pings that detect a lost client of HTTP/2.
 const PING: Duration = Duration::from_secs(20);
 
@@ -164,12 +171,12 @@ struct Protocols {
 impl Protocols {
     fn new(head_time: Duration) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(head_time);
+        http1.timer(TokioTimer::new()).header_read_timeout(head_time).max_headers(MAX_HEADERS);
         // Header names are case-insensitive, but some clients compare them literally.
         http1.title_case_headers(true).preserve_header_case(true);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2.timer(TokioTimer::new()).keep_alive_interval(PING).max_concurrent_streams(MAX_STREAMS);
-        http2.max_send_buf_size(SEND_BUFFER);
+        http2.max_send_buf_size(SEND_BUFFER).max_header_list_size(MAX_HTTP2_HEAD_BYTES);
         Self { http1, http2, head_time }
     }
 }
@@ -219,6 +226,7 @@ async fn serve_one(
     let stream = TokioIo::new(Limited::new(stream, first, limit.clone()));
     let running = watch::Sender::new(0_usize);
     let service = service_fn(|mut request: Request<Incoming>| {
+        let is_large = has_large_head(&request);
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(limit.clone());
         insert_host(&mut request);
@@ -227,11 +235,14 @@ async fn serve_one(
         let request_of_http2 = is_http2.then(|| Running::new(&running));
         let answer = router.call(request);
         async move {
+            if is_large {
+                return Ok::<_, std::convert::Infallible>(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            }
             let mut response: Response = answer.await?;
             if let (Some(upgrade), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
                 response.extensions_mut().extend(upgrade);
             }
-            Ok::<_, std::convert::Infallible>(match request_of_http2 {
+            Ok(match request_of_http2 {
                 Some(running) => response.map(|body| running.until_sent(body)),
                 None => response,
             })
@@ -275,6 +286,13 @@ async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes>
         }
     }
     Ok(first.into())
+}
+
+fn has_large_head(request: &Request<Incoming>) -> bool {
+    let fields = request.headers();
+    let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum();
+    fields.len() > MAX_HEADERS || uri.saturating_add(bytes) > MAX_HEAD_BYTES
 }
 
 /// HTTP/2 has the host in the request's URI only.

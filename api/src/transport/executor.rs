@@ -19,7 +19,7 @@ use crate::{
         execution,
         horizon::Horizon,
         listening::Plan,
-        schema::AppSchema,
+        schema::{self, AppSchema},
     },
     live::{
         Live,
@@ -33,6 +33,8 @@ use crate::{
 pub struct Executor {
     /// The schema.
     pub schema: AppSchema,
+    /// The schema without the library's validator.
+    unvalidated: AppSchema,
     /// The use cases.
     pub services: Arc<Services>,
     /// State for subscriptions.
@@ -85,6 +87,9 @@ impl Asked {
         if let Some(keep) = &self.keep {
             keep.keep();
         }
+        if let Some(parsed) = &self.parsed {
+            parsed.accept();
+        }
     }
 
     /// The key of the shared subscription.
@@ -99,13 +104,24 @@ impl Asked {
 }
 
 impl Executor {
+    /// An executor of the operations of a schema.
+    pub fn new(schema: AppSchema, services: Arc<Services>, live: Arc<Live>, results: Results) -> Self {
+        let unvalidated = schema::build_without_validator(&services.limits);
+        Self { schema, unvalidated, services, live, results }
+    }
+
+    /// The schema that executes a document. The library's validator takes a large part of the time of a small operation.
+    pub fn schema_for(&self, parsed: Option<&Arc<Parsed>>) -> &AppSchema {
+        if parsed.is_some_and(|parsed| parsed.is_accepted()) { &self.unvalidated } else { &self.schema }
+    }
+
     /// Executes a query or mutation.
     ///
     /// # Errors
     /// Why it was refused.
     pub async fn once(&self, asked: &Asked, actor: Option<Actor>) -> Executed {
         let request = context::attach(asked.request(), &self.services, &self.live, actor, None);
-        let response = execution::run(&self.schema, &self.services.limits, request);
+        let response = execution::run(self.schema_for(asked.parsed.as_ref()), &self.services.limits, request);
         settled(asked, AssertUnwindSafe(response).catch_unwind().await, |_| false)
     }
 
@@ -135,7 +151,8 @@ impl Executor {
         let attach = |delivered| context::attach(asked.request(), &self.services, &self.live, actor.clone(), delivered);
         let request = attach(delivered.clone());
         let caller = Caller::of(&request).cloned();
-        let mut response = first(self.schema.execute_stream(request)).await;
+        let schema = self.schema_for(asked.parsed.as_ref());
+        let mut response = first(schema.execute_stream(request)).await;
         let has_errors = response.as_ref().is_ok_and(|response| !response.errors.is_empty());
         if has_errors && caller.is_some_and(|caller| caller.reader.has_used_replica()) {
             // The primary may have what the replica lacks.
@@ -143,7 +160,7 @@ impl Executor {
             if let Some(caller) = Caller::of(&request) {
                 caller.reader.need_the_present();
             }
-            response = first(self.schema.execute_stream(request)).await;
+            response = first(schema.execute_stream(request)).await;
         }
         settled(asked, response, has_failed)
     }

@@ -49,7 +49,7 @@ pub fn start(
     });
     let (kind, name, plan, document) = std::panic::catch_unwind(prepared)
         .unwrap_or_else(|panic| Err(vec![operation::panicked(&*panic, &request_id)]))?;
-    let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
+    let measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
     let asked = Arc::new(Asked::new(request, document, name, request_id));
     let steps = match plan {
         Some(plan) => {

@@ -2,6 +2,7 @@
 //! client sent, only the operation's name is recorded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::OperationType;
@@ -43,7 +44,7 @@ pub struct Measured {
     cost: Arc<Cost>,
     slow: Duration,
     listens: Option<Counted>,
-    has_ended: bool,
+    has_ended: AtomicBool,
 }
 
 impl Measured {
@@ -82,7 +83,7 @@ impl Measured {
             cost: Arc::default(),
             slow,
             listens,
-            has_ended: false,
+            has_ended: AtomicBool::new(false),
         }
     }
 
@@ -111,8 +112,8 @@ impl Measured {
     }
 
     /// Records the outcome, as [`Outcome::code`] names it. Later calls have no effect.
-    pub fn ended(&mut self, outcome: &'static str) {
-        if std::mem::replace(&mut self.has_ended, true) {
+    pub fn ended(&self, outcome: &'static str) {
+        if self.has_ended.swap(true, Ordering::Relaxed) {
             return;
         }
         let is_known = outcome == "OK" && self.is_signed_in;

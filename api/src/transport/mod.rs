@@ -23,6 +23,7 @@ pub mod public_url;
 pub mod read_limit;
 pub mod router;
 pub mod single;
+pub mod slots;
 pub mod sse;
 pub mod state;
 pub mod step;

@@ -332,7 +332,7 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
                 faults.extend(faults_of_variables(front_end, &draft.document, request));
                 located(faults)
             })?;
-            let parsed = Arc::new(Parsed::new(document, tokens));
+            let parsed = Arc::new(Parsed::new(front_end, document, tokens));
             documents.remember(&request.query, &parsed);
             parsed
         }
@@ -345,9 +345,10 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
     document::merge_root_fields(&mut document, name.as_deref(), &request.variables);
     let kind = operation.ty;
     let chosen = choose(&document, request.operation_name.as_deref()).map_err(|error| vec![error])?.1;
-    let given = front_end.given(&document, chosen, &request.variables);
+    let (given, long_columns) = front_end.given(&document, chosen, &request.variables);
     let refused = |refused: Vec<_>| refused.iter().map(at_field).collect::<Vec<_>>();
-    let horizon = arguments::check(limits, kind, given).map_err(refused)?;
+    let mut horizon = arguments::check(limits, kind, given).map_err(refused)?;
+    horizon.long_columns = long_columns;
     request.data.insert(horizon);
     request.set_parsed_query(document);
     request.data.insert(parsed);
@@ -416,12 +417,15 @@ pub fn document_of(request: &Request) -> Option<Arc<Parsed>> {
 /// and an error of unknown origin goes to the log only.
 pub fn settle(
     mut response: Response,
-    document: Option<&Arc<Parsed>>,
+    parsed: Option<&Arc<Parsed>>,
     operation: Option<&str>,
     request_id: &str,
 ) -> Outcome {
-    if let Some(parsed) = document {
+    if let Some(parsed) = parsed {
         response.errors.iter_mut().for_each(|error| error_path::restore(error, &parsed.document, operation));
+        if parsed.selects_interfaces {
+            document::correct_interfaces(&mut response.data);
+        }
     }
     let refused = response.data == Value::Null
         && !response.errors.is_empty()

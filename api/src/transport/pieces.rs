@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::operation::Outcome;
 use crate::{
-    graphql::scalar::RAW_VALUE_TOKEN,
+    graphql::json_text::RAW_VALUE_TOKEN,
     model::error::{Error, Result},
 };
 

@@ -1,4 +1,4 @@
-//! A limit on the bytes read from a connection, applied while they are received: the WebSocket library reads a whole
+//! Counts and limits the bytes read from a connection while they are received: the WebSocket library reads a whole
 //! message before its size can be checked.
 
 use std::{
@@ -27,6 +27,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 /// How long what a client still sends is discarded at the end.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+/// Bytes of a message of which its receiver learns before the message is complete, each time so many more.
+const STEP: usize = 64 * 1024;
+
 /// Size of the buffer for discarded bytes.
 const DISCARDED: usize = 4 * 1024;
 
@@ -41,6 +44,9 @@ struct Limit {
     is_exceeded: AtomicBool,
     exceeded: Notify,
     is_ending: AtomicBool,
+    /// Bytes since the last complete message.
+    of_message: AtomicUsize,
+    grown: Notify,
 }
 
 impl ReadLimit {
@@ -66,11 +72,30 @@ impl ReadLimit {
         self.0.exceeded.notified().await;
     }
 
+    /// Begins to count the bytes of another message.
+    pub fn begin_message(&self) {
+        self.0.of_message.store(0, Ordering::Relaxed);
+    }
+
+    /// Bytes that were read since the message began.
+    pub fn of_message(&self) -> usize {
+        self.0.of_message.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the incomplete message has become much larger.
+    pub async fn grown(&self) {
+        self.0.grown.notified().await;
+    }
+
     fn is_exceeded(&self) -> bool {
         self.0.is_exceeded.load(Ordering::Relaxed)
     }
 
     fn count(&self, bytes: usize) {
+        let before = self.0.of_message.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) / STEP > before / STEP {
+            self.0.grown.notify_one();
+        }
         if !self.0.is_set.load(Ordering::Relaxed) {
             return;
         }

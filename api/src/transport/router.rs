@@ -81,6 +81,7 @@ pub fn router(state: AppState) -> Router {
         .route("/graphql", any(http::graphql))
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/projects/{id}/insights.csv", get(http::insights_csv))
+        .route("/projects/{id}/project.antiphon", get(http::project_file))
         .merge(git::routes())
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
@@ -92,13 +93,14 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// Compresses responses that do not fit into a packet, except packs of git, which are compressed, and streams, whose parts
-/// must not wait for each other.
+/// Compresses responses that do not fit into a packet, except packs of git and files of projects, which are compressed, and
+/// streams, whose parts must not wait for each other.
 fn is_worth_compressing() -> impl Predicate {
     SizeAbove::new(MIN_COMPRESSED_BYTES)
         .and(NotForContentType::const_new("text/event-stream"))
         .and(NotForContentType::const_new("multipart/"))
         .and(NotForContentType::const_new("application/x-git-"))
+        .and(NotForContentType::const_new("application/vnd.sqlite3"))
 }
 
 /// Changes the accepted codings. Removes zstd if the client accepts another: some clients accept zstd but cannot read

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     auth::Verifier, executor::Executor, git::shared::Git, health::Health, mcp::sessions::Sessions,
-    public_url::PublicUrl, streams::Streams, throttle::Throttle,
+    public_url::PublicUrl, slots::Slots, streams::Streams, throttle::Throttle,
 };
 use crate::{
     domain::{Services, access_token},
@@ -33,6 +33,8 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Git over HTTP; `None` if it is disabled.
     pub git: Option<Arc<Git>>,
+    /// Limits the exports that run at once.
+    pub exports: Arc<Slots>,
     /// Shared subscriptions.
     pub shared_subscriptions: SharedSubscriptions,
     /// Event streams in single-connection mode.

@@ -388,6 +388,7 @@ export function corpus(ids) {
     `{ project(id: "${ids.project}") { files { nodes { ... on Node { __typename id } ...F } } } } fragment F on ProjectFile { path ... { version } }`,
     `{ project(id: "${ids.project}") { name ... @skip(if: true) { id } ... @include(if: true) { revision } config } }`,
     `{ project(id: "${ids.project}") { a: files(first: 1) { nodes { path } } b: files(first: 1) { nodes { id } } a: files(first: 1) { nodes { id version } totalCount } } }`,
+    '{ __type(name: "Node") { name interfaces { name } again: interfaces { kind } } }',
     '{ __type(name: "Project") { name kind fields { name args { name } type { name kind ofType { name } } } interfaces { name } } }',
     '{ __type(name: "Moment") { name isOneOf inputFields { name type { name kind ofType { name } } defaultValue } } }',
     '{ __schema { directives { name locations args { name } isRepeatable } } }', '{ __type(name: "Nope") { name } }',

@@ -7,7 +7,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::commit::Signature;
-use super::export::{contents, groups, is_git_folder, verb, writes_for_message};
+use super::export::{contents, groups, verb, writes_for_message};
+use super::fsck;
 use super::git::Objects;
 use super::objects::{EMPTY_TREE, Id, Kind, Pack};
 use super::place::is_import;
@@ -19,7 +20,7 @@ use crate::model::chat::Message;
 use crate::model::enums::EventKind;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::file::{FileMode, FileSnapshot, Hash};
+use crate::model::file::{FileSnapshot, Hash};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::storage::file::{ChangedAt, FileState, changed_at};
 
@@ -55,7 +56,13 @@ pub(super) struct Chain<'c> {
     root: Folder,
     objects: Objects,
     /// The objects of contents.
-    blobs: HashMap<Hash, Id>,
+    blobs: HashMap<Hash, Blob>,
+}
+
+/// The object of a content.
+struct Blob {
+    id: Id,
+    can_be_attributes: bool,
 }
 
 impl<'c> Chain<'c> {
@@ -87,8 +94,10 @@ impl<'c> Chain<'c> {
                 if let Some((path, mode, hash)) =
                     served(&change.after).map(|(path, hash)| (path, change.after.file.mode, hash))
                 {
-                    let id = *self.blobs.get(&hash).ok_or_else(|| Error::internal("a file without an object"))?;
-                    self.root.set(&mut self.objects, path, Some((mode, id))).await?;
+                    let blob = self.blobs.get(&hash).ok_or_else(|| Error::internal("a file without an object"))?;
+                    if blob.can_be_attributes || !fsck::is_attributes(path) {
+                        self.root.set(&mut self.objects, path, Some((mode, blob.id))).await?;
+                    }
                 }
             }
             let tree = self.root.write(&mut pack)?;
@@ -148,7 +157,8 @@ impl<'c> Chain<'c> {
             let work = move || {
                 let mut blobs = Vec::with_capacity(contents.len());
                 for ((_, hash), content) in contents {
-                    blobs.push((hash, pack.add(Kind::Blob, &content)?));
+                    let can_be_attributes = fsck::can_be_attributes(&content);
+                    blobs.push((hash, Blob { id: pack.add(Kind::Blob, &content)?, can_be_attributes }));
                 }
                 Ok((pack, blobs))
             };
@@ -214,27 +224,11 @@ impl Batch {
     }
 }
 
-/// The path and the content of a file that a commit can contain. git refuses to check out the others.
+/// The path and the content of a file that a commit can contain, if its content can be at that path.
 fn served(state: &FileState) -> Option<(&str, Hash)> {
     let hash = state.file.hash.filter(|_| !state.file.is_deleted)?;
     let path = state.file.path.as_str();
-    let mut parts = path.split('/');
-    let is_link = state.file.mode == FileMode::Symlink;
-    parts.all(|part| is_servable(part, is_link)).then_some((path, hash))
-}
-
-/// Whether git checks out a file with this part in its path, on every system.
-pub(super) fn is_servable(part: &str, is_link: bool) -> bool {
-    // Windows ignores what follows.
-    let seen = |part: &str| {
-        let stem = part.split([':', '\\']).next().unwrap_or_default();
-        stem.trim_end_matches(['.', ' ']).to_owned()
-    };
-    // git's names of the list of submodules, with the short ones on Windows; it must not be a link.
-    let stem = seen(part).to_ascii_lowercase();
-    let is_modules = stem == ".gitmodules" || stem.starts_with("gitmod~") || stem.starts_with("gi7eba~");
-    let is_kept_by_git = part.split('\\').any(|part| is_git_folder(&seen(part))) || is_link && is_modules;
-    !is_kept_by_git
+    fsck::refuse_path(path).is_none().then_some((path, hash))
 }
 
 /// A member of the project as the author of a commit. The name is not the one in the profile, which can change, and

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, FixedOffset};
 use encoding_rs::Encoding;
 
+use super::fsck::is_zone;
+
 /// The author or committer of a commit, with the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signature {
@@ -179,14 +181,14 @@ impl Signature {
         let date = rest.rsplit_once('>').map_or("", |(_, date)| date.trim_start());
         let digits = date.len() - date.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
         let (seconds, zone) = date.split_at(digits);
-        let seconds = match seconds.parse() {
-            Ok(seconds) => seconds,
-            Err(_) => {
+        let seconds = match parse_seconds(seconds) {
+            Some(seconds) => seconds,
+            None => {
                 lacks.push("has no date: 1970-01-01 stands for it".to_owned());
                 0
             }
         };
-        let zone = match zone.split_whitespace().next().filter(|zone| digits > 0 && is_zone(zone)) {
+        let zone = match zone.split_whitespace().next().filter(|zone| digits > 0 && is_offset(zone)) {
             Some(zone) => zone,
             None => {
                 if digits > 0 {
@@ -228,28 +230,35 @@ impl Signature {
     /// A signature with a date as [`Signature::raw_date`] writes it.
     pub(super) fn with_raw_date(name: String, email: String, date: &str) -> Option<Self> {
         let (seconds, zone) = date.split_once(' ')?;
-        let (seconds, zone) = (seconds.parse().ok()?, is_zone(zone).then(|| zone.to_owned())?);
+        let (seconds, zone) = (parse_seconds(seconds)?, is_offset(zone).then(|| zone.to_owned())?);
         Some(Self { name, email, seconds, zone })
     }
 
-    /// Whether [`Signature::line`] leaves out characters.
-    pub(super) fn is_shortened(&self) -> bool {
-        self.name.contains(ENDS) || self.email.contains(ENDS)
+    /// Whether [`Signature::line`] differs from what was recorded.
+    pub(super) fn is_repaired(&self) -> bool {
+        self.name.contains(ENDS) || self.email.contains(ENDS) || !is_zone(&self.zone)
     }
 
-    /// The signature in the format of fast-import, without characters that would end a part of it.
+    /// The signature as git accepts it: without characters that would end a part of it, and with a valid offset from
+    /// UTC.
     pub(super) fn line(&self) -> String {
         let clean = |text: &str| text.replace(ENDS, "");
-        let name = clean(&self.name);
-        let space = if name.is_empty() { "" } else { " " };
-        format!("{name}{space}<{}> {}", clean(&self.email), self.raw_date())
+        let zone = if is_zone(&self.zone) { &self.zone } else { "+0000" };
+        format!("{} <{}> {} {zone}", clean(&self.name), clean(&self.email), self.seconds)
     }
 }
 
 /// Characters that end a part of a signature.
 const ENDS: [char; 4] = ['<', '>', '\n', '\0'];
 
-fn is_zone(text: &str) -> bool {
+/// Seconds since 1970, if git can compute with them.
+fn parse_seconds(text: &str) -> Option<u64> {
+    let seconds: u64 = text.parse().ok()?;
+    i64::try_from(seconds).is_ok().then_some(seconds)
+}
+
+/// Whether a text is an offset from UTC, not always a valid one.
+fn is_offset(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']);
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -276,10 +285,10 @@ mod tests {
     #[test]
     fn odd_signatures_are_read_as_git_reads_them() {
         for (author, line, replaced) in [
-            ("<> 0 +0000", "<> 0 +0000", 0),
+            ("<> 0 +0000", " <> 0 +0000", 0),
             ("A <a@x> 7 +9999", "A <a@x> 7 +9999", 0),
             ("A <a@x> 7 -0000", "A <a@x> 7 -0000", 0),
-            ("A <a@x> 7 +051800", "A <a@x> 7 +051800", 0),
+            ("A <a@x> 7 +051800", "A <a@x> 7 +0000", 0),
             ("A <a@x> 999999999999 +0000", "A <a@x> 999999999999 +0000", 0),
             ("A <a@x> b> 7 +0100", "A <a@x> 7 +0100", 0),
             ("A <a<b@x> 7 +0100", "A <ab@x> 7 +0100", 0),
@@ -287,10 +296,12 @@ mod tests {
             ("A <a@x>", "A <a@x> 0 +0000", 1),
             ("A <a@x> yesterday", "A <a@x> 0 +0000", 1),
             ("A <a@x> -7 +0000", "A <a@x> 0 +0000", 1),
+            ("A <a@x> 9223372036854775807 +0000", "A <a@x> 9223372036854775807 +0000", 0),
+            ("A <a@x> 9223372036854775808 +0000", "A <a@x> 0 +0000", 1),
             ("A <a@x> 99999999999999999999999 +0000", "A <a@x> 0 +0000", 1),
             ("A <a", "A <a> 0 +0000", 2),
             ("nobody", "nobody <> 0 +0000", 2),
-            ("", "<> 0 +0000", 2),
+            ("", " <> 0 +0000", 2),
         ] {
             let read = commit(author, b"");
             assert_eq!((read.author.line().as_str(), read.replaced.len()), (line, replaced), "{author}");

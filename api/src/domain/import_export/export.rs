@@ -10,6 +10,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::commit::Signature;
+use super::fsck::{self, is_git_folder};
 use super::git::FastImport;
 use super::output::Output;
 use super::record::signatures;
@@ -128,15 +129,6 @@ fn is_device(name: &str) -> bool {
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || is_numbered(&stem)
 }
 
-/// Whether some file system treats a name as `.git`: in any case, by its short name on Windows (`git~1`), or with
-/// characters that HFS+ ignores. Names with dots, spaces or a stream at the end are escaped anyway.
-pub(super) fn is_git_folder(name: &str) -> bool {
-    let is_ignored = |character: char| matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
-    let seen: String = name.chars().filter(|character| !is_ignored(*character)).collect();
-    let short = seen.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("git~"));
-    seen.eq_ignore_ascii_case(".git") || (short && seen.bytes().skip(4).all(|byte| byte.is_ascii_digit()))
-}
-
 /// Whether a link at a path has a target inside the archive, even if it is unpacked next to other files: a relative
 /// path that never leaves the archive, with unambiguous names. All `..` must come first, since a name before them could
 /// be another link.
@@ -235,8 +227,8 @@ pub struct Exported {
     pub skipped: Vec<String>,
     /// Paths of the history that the file system of the folder does not accept.
     pub not_checked_out: Vec<String>,
-    /// Authors and committers whose names or addresses have characters that were left out.
-    pub shortened: BTreeSet<String>,
+    /// Authors and committers that git does not accept as they were.
+    pub repaired: BTreeSet<String>,
 }
 
 /// Writes a project's history as a git repository to an empty or new folder: one commit per message, with the files
@@ -355,16 +347,8 @@ impl History<'_> {
             let path = change.path.as_str();
             // A folder has no content.
             let Some(hash) = change.hash else { continue };
-            if let Some(part) = path.split('/').find(|part| part.eq_ignore_ascii_case(".git")) {
-                self.exported
-                    .skipped
-                    .push(format!("{path:?} at revision {}: git keeps {part:?} for itself", change.revision));
-                continue;
-            }
-            let is_modules = path.split('/').any(|part| part.eq_ignore_ascii_case(".gitmodules"));
-            if is_modules && change.mode == FileMode::Symlink {
-                let skipped = format!("{path:?} at revision {}: git takes no such link", change.revision);
-                self.exported.skipped.push(skipped);
+            if let Some(why) = fsck::refuse_path(path) {
+                self.exported.skipped.push(format!("{path:?} at revision {}: {why}", change.revision));
                 continue;
             }
             let place = Place { file: change.file_id, hash, size: change.size_bytes, mode: change.mode };
@@ -399,8 +383,9 @@ impl History<'_> {
 
     /// Writes a commit of the current files.
     async fn commit(&mut self, author: &Signature, committer: &Signature, message: &str) -> Result<()> {
-        let shortened = [author, committer].into_iter().filter(|signature| signature.is_shortened());
-        self.exported.shortened.extend(shortened.map(|signature| format!("{} <{}>", signature.name, signature.email)));
+        let repaired = [author, committer].into_iter().filter(|signature| signature.is_repaired());
+        let shown = repaired.map(|person| format!("{} <{}> {}", person.name, person.email, person.raw_date()));
+        self.exported.repaired.extend(shown);
         self.git.commit(author, committer, message).await?;
         let touched = std::mem::take(&mut self.touched);
         // Delete first: a file can become a folder, or the reverse.
@@ -416,6 +401,11 @@ impl History<'_> {
             for (path, place) in group {
                 let content = contents.get(&(self.project, place.hash));
                 let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
+                if fsck::is_attributes(path) && !fsck::can_be_attributes(content) {
+                    self.exported.skipped.push(format!("{path:?}: {}", fsck::BAD_ATTRIBUTES));
+                    self.git.delete(path).await?;
+                    continue;
+                }
                 self.git.modify(path, place.mode.as_git(), content).await?;
             }
         }

@@ -218,6 +218,39 @@ async fn token(output: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Vec<u8
     Ok((token.pop() == Some(0)).then_some(token))
 }
 
+/// The trees that new commits have and an old one does not, each once, by `git rev-list --objects`.
+pub(super) struct NewTrees {
+    process: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl NewTrees {
+    /// Starts the process.
+    pub(super) fn start(repository: &Path, old: Option<&str>, new: &str) -> Result<Self> {
+        let mut command = command(repository);
+        command.args(["rev-list", "--objects", "--filter=blob:none", new]);
+        command.args(old.map(|old| format!("^{old}"))).arg("--");
+        let (process, _, output) = spawn(command, "rev-list")?;
+        Ok(Self { process, output })
+    }
+
+    /// The id of the next tree, and a path at which it is.
+    pub(super) async fn next(&mut self) -> Result<Option<(String, String)>> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if self.output.read_until(b'\n', &mut line).await.map_err(|error| failed("rev-list", error))? == 0 {
+                let status = self.process.wait().await.map_err(|error| failed("rev-list", error))?;
+                return if status.success() { Ok(None) } else { Err(failed("rev-list", status)) };
+            }
+            // Commits have no path, not even an empty one.
+            if let Some((id, path)) = String::from_utf8_lossy(&line).trim_end_matches('\n').split_once(' ') {
+                return Ok(Some((id.to_owned(), path.to_owned())));
+            }
+        }
+    }
+}
+
 /// `git cat-file --batch`.
 pub(super) struct Objects {
     _process: Child,

@@ -47,7 +47,7 @@ const USED: &str = "used";
 const SUSPECT: &str = "suspect";
 
 /// The version of the commits. Repositories of other versions are made again.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// The repositories of a server.
 pub struct GitCache {

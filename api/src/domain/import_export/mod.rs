@@ -1,9 +1,10 @@
-//! Imports of git histories, exports as git repositories and archives, and verification of a whole database. Only the
-//! operator's commands use this module.
+//! Imports of git histories, exports as git repositories, archives and whole projects, repositories for git clients, and
+//! verification of a whole database.
 
 mod chain;
 mod commit;
 pub mod export;
+mod fsck;
 mod git;
 pub mod git_cache;
 pub mod import;
@@ -11,6 +12,7 @@ mod objects;
 mod output;
 pub mod place;
 mod present;
+pub mod project_file;
 pub mod push;
 mod reading;
 mod record;

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::chain::is_servable;
 use super::commit::Commit;
-use super::git::{self, Difference, Differences, Objects, Process, Step};
+use super::export::{contents, groups};
+use super::fsck;
+use super::git::{self, Differences, NewTrees, Object, Objects, Process, Step};
 use super::git_cache::{GitCache, Repository};
-use super::objects::parse_id;
+use super::objects::{EMPTY_TREE, parse_id};
 use super::place::IMPORT;
-use super::present::Theirs;
-use super::reading::{Read, read_changes, read_commit};
+use super::present::{After, Theirs};
+use super::reading::{ABSENT, Read, read_changes, read_commit};
 use super::record;
+use super::tree::{MAX_TREE_BYTES, entries};
 use crate::domain::chat::{add_ended_session, add_message};
 use crate::domain::edit::FileStates;
 use crate::domain::file::Context;
@@ -27,7 +29,6 @@ use crate::model::actor::Actor;
 use crate::model::chat::{NewMessage, NewSession};
 use crate::model::enums::{FileType, MessageRole};
 use crate::model::error::{Error, Result};
-use crate::model::file::FileMode;
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::json::Json;
 use crate::model::path::FilePath;
@@ -44,8 +45,13 @@ const MAX_ERROR_CHARS: usize = 1_000;
 /// The least memory that git may allocate at once for an object.
 const MIN_ALLOCATION: usize = 64 * 1024 * 1024;
 
-/// The reason for which a push is refused if the client does not have the newest commits, in git's words.
-const FETCH_FIRST: &str = "fetch first";
+/// The codes of refusals.
+const BAD_INPUT: &str = "BAD_USER_INPUT";
+const CONFLICT: &str = "CONFLICT";
+
+/// The explanation of a refusal of trees that git itself does not write.
+const WRITE_AGAIN: &str = "To let git write the files of the newest commit again: \
+    git rm -r -q --cached . && git add . && git commit --amend --no-edit";
 
 /// Objects that are being received, in a repository of their own that can read those of the project.
 pub struct Receiving {
@@ -74,16 +80,30 @@ pub struct Refused {
     pub reason: String,
     /// The explanation; empty if there is none.
     pub explanation: String,
+    /// The code that the API has for such an error.
+    pub code: &'static str,
 }
 
 impl Refused {
     /// The refusal of a push that is not based on the newest commit.
     pub fn fetch_first() -> Self {
-        Self { reason: FETCH_FIRST.to_owned(), explanation: String::new() }
+        Self { code: CONFLICT, ..Self::because("fetch first") }
     }
 
-    fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), explanation: String::new() }
+    /// The refusal of a push that the service does not accept.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), explanation: String::new(), code: BAD_INPUT }
+    }
+
+    /// The refusal for an error.
+    pub fn of(error: &Error) -> Self {
+        Self { code: error.code(), ..Self::because(error.message()) }
+    }
+
+    /// The same with an explanation.
+    #[must_use]
+    pub fn explained(self, explanation: impl Into<String>) -> Self {
+        Self { explanation: explanation.into(), ..self }
     }
 }
 
@@ -126,8 +146,8 @@ impl Receiving {
         if output.status.success() {
             return Ok(Ok(Received { folder: self.folder }));
         }
-        let said = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_ERROR_CHARS).collect();
-        Ok(Err(Refused { reason: "the pack is invalid".to_owned(), explanation: said }))
+        let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_ERROR_CHARS).collect();
+        Ok(Err(Refused::because("the pack is invalid").explained(said)))
     }
 }
 
@@ -148,16 +168,18 @@ impl Received {
             Ok(steps) => steps,
             Err(refused) => return Ok(Err(refused)),
         };
+        match odd_entry(self.folder.path(), repository.commit().as_deref(), new).await {
+            Ok(None) => {}
+            Ok(Some(why)) => return Ok(Err(Refused::because(why).explained(WRITE_AGAIN))),
+            Err(error) => return Ok(Err(Refused::because(unreadable(&error)))),
+        }
         let obstacles = Obstacles::read(services, actor, project).await?;
         let mut reader = Reader::start(services, self.folder.path(), &steps)?;
         for step in &steps {
             let why = match reader.next(step).await {
                 Ok(Ok(ready)) => ready.theirs.iter().find_map(|theirs| obstacles.find(&theirs.after.as_ref()?.path)),
                 Ok(Err(why)) => Some(why),
-                Err(error) => {
-                    tracing::warn!(error = error.message(), cause = error.cause(), "git cannot read a pushed commit");
-                    Some("git cannot read it within its limits: has it too many files?".to_owned())
-                }
+                Err(error) => Some(unreadable(&error).to_owned()),
             };
             if let Some(why) = why {
                 let short = step.commit.get(..12).unwrap_or(&step.commit);
@@ -168,8 +190,56 @@ impl Received {
     }
 }
 
+/// Logs that git cannot read a pushed commit, and returns the reason for the client.
+fn unreadable(error: &Error) -> &'static str {
+    tracing::warn!(error = error.message(), cause = error.cause(), "git cannot read a pushed commit");
+    "git cannot read it within its limits: has it too many files?"
+}
+
+/// Why the branch cannot be moved to an object; `None` if it is a commit, or missing.
+async fn not_a_commit(folder: &Path, new: &str) -> Option<Refused> {
+    let kind = git::run(folder, &["cat-file", "-t", new]).await.ok()?;
+    let what = match String::from_utf8_lossy(&kind).trim_end() {
+        "tag" => "an annotated tag",
+        "tree" => "a tree",
+        "blob" => "a blob",
+        _ => return None,
+    };
+    let refused = Refused::because(format!("this is {what}, and the branch takes commits"));
+    let is_tag = what == "an annotated tag";
+    Some(if is_tag {
+        refused.explained("Push its commit: git push origin 'TAG^{commit}:refs/heads/main'")
+    } else {
+        refused
+    })
+}
+
+/// Why the trees of the new commits cannot be stored unchanged, because they contain what git reads but does not write:
+/// entries with old modes, and empty folders.
+async fn odd_entry(folder: &Path, old: Option<&str>, new: &str) -> Result<Option<String>> {
+    let mut trees = NewTrees::start(folder, old, new)?;
+    let mut objects = Objects::start(folder)?;
+    while let Some((id, path)) = trees.next().await? {
+        let Object::Bytes(tree) = objects.read(&id, MAX_TREE_BYTES).await? else { continue };
+        let odd = entries(&tree).find_map(|entry| match entry.mode {
+            b"40000" if entry.id == EMPTY_TREE => Some((entry.name, "is an empty folder".to_owned())),
+            b"40000" | b"100644" | b"100755" | b"120000" | b"160000" => None,
+            mode => Some((entry.name, format!("has the mode {}", String::from_utf8_lossy(mode)))),
+        });
+        if let Some((name, what)) = odd {
+            let slash = if path.is_empty() { "" } else { "/" };
+            let path = format!("{path}{slash}{}", String::from_utf8_lossy(name));
+            return Ok(Some(format!("{path:?} {what}, which git does not write")));
+        }
+    }
+    Ok(None)
+}
+
 /// The new commits, oldest first.
 async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step>> {
+    if let Some(refused) = not_a_commit(folder, new).await {
+        return Ok(Err(refused));
+    }
     let limit = format!("--max-count={}", MAX_COMMITS + 1);
     let exclude = old.as_ref().map(|old| format!("^{old}"));
     let arguments = ["rev-list", "--topo-order", "--reverse", "--parents", &limit, new].into_iter();
@@ -184,25 +254,24 @@ async fn steps(folder: &Path, old: Option<String>, new: &str) -> Answer<Vec<Step
         let mut ids = line.split(' ').map(str::to_owned);
         let (commit, parent, other) = (ids.next().unwrap_or_default(), ids.next(), ids.next());
         if other.is_some() {
-            return Ok(Err(Refused {
-                reason: "merge commits cannot be stored".to_owned(),
-                explanation: format!(
-                    "The commit {commit} is a merge, and this history is a line. Run `git rebase`, then push again."
-                ),
-            }));
+            let explanation = format!(
+                "The commit {commit} is a merge, and this history is a line. Run `git rebase`, then push again."
+            );
+            return Ok(Err(Refused::because("merge commits cannot be stored").explained(explanation)));
         }
         is_line &= parent.as_ref() == steps.last().map(|step| &step.commit).or(old.as_ref());
         steps.push(Step { commit, parent });
     }
     if steps.len() > MAX_COMMITS {
         let explanation = format!("Push at most {MAX_COMMITS} commits at once: git push origin COMMIT:refs/heads/main");
-        return Ok(Err(Refused { reason: "too many commits".to_owned(), explanation }));
+        return Ok(Err(Refused::because("too many commits").explained(explanation)));
     }
     let is_complete = steps.last().is_some_and(|step| step.commit == new);
-    Ok(if is_line && is_complete { Ok(steps) } else { Err(Refused::because("non-fast-forward")) })
+    let refused = Refused { code: CONFLICT, ..Refused::because("non-fast-forward") };
+    Ok(if is_line && is_complete { Ok(steps) } else { Err(refused) })
 }
 
-/// What is in the project, but not in its commits: folders with a row, and files that git does not check out.
+/// What is in the project, but not in its commits: folders with a row, and files that git refuses.
 struct Obstacles {
     folders: HashSet<FilePath>,
     hidden: BTreeSet<FilePath>,
@@ -211,20 +280,32 @@ struct Obstacles {
 impl Obstacles {
     async fn read(services: &Services, actor: &Actor, project: ProjectId) -> Result<Self> {
         let tx = services.read(actor).await?;
-        let (mut folders, mut hidden) = (HashSet::new(), BTreeSet::new());
+        let (mut folders, mut hidden, mut attributes) = (HashSet::new(), BTreeSet::new(), Vec::new());
         for (path, state) in FileStates::all(&tx, project).await?.by_path {
-            let is_link = state.file.mode == FileMode::Symlink;
             if state.file.file_type == FileType::Folder {
                 folders.insert(path);
-            } else if path.as_str().split('/').any(|part| !is_servable(part, is_link)) {
+            } else if fsck::refuse_path(path.as_str()).is_some() {
                 hidden.insert(path);
+            } else if let Some(hash) = state.file.hash.filter(|_| fsck::is_attributes(path.as_str())) {
+                attributes.push((path, hash, state.file.size_bytes));
             }
+        }
+        for group in groups(&attributes, |(.., size)| *size) {
+            let contents = contents(&tx, project, group.iter().map(|(_, hash, _)| *hash)).await?;
+            let is_bad = |hash| contents.get(&(project, hash)).is_none_or(|content| !fsck::can_be_attributes(content));
+            hidden.extend(group.iter().filter(|(_, hash, _)| is_bad(*hash)).map(|(path, ..)| path.clone()));
         }
         Ok(Self { folders, hidden })
     }
 
     /// Why a file cannot be at a path.
     fn find(&self, path: &FilePath) -> Option<String> {
+        if self.hidden.contains(path) {
+            return Some(format!(
+                "{:?} is in the project, but not in its commits, since git refuses it",
+                path.as_str()
+            ));
+        }
         let is_folder = self.folders.contains(path) || self.hidden.iter().any(|hidden| hidden.is_under(path));
         is_folder.then(|| format!("{:?} is a folder in the project, which git does not show", path.as_str()))
     }
@@ -254,7 +335,9 @@ impl<'r> Reader<'r> {
     async fn next(&mut self, step: &Step) -> Result<std::result::Result<Ready, String>> {
         let limits = &self.services.limits;
         let differences = self.differences.next(&step.commit).await?;
-        if let Some(why) = differences.iter().find_map(flaw) {
+        let written = differences.iter().filter(|difference| difference.new_mode != ABSENT);
+        let mut paths = written.map(|difference| String::from_utf8_lossy(&difference.path));
+        if let Some(why) = paths.find_map(|path| Some(format!("{path:?}: {}", fsck::refuse_path(&path)?))) {
             return Ok(Err(why));
         }
         if differences.len() > limits.max_sync_files {
@@ -267,6 +350,12 @@ impl<'r> Reader<'r> {
         let Read { theirs, skipped } = read_changes(&mut self.objects, differences, max_file, max_all).await?;
         if let Some((path, why)) = skipped.into_iter().next() {
             return Ok(Err(format!("{path:?}: {why}")));
+        }
+        let mut written = theirs.iter().filter_map(|theirs| theirs.after.as_ref());
+        let is_bad =
+            |after: &After| fsck::is_attributes(after.path.as_str()) && !fsck::can_be_attributes(&after.content);
+        if let Some(after) = written.find(|after| is_bad(after)) {
+            return Ok(Err(format!("{:?}: {}", after.path.as_str(), fsck::BAD_ATTRIBUTES)));
         }
         let commit = Commit::parse(&object);
         let metadata = Value::Object(record::metadata(&step.commit, &object, &commit, is_empty));
@@ -281,18 +370,6 @@ impl<'r> Reader<'r> {
         }
         Ok(Ok(Ready { message: commit.message, metadata, theirs, is_empty }))
     }
-}
-
-/// Why a changed file cannot be stored unchanged, besides the reasons of [`read_changes`].
-fn flaw(difference: &Difference) -> Option<String> {
-    let path = String::from_utf8_lossy(&difference.path);
-    let mode = difference.new_mode.as_str();
-    if !["000000", "100644", "100755", "120000", "160000"].contains(&mode) {
-        return Some(format!("{path:?} has the mode {mode}"));
-    }
-    let is_link = mode == "120000";
-    let part = path.split('/').find(|part| !is_servable(part, is_link))?;
-    Some(format!("{path:?}: git keeps {part:?} for itself"))
 }
 
 impl Checked {
@@ -344,10 +421,10 @@ fn refused(error: Error, done: usize, all: usize) -> Answer<()> {
     };
     match error {
         Error::Conflict(conflict) if [Some("expectedRevision"), Some(OTHER_IMPORT)].contains(&conflict.field) => {
-            Ok(Err(Refused { explanation, ..Refused::fetch_first() }))
+            Ok(Err(Refused::fetch_first().explained(explanation)))
         }
         error if error.cause().is_some() && done == 0 => Err(error),
-        error => Ok(Err(Refused { reason: error.message(), explanation })),
+        error => Ok(Err(Refused::of(&error).explained(explanation))),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::model::path::FilePath;
 const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
 
 const SUBMODULE: &str = "160000";
-const ABSENT: &str = "000000";
+/// Stands for no file.
+pub(super) const ABSENT: &str = "000000";
 
 /// The changes of a commit.
 #[derive(Default)]

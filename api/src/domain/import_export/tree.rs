@@ -8,7 +8,7 @@ use crate::model::error::{Error, Result};
 use crate::model::file::FileMode;
 
 /// Maximum size of a tree object, in bytes: about a million entries.
-const MAX_TREE_BYTES: usize = 128 * 1024 * 1024;
+pub(super) const MAX_TREE_BYTES: usize = 128 * 1024 * 1024;
 
 const FOLDER: &str = "40000";
 
@@ -120,20 +120,36 @@ impl Folder {
     }
 }
 
+/// An entry of a tree object.
+pub(super) struct RawEntry<'t> {
+    pub(super) mode: &'t [u8],
+    pub(super) name: &'t [u8],
+    pub(super) id: Id,
+}
+
+/// The entries of a tree object, up to the first one that is damaged.
+pub(super) fn entries(mut tree: &[u8]) -> impl Iterator<Item = RawEntry<'_>> {
+    std::iter::from_fn(move || {
+        let (head, rest) = tree.split_at_checked(tree.iter().position(|byte| *byte == 0)?)?;
+        let (mode, name) = head.split_at_checked(head.iter().position(|byte| *byte == b' ')?)?;
+        let (id, rest) = rest.get(1..)?.split_first_chunk()?;
+        tree = rest;
+        Some(RawEntry { mode, name: name.get(1..)?, id: *id })
+    })
+}
+
 /// Parses a tree object that [`Folder::write`] wrote; `None` if it is damaged.
-fn parse(mut tree: &[u8]) -> Option<BTreeMap<String, Entry>> {
-    let mut entries = BTreeMap::new();
-    while !tree.is_empty() {
-        let end = tree.iter().position(|byte| *byte == 0)?;
-        let (head, rest) = tree.split_at(end);
-        let (mode, name) = std::str::from_utf8(head).ok()?.split_once(' ')?;
-        let id: Id = rest.get(1..21)?.try_into().ok()?;
+fn parse(tree: &[u8]) -> Option<BTreeMap<String, Entry>> {
+    let mut parsed = BTreeMap::new();
+    let mut bytes = 0;
+    for RawEntry { mode, name, id } in entries(tree) {
+        bytes += mode.len() + name.len() + id.len() + 2;
+        let mode = std::str::from_utf8(mode).ok()?;
         let entry = match mode {
             FOLDER => Entry::Folder(Folder::stored(id)),
             mode => Entry::File(FileMode::from_git(mode), id),
         };
-        entries.insert(name.to_owned(), entry);
-        tree = rest.get(21..)?;
+        parsed.insert(std::str::from_utf8(name).ok()?.to_owned(), entry);
     }
-    Some(entries)
+    (bytes == tree.len()).then_some(parsed)
 }

@@ -1,4 +1,4 @@
-//! The arguments that an operation gives to the fields below its root, with the values of its variables.
+//! What an operation selects, with the values of its variables: the arguments of its fields, and long columns.
 
 use apollo_compiler::Schema;
 use async_graphql::{
@@ -8,6 +8,8 @@ use async_graphql::{
 };
 
 use super::root_fields::excludes;
+use crate::graphql::long_columns;
+use crate::model::long_columns::LongColumns;
 
 /// A field and its arguments.
 pub struct Given {
@@ -17,6 +19,8 @@ pub struct Given {
     pub name: String,
     /// Whether the field can be null.
     pub is_nullable: bool,
+    /// Whether null in the field, which is below a root field, would null the root field, and no list is in between.
+    pub nulls_root: bool,
     /// The path of the field in the response, without indexes.
     pub path: Vec<PathSegment>,
     /// The position of the field in the document.
@@ -25,23 +29,31 @@ pub struct Given {
     pub arguments: IndexMap<Name, Value>,
 }
 
-/// All fields that the operation selects and gives arguments.
+/// The fields that the operation selects and gives arguments, and the long columns that it selects.
 pub fn given(
     schema: &Schema,
     document: &ExecutableDocument,
     operation: &OperationDefinition,
     variables: &Variables,
-) -> Vec<Given> {
+) -> (Vec<Given>, LongColumns) {
     let root = match operation.ty {
         OperationType::Query => &schema.schema_definition.query,
         OperationType::Mutation => &schema.schema_definition.mutation,
         OperationType::Subscription => &schema.schema_definition.subscription,
     };
-    let mut walk = Walk { schema, document, variables, path: Vec::new(), found: Vec::new() };
+    let mut walk = Walk {
+        schema,
+        document,
+        variables,
+        path: Vec::new(),
+        found: Vec::new(),
+        long: LongColumns::NONE,
+        nulls_root: true,
+    };
     if let Some(root) = root {
         walk.selections(root.as_str(), &operation.selection_set.node);
     }
-    walk.found
+    (walk.found, walk.long)
 }
 
 struct Walk<'a> {
@@ -50,6 +62,9 @@ struct Walk<'a> {
     variables: &'a Variables,
     path: Vec<PathSegment>,
     found: Vec<Given>,
+    long: LongColumns,
+    /// Whether null in the surrounding field would null the root field.
+    nulls_root: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -62,6 +77,9 @@ impl<'a> Walk<'a> {
                 Selection::Field(field) => {
                     let field = &field.node;
                     let Ok(definition) = self.schema.type_field(parent, &field.name.node) else { continue };
+                    if let Some(column) = long_columns::of_field(parent, &field.name.node) {
+                        self.long.insert(column);
+                    }
                     self.path.push(PathSegment::Field(field.response_key().node.to_string()));
                     if !field.arguments.is_empty() {
                         let arguments = field.arguments.iter();
@@ -70,12 +88,17 @@ impl<'a> Walk<'a> {
                             parent: parent.to_owned(),
                             name: field.name.node.to_string(),
                             is_nullable: !definition.ty.is_non_null(),
+                            nulls_root: self.nulls_root && definition.ty.is_non_null(),
                             path: self.path.clone(),
                             pos: field.name.pos,
                             arguments: arguments.collect(),
                         });
                     }
+                    let around = self.nulls_root;
+                    let is_certain = definition.ty.is_non_null() && !definition.ty.is_list();
+                    self.nulls_root &= is_certain || self.path.len() == 1;
                     self.selections(definition.ty.inner_named_type(), &field.selection_set.node);
+                    self.nulls_root = around;
                     self.path.pop();
                 }
                 Selection::InlineFragment(fragment) => {

@@ -11,6 +11,7 @@ mod coercion;
 mod convert;
 mod fault;
 mod given;
+mod interfaces;
 mod lexer;
 mod merging;
 mod root_fields;
@@ -26,12 +27,15 @@ use apollo_compiler::{
     Schema, ast,
     diagnostic::ToCliReport,
     parser::Parser,
+    schema::ExtendedType,
     validation::{DiagnosticList, Valid},
 };
 use async_graphql::{
     Variables,
-    parser::types::{ExecutableDocument, OperationDefinition},
+    parser::types::{BaseType, ExecutableDocument, OperationDefinition},
 };
+
+use crate::model::long_columns::LongColumns;
 
 /// Maximum recursion of the parser. The guard has already refused texts that nest deeper (`guard::check_text`).
 const MAX_RECURSION: usize = 512;
@@ -139,13 +143,35 @@ impl FrontEnd {
         coercion::coerce(&self.schema, document, operation, variables)
     }
 
-    /// The fields with arguments that an operation with these variables selects.
+    /// Whether a variable can have a custom scalar whose values the library's validator checks.
+    pub fn has_checked_variables(&self, document: &ExecutableDocument) -> bool {
+        let operations = document.operations.iter().map(|(_, operation)| &operation.node);
+        let definitions = operations.flat_map(|operation| &operation.variable_definitions);
+        let mut types: Vec<&str> = definitions.map(|variable| named_type(&variable.node.var_type.node.base)).collect();
+        let mut seen = HashSet::new();
+        while let Some(name) = types.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
+            match self.schema.types.get(name) {
+                // Any value is JSON.
+                Some(ExtendedType::Scalar(scalar)) if !scalar.is_built_in() && name != "JSON" => return true,
+                Some(ExtendedType::InputObject(object)) => {
+                    types.extend(object.fields.values().map(|field| field.ty.inner_named_type().as_str()));
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// The fields with arguments, and the long columns, that an operation with these variables selects.
     pub fn given(
         &self,
         document: &ExecutableDocument,
         operation: &OperationDefinition,
         variables: &Variables,
-    ) -> Vec<Given> {
+    ) -> (Vec<Given>, LongColumns) {
         given::given(&self.schema, document, operation, variables)
     }
 }
@@ -154,7 +180,15 @@ pub use coercion::without_absent;
 pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
+pub use interfaces::{correct as correct_interfaces, select_kinds};
 pub use root_fields::merge as merge_root_fields;
+
+fn named_type(base: &BaseType) -> &str {
+    match base {
+        BaseType::Named(name) => name,
+        BaseType::List(of) => named_type(&of.base),
+    }
+}
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.
 fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {

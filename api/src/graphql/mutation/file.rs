@@ -16,7 +16,16 @@ use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{NO_LINK_TARGET, is_link_target};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
+use crate::model::node_id::NodeId;
 use crate::model::path::FilePath;
+
+/// The version that `snapshotId` names. The id of coalesced autosaves is that of the last of them.
+fn version_id(id: &ID) -> Result<FileSnapshotId> {
+    match NodeId::parse(id, "snapshotId") {
+        Ok(NodeId::CoalescedVersion(id, _)) => Ok(id),
+        _ => FileSnapshotId::parse(id, "snapshotId"),
+    }
+}
 
 #[derive(Default)]
 pub struct FileMutation;
@@ -337,7 +346,7 @@ impl FileMutation {
             let conversation = context(input.session_id, input.message_id, None)?;
             let id = FileId::parse(&input.file_id, "fileId")?;
             let earlier = match (input.snapshot_id, input.version) {
-                (Some(snapshot), None) => Earlier::Snapshot(FileSnapshotId::parse(&snapshot, "snapshotId")?),
+                (Some(snapshot), None) => Earlier::Snapshot(version_id(&snapshot)?),
                 (None, Some(version)) => Earlier::Version(version),
                 _ => return Err(Error::bad_input("snapshotId", "Give one of `snapshotId` and `version`.")),
             };

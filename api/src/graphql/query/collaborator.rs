@@ -7,7 +7,7 @@ use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::types::collaborator::Invitation;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{List, Page as PageArguments};
 
 #[derive(Default)]
 pub struct CollaboratorQuery;
@@ -30,10 +30,11 @@ impl CollaboratorQuery {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Attempt<Page<Invitation>> {
         attempt(async {
-            let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+            let page = PageArguments::parse(first, after, last, before, List::INVITATIONS)?;
             let caller = caller(ctx)?;
             let slice = collaborator::invitations(&*caller.reader.tx().await?, &page).await?;
-            Ok(connection(slice, Total::Invitations, |row| Invitation(row, caller.actor.user_id)))
+            let invitation = |row| Invitation(row, caller.actor.user_id);
+            Ok(connection(List::INVITATIONS, slice, Total::Invitations, invitation))
         })
         .await
     }

@@ -188,6 +188,14 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
             let row = caller.load(ConfigurationVersion(*id, *version)).await?;
             row.map(|row| AgentConfigurationVersion::from(row).into())
         }
+        NodeId::CoalescedVersion(id, count) => {
+            let row = caller.load(*id).await?.and_then(|row| row.of_saves(*count));
+            row.map(|row| FileSnapshot(row).into())
+        }
+        NodeId::CoalescedChange(id, count) => {
+            let row = caller.load(*id).await?.and_then(|row| row.of_saves(*count));
+            row.map(|row| CodeChange(row).into())
+        }
     })
 }
 

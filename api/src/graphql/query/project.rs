@@ -7,6 +7,7 @@ use crate::graphql::context::caller;
 use crate::graphql::enums::{OrderDirection, ProjectOrderField};
 use crate::graphql::error::{Attempt, attempt, or_null};
 use crate::graphql::loader::{MomentOf, Past};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
@@ -16,7 +17,7 @@ use crate::graphql::types::project_stats::ActivitySummary;
 use crate::model::error::{Error, Result};
 use crate::model::event::Moment;
 use crate::model::ids::{ProjectId, ReadId};
-use crate::model::page::{self, Page as PageArguments, Slice};
+use crate::model::page::{self, List, Page as PageArguments, Slice};
 use crate::model::project as model;
 
 #[derive(Default)]
@@ -88,13 +89,14 @@ impl ProjectQuery {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<Project>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let page = PageArguments::parse(first, after, last, before, List::PROJECTS)?
+            .needing(of_rows(&ctx.look_ahead(), "Project"));
         let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
         let order = order_by.unwrap_or_else(newest_first);
         let descending = order.direction == OrderDirection::Desc;
         let tx = caller(ctx)?.reader.tx().await?;
         let slice = project::page(&tx, &keep, order.field.into(), descending, &page).await?;
-        Ok(connection(slice, Total::Projects(keep), Project))
+        Ok(connection(List::PROJECTS, slice, Total::Projects(keep), Project))
     }
 
     /// The newest messages of the caller's active projects, newest first. Hidden messages are left out.
@@ -114,17 +116,19 @@ impl ProjectQuery {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Attempt<Page<ChatActivity>> {
         attempt(async {
-            let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+            let page = PageArguments::parse(first, after, last, before, List::RECENT_ACTIVITY)?;
+            let page = page.needing(of_rows(&ctx.look_ahead(), "ChatActivity"));
             let caller = caller(ctx)?;
             let project = project_id.map(|id| ReadId::<ProjectId>::parse(&id, "projectId")).transpose()?;
             if let Some(ReadId { id, at: Some(at) }) = project
                 && caller.load(MomentOf(id, Moment::Revision(at))).await?.is_none()
             {
-                return Ok(connection(Slice::empty(&page), Total::Known(0), |row| ChatActivity(row, Some(at))));
+                let (list, none) = (List::RECENT_ACTIVITY, Slice::empty(&page));
+                return Ok(connection(list, none, Total::Known(0), |row| ChatActivity(row, Some(at))));
             }
             let slice = chat::recent(&*caller.reader.tx().await?, project, &page).await?;
             let at = project.and_then(|project| project.at);
-            Ok(connection(slice, Total::Recent(project), |row| ChatActivity(row, at)))
+            Ok(connection(List::RECENT_ACTIVITY, slice, Total::Recent(project), |row| ChatActivity(row, at)))
         })
         .await
     }

@@ -23,7 +23,7 @@ impl AccessToken {
 
     /// The place in the list, to pass as `after`. It holds after the token is revoked.
     async fn cursor(&self) -> String {
-        self.0.place().encode()
+        self.0.place().encode(model::AccessToken::LIST)
     }
 
     /// The name, which the work of the machine shows.

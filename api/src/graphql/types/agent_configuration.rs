@@ -9,14 +9,16 @@ use super::project::Project;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{AgentConfigurationsOf, Part, VersionsUntil};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{Page, Total, connection, cut_by_id};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, ReadId, Within};
+use crate::model::long_columns::LongColumns;
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{List, Page as PageArguments};
 
 /// Settings of a configuration or of one of its versions.
 struct AgentSettings<'a>(&'a model::AgentSettings);
@@ -152,7 +154,9 @@ impl AgentConfiguration {
         let id = |row: &model::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
         if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
             // The row is no longer in the list, but its position is still known.
-            let keep = model::AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
+            let long_columns = LongColumns::NONE;
+            let keep =
+                model::AgentConfigurationFilter { active_only: false, include_deleted: true, long_columns, ..keep };
             let all = caller.load(AgentConfigurationsOf(project, keep)).await?.unwrap_or_default();
             let rest = all.iter().skip_while(|row| id(row) != last.as_str());
             let rest: HashSet<_> = rest.map(|row| row.id).collect();
@@ -239,14 +243,16 @@ impl AgentConfiguration {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<AgentConfigurationVersion>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let page = PageArguments::parse(first, after, last, before, List::AGENT_CONFIGURATION_VERSIONS)?
+            .needing(of_rows(&ctx.look_ahead(), "AgentConfigurationVersion"));
         let part = Part {
             parent: Within { project: self.row.project_id, id: self.row.id },
             keep: VersionsUntil(self.until),
             page,
         };
         let slice = caller(ctx)?.load(part).await?.unwrap_or_default();
-        Ok(connection(slice, Total::Known(self.row.version.into()), AgentConfigurationVersion::from))
+        let (list, total) = (List::AGENT_CONFIGURATION_VERSIONS, Total::Known(self.row.version.into()));
+        Ok(connection(list, slice, total, AgentConfigurationVersion::from))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
+use crate::graphql::long_columns::{of_object, of_rows};
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
@@ -21,7 +22,7 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Cursor, Key, Page as PageArguments};
+use crate::model::page::{self, Cursor, Key, List, Page as PageArguments};
 use crate::model::search::Search;
 
 /// A session, now or as of a revision.
@@ -108,10 +109,10 @@ impl ChatSession {
     ) -> Result<Page<ChatMessage>> {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
         let at = self.at();
-        let (keep, page) = selected.read(at)?;
+        let (keep, page) = selected.read(at, &ctx.look_ahead())?;
         let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |row| ChatMessage(row, at)))
+        Ok(connection(List::MESSAGES, slice, total, |row| ChatMessage(row, at)))
     }
 
     /// Its messages that are checkpoints, oldest first.
@@ -125,7 +126,8 @@ impl ChatSession {
     ) -> Result<Vec<ChatMessage>> {
         or_empty(ctx, async {
             let (caller, at) = (caller(ctx)?, self.at());
-            let mut page = PageArguments::first(part(&caller.services.limits, first)?);
+            let mut page = PageArguments::first(part(&caller.services.limits, first)?)
+                .needing(of_object(&ctx.look_ahead(), "ChatMessage"));
             if let Some(after) = after {
                 let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
                 let message = message.filter(|message| message.session_id == self.0.id);
@@ -161,8 +163,8 @@ struct Messages {
 }
 
 impl Messages {
-    fn read(self, until: Option<i32>) -> Result<(MessageFilter, PageArguments)> {
-        let page = self.page.parse(page::MESSAGES)?;
+    fn read(self, until: Option<i32>, list: &Lookahead<'_>) -> Result<(MessageFilter, PageArguments)> {
+        let page = self.page.parse(List::MESSAGES)?.needing(of_rows(list, "ChatMessage"));
         let keep = self.filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
         Ok((MessageFilter { until, ..keep }, page))
     }
@@ -171,10 +173,10 @@ impl Messages {
 impl ChatSession {
     /// A session by its id, together with its messages if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
-        let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None));
+        let messages =
+            arguments(selected, "messages").map(|(messages, list): (Messages, _)| messages.read(None, &list));
         match messages {
-            // If the session were read together with its messages, its metadata would be read with each message.
-            Some(Ok((keep, page))) if !selected.field("metadata").exists() => {
+            Some(Ok((keep, page))) => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
                 caller.load_with(With { id, keep, page }, parent).await
             }

@@ -19,6 +19,7 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter};
 use crate::model::ids::{FolderId, ReadId, Within};
+use crate::model::node_id::NodeId;
 use crate::model::path::FilePath;
 
 /// One change of one file, which created a version.
@@ -43,9 +44,13 @@ impl Plain for CodeChange {
 /// One change of one file: the step that made a version. It never changes.
 #[Object]
 impl CodeChange {
-    /// Identifies the change: a UUID, which differs from that of the version.
+    /// Identifies the change: a UUID, which differs from that of the version. Coalesced autosaves have an id that
+    /// contains their number.
     pub(super) async fn id(&self) -> ID {
-        self.0.change_id().0.into()
+        match self.0.saves() {
+            1 => self.0.change_id().0.into(),
+            count => NodeId::CoalescedChange(self.0.id, count).to_string().into(),
+        }
     }
 
     /// The revision that created it.

@@ -25,7 +25,7 @@ impl Collaborator {
 
     /// The place in the list, to pass as `after`. It holds after the user has left.
     async fn cursor(&self) -> String {
-        self.0.place().encode()
+        self.0.place().encode(model::Collaborator::LIST)
     }
 
     /// The user who is in the project or invited to it.
@@ -68,7 +68,7 @@ impl EmailInvitation {
 
     /// The place in the list, to pass as `after`. It holds after the invitation is answered or withdrawn.
     async fn cursor(&self) -> String {
-        self.0.place().encode()
+        self.0.place().encode(model::EmailInvitation::LIST)
     }
 
     /// The e-mail address, in lower case.

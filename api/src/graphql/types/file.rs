@@ -14,7 +14,10 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::{ChangeType, FileMode, FileType};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
-use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
+use crate::graphql::long_columns::of_rows;
+use crate::graphql::page::{
+    COMPARE, Page, Paging, Total, arguments, connection, cut, fields_of_rows, int, weigh, weigh_part,
+};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, SharedText, Text, Time};
 use crate::model::diff;
@@ -22,7 +25,8 @@ use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
-use crate::model::page::{self, Page as PageArguments, Slice};
+use crate::model::node_id::NodeId;
+use crate::model::page::{self, Cursor, List, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 
 /// The bytes with a hash, of this size; `None` for a folder or a deletion, which have no hash.
@@ -108,14 +112,16 @@ impl ProjectFile {
         }
     }
 
-    /// The file as it is now; null if it is deleted.
+    /// The file as it is now; null if it is deleted. A folder that was never created is the folder at its path, whatever
+    /// its files were; null if a file has taken the path.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<ProjectFile>> {
         or_null(async {
             let caller = caller(ctx)?;
             Ok(match &self.0 {
                 Entry::File(file) => caller.load(file.id).await?.filter(|file| !file.is_deleted).map(Self::from),
                 Entry::Folder(folder) => {
-                    caller.load(FileAt(None, folder.project_id, folder.path.clone())).await?.map(Self::from)
+                    let found = caller.load(FileAt(None, folder.project_id, folder.path.clone())).await?;
+                    found.filter(Entry::is_folder).map(Self::from)
                 }
             })
         })
@@ -228,7 +234,7 @@ impl ProjectFile {
             let Some(file) = self.0.file() else { return Ok(Vec::new()) };
             let caller = caller(ctx)?;
             let ranges = caller.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
-            let after = after.map_or(0, |after| usize::try_from(after).unwrap_or_default());
+            let after = line(after)?;
             let ranges = cut(caller, ranges, first, |range| range.start_line > after)?;
             Ok(ranges.into_iter().map(BlameRange).collect())
         })
@@ -254,9 +260,9 @@ impl ProjectFile {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(caller(ctx)?, self.1)?;
+        let (keep, page) = selected.read(caller(ctx)?, self.1, &ctx.look_ahead())?;
         let Some(file) = self.0.file() else {
-            return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
+            return Ok(connection(List::VERSIONS, Slice::empty(&page), Total::Known(0), FileSnapshot));
         };
         let caller = caller(ctx)?;
         let parent = within(file);
@@ -267,7 +273,7 @@ impl ProjectFile {
             (0, Some(_)) => Total::Known(file.version.into()),
             _ => Total::CoalescedVersions(Count { parent, keep }),
         };
-        Ok(connection(slice, total, FileSnapshot))
+        Ok(connection(List::VERSIONS, slice, total, FileSnapshot))
     }
 }
 
@@ -280,16 +286,36 @@ struct Versions {
 }
 
 impl Versions {
-    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionFilter, PageArguments)> {
+    fn read(self, caller: &Caller, until: Option<i32>, list: &Lookahead<'_>) -> Result<(VersionFilter, PageArguments)> {
+        /// Fields that need no content.
+        const FIELDS: [&str; 11] = [
+            "__typename",
+            "id",
+            "version",
+            "revision",
+            "path",
+            "isDeletion",
+            "changeDescription",
+            "createdAt",
+            "createdBy",
+            "session",
+            "message",
+        ];
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
-        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(page::LIST)?))
+        let page = self.page.parse(List::VERSIONS)?.needing(of_rows(list, "FileSnapshot"));
+        // Only the list of all present versions can be read without contents.
+        let has_contents = autosave_coalesce_seconds > 0
+            || until.is_some()
+            || !fields_of_rows(list).iter().all(|field| FIELDS.contains(field));
+        Ok((VersionFilter { autosave_coalesce_seconds, until, has_contents }, page))
     }
 }
 
 impl ProjectFile {
     /// A file by its id, together with its versions if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
-        match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
+        match arguments(selected, "versions").map(|(versions, list): (Versions, _)| versions.read(caller, None, &list))
+        {
             Some(Ok((keep, page))) if keep.autosave_coalesce_seconds == 0 => {
                 caller.load_with(With { id, keep, page }, within).await
             }
@@ -361,9 +387,12 @@ impl Plain for FileSnapshot {
 /// One version of one file. It never changes.
 #[Object]
 impl FileSnapshot {
-    /// Identifies the version: a UUID.
+    /// Identifies the version: a UUID. Coalesced autosaves have an id that contains their number.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.0.into()
+        match self.0.saves() {
+            1 => self.0.id.0.into(),
+            count => NodeId::CoalescedVersion(self.0.id, count).to_string().into(),
+        }
     }
 
     /// The file as it is now.
@@ -468,6 +497,14 @@ impl FileSnapshot {
     }
 }
 
+/// The number of the line after which a blame continues; 0 is before all lines.
+///
+/// # Errors
+/// `BadInput` if it is negative.
+pub fn line(after: Option<i32>) -> Result<usize> {
+    usize::try_from(after.unwrap_or_default()).map_err(|_| Error::bad_input("after", "Lines are numbered from 1."))
+}
+
 fn within(file: &model::File) -> Within<FileId> {
     Within { project: file.project_id, id: file.id }
 }
@@ -508,8 +545,11 @@ impl FileDiff {
     /// The path in the cursor of an entry, or in `after` itself. The entry need not exist any more.
     ///
     /// # Errors
-    /// `BadInput` if `after` contains no path.
+    /// `BadInput` if `after` contains no path, or is a cursor of another list.
     pub fn path_of(after: &str) -> Result<FilePath> {
+        if Cursor::is_cursor(after) {
+            return Err(Cursor::foreign("after"));
+        }
         let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(after, |(_, path)| path);
         FilePath::parse(path, "after")
     }

@@ -7,7 +7,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::InsightBucket;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{InsightsOfUser, OwnPreferences};
-use crate::graphql::scalar::{Json, Time};
+use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::error::Result;
 use crate::model::ids::UserId;
 use crate::model::node_id::NodeId;
@@ -35,8 +35,8 @@ impl User {
     }
 
     /// The URL of the picture shown to others.
-    async fn avatar_url(&self) -> Option<&str> {
-        self.0.avatar_url.as_deref()
+    async fn avatar_url(&self) -> Option<Text<'_>> {
+        self.0.avatar_url.as_deref().map(Text)
     }
 
     /// When the service first saw a token of the user.

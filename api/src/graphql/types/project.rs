@@ -26,6 +26,7 @@ use crate::graphql::loader::{
     AccessTokensOf, ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf,
     EventsAfter, FileAt, InsightsOf, Part,
 };
+use crate::graphql::long_columns::of_object;
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_place, rows, weigh, weigh_part};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -37,7 +38,7 @@ use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, Entry, FilesOf};
 use crate::model::ids::ReadId;
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{self, List, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
 
@@ -198,7 +199,7 @@ impl Project {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ChatSession>> {
         let selected = Sessions { filter, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(self.0.as_of)?;
+        let (keep, page) = selected.read(self.0.as_of, &ctx.look_ahead())?;
         let count = Count { parent: self.0.id, keep: keep.clone() };
         let total = if keep == SessionFilter::default() {
             Total::Known(self.0.session_count.into())
@@ -207,7 +208,7 @@ impl Project {
         };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
         let as_of = self.0.as_of;
-        Ok(connection(slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
+        Ok(connection(List::SESSIONS, slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
     }
 
     /// The file or folder at a path, now or as of a revision; null if there is none. A folder exists while it contains
@@ -260,7 +261,7 @@ impl Project {
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
+        Ok(connection(List::FILES, slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
     /// The entries of a folder, by path, ascending: files and folders, including folders that were never created. Empty
@@ -286,12 +287,12 @@ impl Project {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
-        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
+        let page = PageArguments::parse(first, after, last, before, List::CHILDREN)?;
         let keep = ChildrenOf(of.map(|path| FilePath::parse(&path, "of")).transpose()?);
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let total = Total::Children(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
+        Ok(connection(List::CHILDREN, slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
     /// All changes of files, newest first. The server can show consecutive autosaves as one entry: see
@@ -315,7 +316,7 @@ impl Project {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<CodeChange>> {
         let selected = Changes { filter, include_coalesced, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(caller(ctx)?, self.until())?;
+        let (keep, page) = selected.read(caller(ctx)?, self.until(), &ctx.look_ahead())?;
         self.at(keep.until, "filter")?;
         let total = if keep == ChangeFilter::default() {
             Total::Known(self.0.change_count.into())
@@ -323,7 +324,7 @@ impl Project {
             Total::Changes(Count { parent: self.0.id, keep: keep.clone() })
         };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, CodeChange))
+        Ok(connection(List::CHANGES, slice, total, CodeChange))
     }
 
     /// Its snapshots, newest first: states named by checkpoints, users and restores. A project as of a revision lists
@@ -345,11 +346,11 @@ impl Project {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectSnapshot>> {
         let selected = Snapshots { filter, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(self.until())?;
+        let (keep, page) = selected.read(self.until(), &ctx.look_ahead())?;
         self.at(keep.until, "filter")?;
         let total = Total::Snapshots(Count { parent: self.0.id, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ProjectSnapshot))
+        Ok(connection(List::SNAPSHOTS, slice, total, ProjectSnapshot))
     }
 
     /// The differences between two revisions, one entry per file, by path, ascending. A change that frees a path comes
@@ -446,7 +447,7 @@ impl Project {
     ) -> Result<Vec<ProjectEvent>> {
         or_empty(ctx, async {
             let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
-            let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
+            let limit = page::EVENTS.limit("first", first)?;
             let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
             let events = events.into_iter().filter(|event| event.revision <= self.newest());
             Ok(events.map(ProjectEvent).collect())
@@ -467,7 +468,13 @@ impl Project {
             let caller = caller(ctx)?;
             let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
             let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
-            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::Collaborator::place))?;
+            let rows = cut_by_place(
+                caller,
+                rows,
+                first,
+                after.as_ref(),
+                (collaborator::Collaborator::LIST, id, collaborator::Collaborator::place),
+            )?;
             Ok(rows.into_iter().map(Collaborator).collect())
         })
         .await
@@ -500,7 +507,13 @@ impl Project {
             let id = |row: &collaborator::EmailInvitation| {
                 NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
             };
-            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::EmailInvitation::place))?;
+            let rows = cut_by_place(
+                caller,
+                rows,
+                first,
+                after.as_ref(),
+                (collaborator::EmailInvitation::LIST, id, collaborator::EmailInvitation::place),
+            )?;
             Ok(rows.into_iter().map(EmailInvitation).collect())
         })
         .await
@@ -534,7 +547,13 @@ impl Project {
             let caller = caller(ctx)?;
             let rows = caller.load(AccessTokensOf(self.0.id)).await?.unwrap_or_default();
             let id = |row: &access_token::AccessToken| row.id.0.to_string();
-            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, access_token::AccessToken::place))?;
+            let rows = cut_by_place(
+                caller,
+                rows,
+                first,
+                after.as_ref(),
+                (access_token::AccessToken::LIST, id, access_token::AccessToken::place),
+            )?;
             Ok(rows.into_iter().map(AccessToken).collect())
         })
         .await
@@ -543,7 +562,12 @@ impl Project {
     /// The configuration that its voice agent uses; null if none is active.
     async fn active_agent_configuration(&self, ctx: &Context<'_>) -> Option<Result<AgentConfiguration>> {
         or_null(async {
-            let keep = AgentConfigurationFilter { active_only: true, include_deleted: false, at: self.until() };
+            let keep = AgentConfigurationFilter {
+                active_only: true,
+                include_deleted: false,
+                at: self.until(),
+                long_columns: of_object(&ctx.look_ahead(), "AgentConfiguration"),
+            };
             let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
             Ok(rows.into_iter().next().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }))
         })
@@ -569,6 +593,7 @@ impl Project {
                 active_only: active_only.unwrap_or(false),
                 include_deleted: include_deleted.unwrap_or(false),
                 at: self.until(),
+                long_columns: of_object(&ctx.look_ahead(), "AgentConfiguration"),
             };
             AgentConfiguration::of_project(caller(ctx)?, self.0.id, keep, first, after).await
         })

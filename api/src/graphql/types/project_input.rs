@@ -9,6 +9,7 @@ use super::snapshot::ProjectSnapshotFilter;
 use crate::graphql::context::Caller;
 use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectStatus};
 use crate::graphql::loader::{MomentOf, Past, With};
+use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{Paging, arguments};
 use crate::graphql::scalar::Time;
 use crate::model::chat::SessionFilter;
@@ -16,7 +17,7 @@ use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId};
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{List, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
 use crate::model::search::Search;
@@ -31,9 +32,10 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn read(self, until: Option<AsOf>) -> Result<(SessionFilter, PageArguments)> {
+    pub(super) fn read(self, until: Option<AsOf>, list: &Lookahead<'_>) -> Result<(SessionFilter, PageArguments)> {
         let keep: SessionFilter = self.filter.map(Into::into).unwrap_or_default();
-        Ok((SessionFilter { until, ..keep }, self.page.parse(page::LIST)?))
+        let page = self.page.parse(List::SESSIONS)?.needing(of_rows(list, "ChatSession"));
+        Ok((SessionFilter { until, ..keep }, page))
     }
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn read(self) -> Result<(FileFilter, PageArguments)> {
-        let page = self.page.parse(page::FILES)?;
+        let page = self.page.parse(List::FILES)?;
         let under = self.under.map(|path| FilePath::parse(&path, "under")).transpose()?;
         Ok((FileFilter { under, include_deleted: self.include_deleted.unwrap_or(false) }, page))
     }
@@ -65,8 +67,13 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
-        let page = self.page.parse(page::LIST)?;
+    pub(super) fn read(
+        self,
+        caller: &Caller,
+        until: Option<i32>,
+        list: &Lookahead<'_>,
+    ) -> Result<(ChangeFilter, PageArguments)> {
+        let page = self.page.parse(List::CHANGES)?.needing(of_rows(list, "CodeChange"));
         let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
         let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
         let until = keep.until.into_iter().chain(until).min();
@@ -83,8 +90,8 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn read(self, until: Option<i32>) -> Result<(SnapshotFilter, PageArguments)> {
-        let page = self.page.parse(page::LIST)?;
+    pub(super) fn read(self, until: Option<i32>, list: &Lookahead<'_>) -> Result<(SnapshotFilter, PageArguments)> {
+        let page = self.page.parse(List::SNAPSHOTS)?.needing(of_rows(list, "ProjectSnapshot"));
         let keep = self.filter.map(SnapshotFilter::try_from).transpose()?.unwrap_or_default();
         let until = keep.until.into_iter().chain(until).min();
         Ok((SnapshotFilter { until, ..keep }, page))
@@ -208,26 +215,24 @@ impl TryFrom<ProjectFilter> for model::ProjectFilter {
 impl Project {
     /// A project by its id, together with the first of these lists that the operation selects.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
-        // If the row were read together with a list, these large fields would be read with each row of the list.
-        if ["config", "description", "initialPrompt"].iter().any(|field| selected.field(field).exists()) {
-            return caller.load(id).await;
-        }
-        let files = arguments::<Files>(selected, "files").filter(|files| files.at.is_none());
-        if let Some(Ok((keep, page))) = files.map(Files::read) {
+        let files = arguments::<Files>(selected, "files").filter(|(files, _)| files.at.is_none());
+        if let Some(Ok((keep, page))) = files.map(|(files, _)| files.read()) {
             return caller.load_with(With { id, keep, page }, |row| FilesOf { project: row.id, at: None }).await;
         }
         if let Some(Ok((keep, page))) =
-            arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
+            arguments(selected, "changes").map(|(changes, list): (Changes, _)| changes.read(caller, None, &list))
             && keep.autosave_coalesce_seconds == 0
             && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
-        if let Some(Ok((keep, page))) = arguments(selected, "sessions").map(|sessions: Sessions| sessions.read(None)) {
+        if let Some(Ok((keep, page))) =
+            arguments(selected, "sessions").map(|(sessions, list): (Sessions, _)| sessions.read(None, &list))
+        {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
         if let Some(Ok((keep, page))) =
-            arguments(selected, "snapshots").map(|snapshots: Snapshots| snapshots.read(None))
+            arguments(selected, "snapshots").map(|(snapshots, list): (Snapshots, _)| snapshots.read(None, &list))
             && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;

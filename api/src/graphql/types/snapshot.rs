@@ -16,7 +16,7 @@ use crate::graphql::scalar::{Text, Time};
 use crate::model::error::{Error, Result};
 use crate::model::file::{Entry, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ReadId};
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{self, List, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::search::Search;
 use crate::model::snapshot as model;
@@ -105,13 +105,13 @@ impl ProjectSnapshot {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
-        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
+        let page = PageArguments::parse(first, after, last, before, List::FILES)?;
         let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
         let parent = FilesOf { project: self.0.project_id, at: Some(self.0.revision) };
         let keep = FileFilter { under, include_deleted: false };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
+        Ok(connection(List::FILES, slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
     /// The differences between this snapshot and the present, one entry per file, by path, ascending. A change that frees a

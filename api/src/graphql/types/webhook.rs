@@ -13,7 +13,7 @@ use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::error::{Error, Result};
 use crate::model::ids::Within;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{self, List, Page as PageArguments};
 use crate::model::project::Project as StoredProject;
 use crate::model::webhook as model;
 
@@ -126,11 +126,11 @@ impl Webhook {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<WebhookDelivery>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let page = PageArguments::parse(first, after, last, before, List::DELIVERIES)?;
         let parent = Within { project: self.0.project_id, id: self.0.id };
         let total = Total::Deliveries(Count { parent, keep: Deliveries });
         let slice = caller(ctx)?.load(Part { parent, keep: Deliveries, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, WebhookDelivery))
+        Ok(connection(List::DELIVERIES, slice, total, WebhookDelivery))
     }
 }
 

@@ -25,11 +25,18 @@ pub(super) enum Connection {
         connection: PgConnection,
         /// Whether a pooler gives each transaction another backend. A statement that was prepared is then not there.
         is_pooled: bool,
+        /// The names of the statements that [`Connection::prepare`] has prepared.
+        prepared: Vec<&'static str>,
     },
     Sqlite(SqliteConnection),
 }
 
 impl Connection {
+    /// A new connection to PostgreSQL.
+    pub(super) fn of_postgres(connection: PgConnection, is_pooled: bool) -> Self {
+        Self::Postgres { connection, is_pooled, prepared: Vec::new() }
+    }
+
     pub(super) fn backend(&self) -> DbBackend {
         match self {
             Self::Postgres { .. } => DbBackend::Postgres,
@@ -53,12 +60,12 @@ impl Connection {
     ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
         let (sql, values) = parts(statement);
         match (self, budget) {
-            (Self::Postgres { connection, is_pooled }, None) => {
+            (Self::Postgres { connection, is_pooled, .. }, None) => {
                 let query = sqlx::query_with(sql, values).persistent(!*is_pooled);
                 rows(query.fetch_all(connection).map(|rows| with_times(rows?)))
             }
             (Self::Sqlite(connection), None) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
-            (Self::Postgres { connection, is_pooled }, Some(budget)) => {
+            (Self::Postgres { connection, is_pooled, .. }, Some(budget)) => {
                 let size = |row: &PgRow, column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
                 let query = sqlx::query_with(sql, values).persistent(!*is_pooled);
                 rows(counted(query.fetch(connection), budget, size).map(|rows| with_times(rows?)))
@@ -75,7 +82,7 @@ impl Connection {
     pub(super) fn execute(&mut self, statement: Statement) -> BoxFuture<'_, sqlx::Result<ExecResult>> {
         let (sql, values) = parts(statement);
         match self {
-            Self::Postgres { connection, is_pooled } => {
+            Self::Postgres { connection, is_pooled, .. } => {
                 sqlx::query_with(sql, values).persistent(!*is_pooled).execute(connection).map_ok(Into::into).boxed()
             }
             Self::Sqlite(connection) => sqlx::query_with(sql, values).execute(connection).map_ok(Into::into).boxed(),
@@ -88,6 +95,23 @@ impl Connection {
         match self {
             Self::Postgres { connection, .. } => rows(text.fetch_all(connection)),
             Self::Sqlite(connection) => rows(text.fetch_all(connection)),
+        }
+    }
+
+    /// Prepares a statement by a name, once, so that a string of statements can execute it without parsing and planning it.
+    /// `opening` begins a transaction with the caller's role, to whom the statement's names are visible. Returns whether it
+    /// is prepared.
+    pub(super) async fn prepare(&mut self, opening: &str, name: &'static str, sql: &str) -> sqlx::Result<bool> {
+        match self {
+            Self::Postgres { is_pooled: false, prepared, .. } if prepared.contains(&name) => Ok(true),
+            Self::Postgres { is_pooled: false, .. } => {
+                self.run(format!("{opening}; PREPARE {name} AS {sql}; COMMIT")).await?;
+                if let Self::Postgres { prepared, .. } = self {
+                    prepared.push(name);
+                }
+                Ok(true)
+            }
+            Self::Postgres { .. } | Self::Sqlite(_) => Ok(false),
         }
     }
 

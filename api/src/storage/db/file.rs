@@ -6,12 +6,38 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use anyhow::Context;
 use parking_lot::Mutex;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::writer::beside;
 use crate::model::error::{Error, Result};
+
+/// The URL of a SQLite file.
+///
+/// # Errors
+/// The path is not UTF-8.
+pub fn sqlite_url(file: &Path) -> anyhow::Result<String> {
+    let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
+    let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
+    Ok(format!("sqlite://{}", segments.collect::<Vec<_>>().join("/")))
+}
+
+/// Copies one state of the database into a new or empty file. Writers continue meanwhile.
+///
+/// # Errors
+/// Why there is no copy.
+pub async fn vacuum_into(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let source = SqliteConnectOptions::new().filename(from);
+    let to = to.to_str().context("the path is not UTF-8, which SQLite needs")?;
+    let mut connection = source.create_if_missing(false).disable_statement_logging().connect().await?;
+    let copied = sqlx::query("VACUUM INTO ?").bind(to).execute(&mut connection).await;
+    connection.close().await?;
+    copied.with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(())
+}
 
 /// Largest file that is checked if a log was left next to it, which takes about a second.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult};
+use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult, Value};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +25,7 @@ use crate::model::file::FileSnapshot;
 use crate::model::ids::UserId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
+use crate::model::long_columns::LongColumns;
 
 use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
@@ -34,7 +35,7 @@ use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use replica::{BEGIN_TIME, Replicas};
-use session::{Opening, Session, TransactionId};
+use session::{FirstStatement, Opening, Session, TransactionId};
 use settings::{TransactionSettings, quoted, speak_for};
 use writer::Writer;
 
@@ -50,7 +51,7 @@ mod transaction;
 mod wal;
 mod writer;
 
-pub use file::check_log;
+pub use file::{check_log, sqlite_url, vacuum_into};
 pub use hosts::{Hosts, shown};
 pub use replica::Instance;
 pub use settings::search_path;
@@ -378,58 +379,59 @@ impl Db {
     /// # Errors
     /// As [`Db::read`].
     pub async fn write(&self, actor: &Actor, size: Size, deadline: Instant) -> Result<Tx> {
-        Ok(self.begin_write(actor, size, None, deadline).await?.0)
-    }
-
-    /// Begins a write transaction and runs its first statement, whose rows are also returned. On PostgreSQL this takes
-    /// one round trip. The rows there are in text format; columns are read in the usual way.
-    ///
-    /// # Errors
-    /// As [`Db::read`], and those of the statement.
-    pub(super) async fn write_with(
-        &self,
-        actor: &Actor,
-        first: Sql,
-        deadline: Instant,
-    ) -> Result<(Tx, Vec<QueryResult>)> {
-        self.begin_write(actor, Size::Small, Some(first), deadline).await
-    }
-
-    async fn begin_write(
-        &self,
-        actor: &Actor,
-        size: Size,
-        first: Option<Sql>,
-        deadline: Instant,
-    ) -> Result<(Tx, Vec<QueryResult>)> {
-        if self.is_sqlite() && self.writer.is_none() {
+        if let Some(writer) = &self.writer {
+            let turn = self.metrics.waiting("write", Box::pin(writer.turn(size, deadline))).await?;
+            return Ok(self.tx(Session::of_turn(turn, &self.metrics), actor));
+        }
+        if self.is_sqlite() {
             return Err(Error::ReadOnly(
                 "Only reads are possible at the moment: the database is read-only.".to_owned(),
             ));
         }
-        let Some(writer) = &self.writer else {
-            let first = first.map(|sql| literal::render(&sql.build(DbBackend::Postgres))).transpose()?;
-            let first = first.map_or(String::new(), |first| format!("; {first}"));
-            // The wait for a row is part of the whole wait.
-            let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
-            let opening = Opening::Write(format!(
-                "{WRITE}{}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at{first}",
-                self.settings.on_begin,
-                speak_for(actor, self.locks)
-            ));
-            let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
-            let (session, rows) = self.metrics.waiting("write", opened).await?;
-            let mut rows = rows.into_iter();
-            let id = rows.next().map(|row| TransactionId::of(&row).map_err(fail)).transpose()?.flatten();
-            return Ok((Tx { id, ..self.tx(session, actor) }, rows.collect()));
+        let text =
+            format!("{}; SELECT {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at", self.write_as(actor, deadline));
+        Ok(self.begin_write(actor, Opening::Write(text, None), deadline).await?.0)
+    }
+
+    /// Begins a write transaction on PostgreSQL with the call of a function, whose rows are also returned. This takes one
+    /// round trip. The rows are in text format; columns are read in the usual way.
+    ///
+    /// # Errors
+    /// As [`Db::read`], and those of the function.
+    pub(super) async fn write_with<const N: usize>(
+        &self,
+        actor: &Actor,
+        function: &'static str,
+        values: [Value; N],
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<QueryResult>)> {
+        let placeholders = (1..=N).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at, f.* FROM {function}({placeholders}) AS f"
+        );
+        let execute = Sql::with(&format!("EXECUTE {function}({placeholders})"), values.clone());
+        let first = FirstStatement {
+            name: function,
+            execute: literal::render(&execute.build(DbBackend::Postgres))?,
+            whole: literal::render(&Sql::with(&sql, values).build(DbBackend::Postgres))?,
+            sql,
         };
-        let turn = self.metrics.waiting("write", Box::pin(writer.turn(size, deadline))).await?;
-        let tx = self.tx(Session::of_turn(turn, &self.metrics), actor);
-        let rows = match first {
-            Some(first) => tx.rows(first).await?,
-            None => Vec::new(),
-        };
-        Ok((tx, rows))
+        self.begin_write(actor, Opening::Write(self.write_as(actor, deadline), Some(first)), deadline).await
+    }
+
+    async fn begin_write(&self, actor: &Actor, opening: Opening, deadline: Instant) -> Result<(Tx, Vec<QueryResult>)> {
+        let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
+        let (session, rows) = self.metrics.waiting("write", opened).await?;
+        let id = rows.first().map(|row| TransactionId::of(row).map_err(fail)).transpose()?.flatten();
+        Ok((Tx { id, ..self.tx(session, actor) }, rows))
+    }
+
+    /// Opens a write transaction on PostgreSQL.
+    fn write_as(&self, actor: &Actor, deadline: Instant) -> String {
+        // The wait for a row is part of the whole wait.
+        let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
+        let (settings, caller) = (&self.settings.on_begin, speak_for(actor, self.locks));
+        format!("{WRITE}{settings}; SET LOCAL lock_timeout = {left}{caller}")
     }
 
     /// Runs and commits a statement with the role of callers but without a caller, for data of the server itself. Does
@@ -472,6 +474,7 @@ impl Db {
             contents: self.contents.clone(),
             proven: parking_lot::Mutex::default(),
             budget: None,
+            needed: LongColumns::default(),
             positions: self.positions().cloned(),
             is_of_replica: false,
             _held: None,
@@ -526,7 +529,7 @@ const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The id by which the outcome is read if the connection is lost during the commit. A standby has none.
-const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
+const TRANSACTION_ID: &str = "CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
 
 /// When PostgreSQL last recovered from a crash: recovery discards the statistics. Another server has another time.
 const RECOVERED_AT: &str = "extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text";

@@ -179,7 +179,7 @@ impl Connector {
             Place::Postgres { hosts, settings } => {
                 let connect = async {
                     let (connection, is_pooled) = (hosts.connect().await?, settings.is_pooled);
-                    let mut connection = Connection::Postgres { connection, is_pooled };
+                    let mut connection = Connection::of_postgres(connection, is_pooled);
                     if let Some(set) = &settings.on_connect {
                         connection.run(set.as_str()).await?;
                     }

@@ -268,7 +268,7 @@ impl Replica {
 
     async fn connect(&self, primary: &Primary) -> anyhow::Result<(Connection, Arc<Instance>)> {
         let connected = timeout(ANSWER_TIME, self.options.connect()).await.context("no answer")??;
-        let mut connection = Connection::Postgres { connection: connected, is_pooled: self.settings.is_pooled };
+        let mut connection = Connection::of_postgres(connected, self.settings.is_pooled);
         let own = ask(&mut connection, SYSTEM).await?.try_get::<String>("", "system")?;
         let of_primary = primary.ask(SYSTEM).await.map_err(|error| anyhow!("{error:?}"))?;
         ensure!(of_primary.try_get::<String>("", "system")? == own, "it is not a replica of the database");

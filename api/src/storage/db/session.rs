@@ -29,17 +29,33 @@ pub(super) enum Opening {
     /// With a string that begins it. It ends without waiting, except behind a pooler, which could give the backend to another
     /// client before the next opening on the connection.
     Read(String),
-    /// With a string whose rows are needed. It is committed.
-    Write(String),
+    /// With a string whose rows are needed, and the first statement if there is one. It is committed.
+    Write(String, Option<FirstStatement>),
     /// With a string that also ends it.
     Whole(String),
+}
+
+/// A statement that is sent together with the opening of a transaction.
+pub(super) struct FirstStatement {
+    /// Its name and its text with placeholders, for connections that can prepare it.
+    pub(super) name: &'static str,
+    pub(super) sql: String,
+    /// The text that executes the prepared statement.
+    pub(super) execute: String,
+    /// The text of the statement with its values.
+    pub(super) whole: String,
 }
 
 impl Opening {
     async fn open(&self, connection: &mut Connection) -> sqlx::Result<Vec<QueryResult>> {
         match self {
             Self::Read(text) if !connection.is_pooled() => connection.begin(text.clone()).await.map(|()| Vec::new()),
-            Self::Read(text) | Self::Write(text) | Self::Whole(text) => connection.run(text.as_str()).await,
+            Self::Write(text, Some(first)) => {
+                let is_prepared = connection.prepare(text, first.name, &first.sql).await?;
+                let first = if is_prepared { &first.execute } else { &first.whole };
+                connection.run(format!("{text}; {first}")).await
+            }
+            Self::Read(text) | Self::Write(text, None) | Self::Whole(text) => connection.run(text.as_str()).await,
         }
     }
 }

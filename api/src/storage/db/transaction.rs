@@ -18,7 +18,9 @@ use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
+use crate::model::long_columns::LongColumns;
 use crate::model::memory::Taken;
+use crate::model::page::Page;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -28,6 +30,8 @@ pub(in crate::storage) struct Me {
     id: uuid::Uuid,
     /// Whether the statement itself must restrict the rows to the caller's.
     pub(in crate::storage) scopes: bool,
+    /// Whether the database has the table `project_members`, as on PostgreSQL.
+    pub(in crate::storage) has_members: bool,
 }
 
 impl From<Me> for Value {
@@ -50,6 +54,7 @@ pub struct Tx {
     /// transaction sees one state of the database, and a writing one holds the project's revision lock.
     pub(in crate::storage) proven: Mutex<HashSet<ProjectId>>,
     pub(super) budget: Option<Arc<Budget>>,
+    pub(super) needed: LongColumns,
     /// The positions of commits, if there are replicas.
     pub(super) positions: Option<Arc<Positions>>,
     pub(super) is_of_replica: bool,
@@ -89,6 +94,21 @@ impl Tx {
     /// Reads no more bytes than the budget has left.
     pub fn within(self, budget: Arc<Budget>) -> Self {
         Self { budget: Some(budget), ..self }
+    }
+
+    /// Leaves blank the long columns that are not needed.
+    pub fn needing(self, needed: LongColumns) -> Self {
+        Self { needed, ..self }
+    }
+
+    /// The long columns that are needed.
+    pub(in crate::storage) fn needed(&self) -> LongColumns {
+        self.needed
+    }
+
+    /// The long columns that are needed of the rows of a page.
+    pub(in crate::storage) fn needed_of(&self, page: &Page) -> LongColumns {
+        self.needed.and(page.long_columns)
     }
 
     /// Reserves memory for what the transaction reads and drops, beyond its budget.
@@ -142,7 +162,7 @@ impl Tx {
     }
 
     pub(in crate::storage) fn me(&self) -> Me {
-        Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database }
+        Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database, has_members: !self.is_sqlite() }
     }
 
     /// Whether a replica answers. What it lacks may exist nevertheless.

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use async_graphql::parser::types::OperationType;
 use axum::{
     Extension,
+    body::{Body, HttpBody},
     extract::{ConnectInfo, FromRequestParts, Path},
     http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 
 use super::{
     refusal::{Refusal, respond, text, unauthenticated},
@@ -17,9 +20,12 @@ use super::{
 };
 use crate::{
     domain::import_export::git_cache::{GitCache, Repository},
+    metrics,
     model::{actor::Actor, error::Error, ids::ProjectId},
     transport::{
-        auth, origin,
+        auth,
+        measure::Measured,
+        origin,
         state::{AppState, RequestId},
     },
 };
@@ -54,21 +60,55 @@ impl FromRequestParts<AppState> for Request {
 }
 
 impl Request {
-    /// Answers by a function that needs the caller.
-    pub(super) async fn answer<A>(self, answer: impl FnOnce(Arc<Git>, Caller) -> A) -> Response
+    /// Answers by a function that needs the caller. Measures the request as an operation with this name.
+    pub(super) async fn answer<A>(
+        self,
+        kind: OperationType,
+        name: &str,
+        answer: impl FnOnce(Arc<Git>, Caller) -> A,
+    ) -> Response
     where
         A: Future<Output = Result<Response, Box<Refusal>>>,
     {
-        let id = self.id.clone();
-        let answer = async {
-            let message =
-                "Git over HTTP is not available at this server: there is no git program, or GIT_CACHE_BYTES is 0.";
-            let git = self.state.git.clone().filter(|_| GitCache::has_git());
-            let git = git.ok_or_else(|| text(StatusCode::NOT_IMPLEMENTED, message))?;
-            answer(git, Caller::of(self).await?).await
+        let (id, state) = (self.id.clone(), self.state.clone());
+        let message =
+            "Git over HTTP is not available at this server: there is no git program, or GIT_CACHE_BYTES is 0.";
+        let git = state.git.clone().filter(|_| GitCache::has_git());
+        let git = git.ok_or_else(|| text(StatusCode::NOT_IMPLEMENTED, message));
+        let called = async { Ok::<_, Box<Refusal>>((git?, Caller::of(self, kind, name).await?)) };
+        let (git, caller) = match called.await {
+            Ok(found) => found,
+            Err(refusal) => {
+                state.services.metrics().ended("none", None, false, refusal.error.code(), None);
+                return respond(&refusal, &id);
+            }
         };
-        answer.await.unwrap_or_else(|refusal| respond(&refusal, &id))
+        let measured = caller.measured.clone();
+        match measured.run(answer(git, caller)).await {
+            Ok(response) => until_the_end(measured, response),
+            Err(refusal) => {
+                measured.ended(refusal.error.code());
+                respond(&refusal, &id)
+            }
+        }
     }
+}
+
+/// Measures a response until its body has ended.
+fn until_the_end(measured: Arc<Measured>, response: Response) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        measured.ended("OK");
+        return response;
+    }
+    response.map(|body| {
+        let mut parts = body.into_data_stream();
+        Body::from_stream(async_stream::stream! {
+            while let Some(part) = parts.next().await {
+                yield part;
+            }
+            measured.ended("OK");
+        })
+    })
 }
 
 /// A signed-in caller.
@@ -76,13 +116,15 @@ pub(super) struct Caller {
     pub(super) state: AppState,
     pub(super) actor: Actor,
     pub(super) headers: HeaderMap,
+    /// The request as an operation. It has succeeded if the response ends before something else is recorded.
+    pub(super) measured: Arc<Measured>,
     project: String,
 }
 
 impl Caller {
-    /// Finds the caller of a request.
-    pub(super) async fn of(request: Request) -> Result<Self, Box<Refusal>> {
-        let Request { state, peer, project, headers, uri, .. } = request;
+    /// Finds the caller of a request, and begins to measure it as an operation with this name.
+    async fn of(request: Request, kind: OperationType, name: &str) -> Result<Self, Box<Refusal>> {
+        let Request { state, peer, project, headers, uri, id } = request;
         if !origin::may_connect(&headers, &uri, &state.allow_origins) {
             let message = "The page at this origin cannot use the server (--allow-origin).";
             return Err(text(StatusCode::FORBIDDEN, message));
@@ -106,7 +148,8 @@ impl Caller {
             }
         };
         state.throttle.admit(Some(&actor), address, 1).map_err(Refusal::rate_limited)?;
-        Ok(Self { state, actor, headers, project })
+        let measured = Arc::new(state.measure(kind, Some(name), true, &id));
+        Ok(Self { state, actor, headers, measured, project })
     }
 
     /// The repository that the request names, up to date.
@@ -115,7 +158,8 @@ impl Caller {
         let project = ProjectId::parse(id, "id").map_err(|_| Error::not_found("project", "id"))?;
         let (git, services, actor) = (git.clone(), self.state.services.clone(), self.actor.clone());
         // In a separate task, because a client that disconnects must not cancel a transaction halfway.
-        let opened = self.state.tasks.spawn(async move { git.cache.open(&services, &actor, project).await });
+        let open = async move { git.cache.open(&services, &actor, project).await };
+        let opened = self.state.tasks.spawn(metrics::inherited(open));
         Ok(opened.await.map_err(Error::internal)??)
     }
 

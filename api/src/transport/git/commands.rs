@@ -64,7 +64,11 @@ impl Commands {
             let (text, abilities) = text.split_once('\0').unwrap_or((text, ""));
             // A shallow clone names the commits whose parents it lacks.
             if !text.starts_with("shallow ") {
-                self.list.push(Command::parse(text).ok_or(Invalid)?);
+                let command = Command::parse(text).ok_or(Invalid)?;
+                if self.list.iter().any(|other| other.name == command.name) {
+                    return Err(Invalid);
+                }
+                self.list.push(command);
                 self.abilities.extend(abilities.split_whitespace().map(str::to_owned));
             }
             if self.list.len() > MAX_BYTES / ZERO.len() {

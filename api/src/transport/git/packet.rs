@@ -53,6 +53,19 @@ pub(super) fn take(bytes: &[u8]) -> Taken<'_> {
     }
 }
 
+/// Whether bytes are whole lines, at least one, as every request for a fetch is. The ends of a list and of a section
+/// have lengths of their own.
+pub(super) fn are_lines(mut bytes: &[u8]) -> bool {
+    let is_empty = bytes.is_empty();
+    while !bytes.is_empty() {
+        bytes = match (take(bytes), bytes.split_at_checked(4)) {
+            (Taken::Line(_, rest) | Taken::End(rest), _) | (Taken::Invalid, Some((b"0001" | b"0002", rest))) => rest,
+            _ => return false,
+        };
+    }
+    !is_empty
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +80,16 @@ mod tests {
         }
         for invalid in [&b"0001"[..], b"0003", b"zzzz", b"ffff", b"+00a"] {
             assert_eq!(take(invalid), Taken::Invalid, "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_whole_lines() {
+        for request in [&b"0000"[..], b"0006a\n0000", b"0014command=ls-refs\n0001000bpeel\n00000002", b"0004"] {
+            assert!(are_lines(request), "{request:?}");
+        }
+        for request in [&b""[..], b"zzzz", b"0003", b"0000x", b"0006a", b"0006a\n00"] {
+            assert!(!are_lines(request), "{request:?}");
         }
     }
 }

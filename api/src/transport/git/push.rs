@@ -20,7 +20,6 @@ use super::{
     packet::{Band, FLUSH, line, on_band},
     refusal::{Refusal, text},
     shared::Git,
-    slots::Slot,
     upload::Upload,
 };
 use crate::{
@@ -32,7 +31,9 @@ use crate::{
         },
         policy,
     },
+    metrics,
     model::{actor::Actor, enums::ProjectStatus, error::Error},
+    transport::{measure::Measured, operation::INTERNAL, slots::Slot},
 };
 
 /// What the server can do.
@@ -84,38 +85,38 @@ pub(super) async fn receive_pack(git: &Arc<Git>, caller: &Caller, body: Body) ->
             Ok(pack) => pack,
             Err(Invalid) => {
                 upload.drain(git.max_push_bytes).await?;
-                return Err(text(StatusCode::BAD_REQUEST, "The body is not a push."));
+                return Err(text(StatusCode::BAD_REQUEST, NOT_A_PUSH));
             }
         };
     }
+    let pack = pack.ok_or_else(|| text(StatusCode::BAD_REQUEST, NOT_A_PUSH))?;
     // Before it sends a large body, git sends an empty list of commands to see whether it may.
-    let Some(pack) = pack.filter(|_| !commands.list.is_empty()) else {
+    if commands.list.is_empty() {
         return Ok(response(RESULT, Vec::new()));
-    };
+    }
     let is_refused = commands.list.iter().any(|command| command.flaw().is_some());
     let branch = commands.list.iter().find(|command| command.flaw().is_none());
     let checked = match branch {
-        Some(_) if is_refused && commands.has("atomic") => Err(because("atomic push failed")),
+        Some(_) if is_refused && commands.has("atomic") => Err(Refused::because("atomic push failed")),
         Some(branch) => receive(git, caller, &repository, branch, (pack, &mut upload)).await?.map(Some),
         None => Ok(None),
     };
     upload.drain(git.max_push_bytes.saturating_mul(DRAIN_FACTOR)).await?;
     let (git, services, actor) = (git.clone(), caller.state.services.clone(), caller.actor.clone());
     // In a separate task, so that a client that disconnects does not stop it halfway.
-    let written = caller.state.tasks.spawn(async move {
+    let written = caller.state.tasks.spawn(metrics::inherited(async move {
         match checked? {
             Some(checked) => write(&git, &services, &actor, &repository, checked).await,
             None => Ok(()),
         }
-    });
-    Ok(response(RESULT, Body::from_stream(report_when_written(commands, written, slot))))
+    }));
+    let report = report_when_written(commands, written, slot, caller.measured.clone());
+    Ok(response(RESULT, Body::from_stream(report)))
 }
+
+const NOT_A_PUSH: &str = "The body is not a push.";
 
 const RESULT: &str = "application/x-git-receive-pack-result";
-
-fn because(reason: &str) -> Refused {
-    Refused { reason: reason.to_owned(), explanation: String::new() }
-}
 
 /// Receives the objects of a push, and checks its commits.
 async fn receive(
@@ -135,7 +136,7 @@ async fn receive(
         bytes += more.len() as u64;
         if bytes > git.max_push_bytes {
             let reason = format!("the push has more than {} bytes (MAX_PUSH_BYTES)", git.max_push_bytes);
-            return Ok(Err(because(&reason)));
+            return Ok(Err(Refused::because(reason)));
         }
         if !receiving.write(&more).await {
             break;
@@ -150,7 +151,7 @@ async fn receive(
     };
     let checked = match timeout(MAX_SERVE_TIME, check).await {
         Ok(checked) => checked?,
-        Err(_) => Err(because("git has checked the objects for too long")),
+        Err(_) => Err(Refused::because("git has checked the objects for too long")),
     };
     if let Ok(checked) = &checked {
         caller.state.throttle.admit(Some(&caller.actor), None, checked.count()).map_err(Refusal::rate_limited)?;
@@ -172,8 +173,8 @@ async fn write(
     if repository.contains(&commit).await.map_err(|error| failed(&error))? {
         return Ok(());
     }
-    let explanation = "Fetch, and compare: the commits are stored, but not with the same ids.".to_owned();
-    Err(Refused { reason: "stored as other commits".to_owned(), explanation })
+    let explanation = "Fetch, and compare: the commits are stored, but not with the same ids.";
+    Err(Refused { code: INTERNAL, ..Refused::because("stored as other commits").explained(explanation) })
 }
 
 /// The refusal for an error that is not about the push.
@@ -181,7 +182,7 @@ fn failed(error: &Error) -> Refused {
     if let Some(cause) = error.cause() {
         tracing::error!(cause, "a push failed");
     }
-    because(&error.message())
+    Refused::of(error)
 }
 
 /// How often a response shows that the server still works, which git and proxies need.
@@ -192,6 +193,7 @@ fn report_when_written(
     commands: Commands,
     mut written: JoinHandle<Result<(), Refused>>,
     slot: Slot,
+    measured: Arc<Measured>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     async_stream::stream! {
         let _slot = slot;
@@ -199,6 +201,11 @@ fn report_when_written(
             match timeout(KEEP_ALIVE, &mut written).await {
                 Ok(outcome) => {
                     let outcome = outcome.unwrap_or_else(|error| Err(failed(&Error::internal(error))));
+                    if let Err(refused) = &outcome {
+                        measured.ended(refused.code);
+                    } else if commands.list.iter().any(|command| command.flaw().is_some()) {
+                        measured.ended("BAD_USER_INPUT");
+                    }
                     yield Ok(report(&commands, &outcome).into());
                     break;
                 }

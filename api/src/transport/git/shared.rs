@@ -1,16 +1,22 @@
 //! What the requests of git clients at a server share.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::slots::Slots;
 use crate::domain::import_export::git_cache::GitCache;
+use crate::transport::slots::Slots;
+
+/// Requests of all users, and of one user, that run at once.
+const MAX_RUNNING: (usize, usize) = (32, 8);
+
+/// How long a request waits for the others.
+const WAIT_TIME: Duration = Duration::from_secs(30);
 
 /// Git over HTTP at a server.
 pub struct Git {
     /// The repositories.
     pub(super) cache: GitCache,
     /// Limits the running requests.
-    pub(super) slots: Arc<Slots>,
+    pub(super) slots: Slots,
     /// Maximum size of the body of a push.
     pub(super) max_push_bytes: u64,
 }
@@ -18,6 +24,6 @@ pub struct Git {
 impl Git {
     /// Serves the repositories of a cache, and accepts pushes of at most so many bytes.
     pub fn new(cache: GitCache, max_push_bytes: u64) -> Self {
-        Self { cache, slots: Arc::default(), max_push_bytes }
+        Self { cache, slots: Slots::new(MAX_RUNNING, WAIT_TIME, "requests of git"), max_push_bytes }
     }
 }

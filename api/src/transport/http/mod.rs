@@ -34,17 +34,22 @@ pub(super) mod body;
 pub(super) mod caller;
 mod insights;
 mod media;
+mod project_file;
 mod query_string;
 pub(super) mod refusal;
 pub(super) mod respond;
+mod writer;
 
-pub use self::insights::insights_csv;
 use self::{
     batch::{Batch, from_query, read_batch},
     caller::{caller, refuse},
     media::{Media, negotiate},
     refusal::Refusal,
     respond::respond,
+};
+pub use self::{
+    insights::insights_csv,
+    project_file::{exports, project_file},
 };
 
 /// Handles `/graphql` for every method.
@@ -117,6 +122,11 @@ async fn answer(
     } else {
         Batch { requests: vec![from_query(&parts.uri)?], is_array: false, bytes: 0 }
     };
+    // A stream of events has the results of one operation. Refuse a batch before its mutations run.
+    if batch.is_array && negotiate(&parts.headers).is_none() {
+        let message = "The answer to a batch can be application/graphql-response+json or application/json, in UTF-8.";
+        return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, Error::bad_input("accept", message)));
+    }
     let others = batch.requests.len().saturating_sub(1);
     if others > 0 {
         state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::rate_limited)?;

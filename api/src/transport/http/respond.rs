@@ -1,9 +1,8 @@
 //! Runs the operations of a request and responds with their results.
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::{Request, parser::types::OperationType};
-use async_stream::try_stream;
 use axum::{
     body::Body,
     http::{
@@ -12,14 +11,15 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, StreamExt, stream::BoxStream};
-use tokio::{
-    sync::mpsc,
-    time::{Duration, timeout},
-};
+use futures::FutureExt;
 use tracing::Instrument;
 
-use super::{batch::Batch, media::Media, refusal::Refusal};
+use super::{
+    batch::Batch,
+    media::Media,
+    refusal::Refusal,
+    writer::{Writer, written},
+};
 use crate::{
     domain::{heavy, profile},
     graphql::{
@@ -34,9 +34,6 @@ use crate::{
         state::AppState,
     },
 };
-
-/// Timeout for sending a piece of a response. The buffers of a slow connection hold many pieces.
-const STALL_TIME: Duration = Duration::from_secs(60);
 
 /// Runs the operations in a separate task, so that a client that disconnects cannot cancel them halfway.
 pub(super) async fn respond(
@@ -133,15 +130,17 @@ async fn run_one(
         );
         return operation::refusal(&error, id).into();
     }
-    let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
+    let measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
     let keep = Keep::of(&request).cloned();
     let document = operation::document_of(&request);
     let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
     budgets.extend(Caller::of(&request).map(|caller| caller.reader.budget()));
-    let response = measured.run(execution::run(&state.executor.schema, &state.limits, request)).await;
+    let schema = state.executor.schema_for(document.as_ref());
+    let response = measured.run(execution::run(schema, &state.limits, request)).await;
     let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
-    if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
-        keep.keep();
+    if let Outcome::Ran(_) = &outcome {
+        keep.iter().for_each(Keep::keep);
+        document.iter().for_each(|document| document.accept());
     }
     measured.ended(outcome.code());
     outcome
@@ -186,30 +185,17 @@ pub(in crate::transport) fn sent(mut pieces: Pieces, budgets: Budgets) -> Result
     Ok(if pieces.is_empty() { first.into() } else { streamed(first, pieces, budgets) })
 }
 
-/// Writes the pieces of a body as they are sent. A client that stops reading loses the connection: the response takes
-/// memory that others need.
+/// Writes the pieces of a body as they are sent.
 fn streamed(first: Vec<u8>, mut pieces: Pieces, budgets: Budgets) -> Body {
-    let (sender, mut receiver) = mpsc::channel(1);
-    let writer = tokio::spawn(async move {
+    written(async move |body: Writer| {
         let _budgets = budgets;
         let mut piece = first;
         loop {
-            timeout(STALL_TIME, sender.send(piece)).await.ok()?.ok()?;
+            body.write(piece).await?;
             if pieces.is_empty() {
                 return Some(());
             }
             piece = pieces.next().ok()?;
         }
-    });
-    let pieces = try_stream! {
-        while let Some(piece) = receiver.recv().await {
-            yield piece;
-        }
-        if !matches!(writer.await, Ok(Some(()))) {
-            // Otherwise the response would look complete.
-            Err(io::Error::other("the response is incomplete"))?;
-        }
-    };
-    let pieces: BoxStream<'static, io::Result<Vec<u8>>> = pieces.boxed();
-    Body::from_stream(pieces)
+    })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rmcp::{
     ErrorData,
-    model::{CallToolResult, ContentBlock, ErrorCode},
+    model::{CallToolResult, ContentBlock},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -99,12 +99,6 @@ pub fn protocol_error(error: &Error, request_id: &str) -> ErrorData {
         error if error.is_passing() => ErrorData::internal_error(message, data),
         _ => ErrorData::invalid_params(message, data),
     }
-}
-
-/// The error of a request that the client has cancelled, which the client does not wait for. Neither MCP nor JSON-RPC has
-/// a code for it; this one is of the Language Server Protocol.
-pub fn cancelled() -> ErrorData {
-    ErrorData::new(ErrorCode(-32_800), "The client has cancelled the request.", None)
 }
 
 /// The text of an error, with what helps the model to continue.

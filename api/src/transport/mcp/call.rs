@@ -14,6 +14,7 @@ use crate::{
         error::{Error, Result},
         file::Entry,
         ids::ProjectId,
+        long_columns::{LongColumn, LongColumns},
         path::FilePath,
         project::Project,
     },
@@ -44,8 +45,11 @@ impl Call {
         client: ClientName,
         cancellation: Arc<Cancellation>,
     ) -> Self {
+        use LongColumn::{ChangeDescription, MessageContent, ProjectDescription, SessionMetadata};
+        // What the tools read.
+        let columns = LongColumns::of([ChangeDescription, MessageContent, ProjectDescription, SessionMetadata]);
         // Any tool can do CPU-bound work.
-        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large));
+        let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, columns));
         Self { services, actor, session, client, cancellation, reader }
     }
 

@@ -42,10 +42,14 @@ pub async fn add_message(
     is_checkpoint: bool,
 ) -> Result<Added> {
     check_text(&call.services.limits, "message", &content)?;
-    if !call.cancellation.begin_to_write() {
-        return Err(Error::internal("the client has cancelled the request"));
+    let cancelled = || Error::internal("the client has cancelled the request");
+    if call.cancellation.is_cancelled() {
+        return Err(cancelled());
     }
     let session = session(call, project).await?;
+    if !call.cancellation.begin_to_write() {
+        return Err(cancelled());
+    }
     let new = NewMessage {
         session_id: session,
         role: MessageRole::Assistant,
@@ -102,7 +106,7 @@ async fn last_session(call: &Call, project: ProjectId) -> Result<Option<SessionI
         started_after: Some(clock::now() - CONTINUED),
         ..SessionFilter::default()
     };
-    let page = Page::parse(None, None, None, None, LIST)?;
+    let page = Page::first(LIST.default);
     let sessions = chat::sessions_page(&tx, &[access::required(&tx, project).await?], &keep, &page).await?;
     let client = client(call);
     let is_ours = |session: &Session| session.metadata.value().get(KEY) == Some(&client);

@@ -40,6 +40,7 @@ use crate::{
             respond::{self, Budgets},
         },
         origin,
+        sse::Format,
         state::{AppState, RequestId},
         throttle::Address,
         values,
@@ -186,7 +187,11 @@ async fn post(
         config(state),
     );
     let response = service.handle(axum::http::Request::from_parts(parts, Body::from(body))).await;
-    let Effects { started, budgets } = std::mem::take(&mut *effects.lock());
+    let Effects { started, budgets, is_cancelled } = std::mem::take(&mut *effects.lock());
+    if is_cancelled {
+        // It gets no message: the stream of its response ends.
+        return Ok(Format::Events.respond(futures::stream::empty::<Bytes>()));
+    }
     budgets.iter().for_each(|budget| budget.only_answers());
     let mut response = sendable(response.map(Body::new), budgets).await?;
     match started {

@@ -49,6 +49,8 @@ pub struct Effects {
     pub started: Option<Result<Arc<McpSession>, Error>>,
     /// The memory of the results.
     pub budgets: Budgets,
+    /// Whether the client has cancelled the request.
+    pub is_cancelled: bool,
 }
 
 /// Serves one request.
@@ -115,7 +117,7 @@ impl Handler {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let (state, actor) = (self.state.clone(), self.actor.clone());
-        let mut measured = state.measure(kind, Some(&format!("mcp {name}")), true, &self.request_id);
+        let measured = state.measure(kind, Some(&format!("mcp {name}")), true, &self.request_id);
         let (tasks, memory) = (state.tasks.clone(), self.memory.clone());
         let run = async move {
             let _memory = memory;
@@ -201,9 +203,15 @@ impl Handler {
         let running = self.running.begin(context.id.clone());
         let read = self.read(context, name, &running.cancellation, read).await;
         read.map_err(|error| match running.cancellation.is_cancelled() {
-            true => answer::cancelled(),
+            true => self.cancelled(),
             false => self.protocol_error(&error),
         })
+    }
+
+    /// Ends a request that the client has cancelled. The response has no message.
+    fn cancelled(&self) -> ErrorData {
+        self.effects.lock().is_cancelled = true;
+        ErrorData::internal_error("The client has cancelled the request.", None)
     }
 
     fn protocol_error(&self, error: &Error) -> ErrorData {
@@ -235,7 +243,11 @@ impl ServerHandler for Handler {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let result = self.negotiate_initialize(&request)?;
+        let mut result = self.negotiate_initialize(&request)?;
+        if request.protocol_version == ProtocolVersion::V_2025_03_26 {
+            // A client of this version may not know the later ones, which the SDK offers.
+            result.protocol_version = ProtocolVersion::V_2024_11_05;
+        }
         context.peer.set_peer_info(request.clone());
         let client = ClientName::new(&request.client_info.name, &request.client_info.version);
         let started = self.state.mcp_sessions.start(self.actor.user_id, client);
@@ -265,7 +277,10 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name) else {
-            return Err(self.protocol_error(&Error::bad_input("name", format!("Unknown tool: {}", request.name))));
+            return Err(self.protocol_error(&Error::bad_input(
+                "name",
+                format!("Unknown tool: {}. tools/list has all tools.", request.name),
+            )));
         };
         let (name, arguments) = (&tool.definition.name, request.arguments.unwrap_or_default());
         let running = self.running.begin(context.id.clone());
@@ -275,11 +290,15 @@ impl ServerHandler for Handler {
             self.read(&context, name, cancellation, read).await
         } else {
             let work = (tool.run)(self.call_of_present(&context, cancellation), arguments);
-            let stop = cancellation.clone();
-            self.run(OperationType::Mutation, name, async move { stop.cancelled().await }, work).await
+            // The work itself goes on until it would begin to write, so that it records a chat session that it has started.
+            tokio::select! {
+                biased;
+                () = cancellation.cancelled() => return Err(self.cancelled()),
+                answer = self.run(OperationType::Mutation, name, pending(), work) => answer,
+            }
         };
         if answer.is_err() && cancellation.is_cancelled() {
-            return Err(answer::cancelled());
+            return Err(self.cancelled());
         }
         Ok(answer::result(answer, &self.request_id).into())
     }
@@ -349,7 +368,7 @@ impl ServerHandler for Handler {
         Err(match parameters::mistake(&method, params) {
             Some(mistake) => self.protocol_error(&mistake),
             None => {
-                let unknown = Error::bad_input("method", format!("Unknown method: {method}"));
+                let unknown = Error::bad_input("", format!("Unknown method: {method}."));
                 ErrorData { code: ErrorCode::METHOD_NOT_FOUND, ..self.protocol_error(&unknown) }
             }
         })

@@ -69,7 +69,7 @@ pub fn mistake(method: &str, params: Option<Value>) -> Option<Error> {
 }
 
 fn not_valid(method: &str, field: String, why: &str) -> Error {
-    Error::bad_input(field, format!("The params of {method} are not valid: {why}."))
+    Error::bad_input(field, format!("The parameters of {method} do not have its form: {why}."))
 }
 
 /// Parses a value. An error is the path of the field that is wrong, and the reason.

@@ -18,7 +18,7 @@ use crate::{
         error::{Error, Result},
         file::{Entry, File, FileFilter, Hash},
         ids::ProjectId,
-        page::{self, Cursor, Page, PageSize, Slice},
+        page::{Cursor, List, Page, PageSize, Slice},
         path::FilePath,
         project::{ProjectFilter, ProjectOrderField},
         search::Search,
@@ -33,9 +33,9 @@ pub fn next_page(text: &mut String, cursor: Option<&String>) {
     }
 }
 
-/// The cursor of the page after this one, if there is one.
-pub fn next_cursor<T>(slice: &Slice<T>) -> Option<String> {
-    slice.rows.last().filter(|_| slice.has_next).map(|(cursor, _)| cursor.encode())
+/// The cursor of the page of a list after this one, if there is one.
+pub fn next_cursor<T>(list: List, slice: &Slice<T>) -> Option<String> {
+    slice.rows.last().filter(|_| slice.has_next).map(|(cursor, _)| cursor.encode(list.name))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -75,12 +75,12 @@ struct ProjectRow {
 
 /// `list_projects`.
 pub async fn list_projects(call: Call, arguments: ListProjects) -> Result<Answer> {
-    let page = Page::parse(arguments.first, arguments.after, None, None, page::LIST)?;
+    let page = Page::parse(arguments.first, arguments.after, None, None, List::PROJECTS)?;
     let search = Search::parse(arguments.search.as_deref(), "search")?;
     let keep = ProjectFilter { search, ..ProjectFilter::default() };
     let tx = call.tx().await?;
     let slice = project::page(&tx, &keep, ProjectOrderField::LastActivityAt, true, &page).await?;
-    let next_cursor = next_cursor(&slice);
+    let next_cursor = next_cursor(List::PROJECTS, &slice);
     let row = |project: crate::model::project::Project| ProjectRow {
         id: project.id.0.to_string(),
         name: project.name,
@@ -120,7 +120,7 @@ pub struct ListFiles {
 }
 
 /// The page size of `list_files`.
-const LISTED: PageSize = PageSize { default: 200, max: 500 };
+const LISTED: List = List { size: PageSize { default: 200, max: 500 }, ..List::FILES };
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -167,7 +167,7 @@ pub async fn list_files(call: Call, arguments: ListFiles) -> Result<Answer> {
     let project = call.project(&arguments.project_id).await?;
     check_at(&project, arguments.at, "at")?;
     let slice = files(&call, project.id, arguments.at, under, &page).await?;
-    let next_cursor = next_cursor(&slice);
+    let next_cursor = next_cursor(LISTED, &slice);
     let files: Vec<FileRow> = slice.rows.iter().map(|(_, file)| file.into()).collect();
     let lines = files.iter().map(|file| match file.r#type.as_str() {
         "FOLDER" => format!("{}/", file.path),
@@ -407,12 +407,12 @@ impl Query {
 /// `search`.
 pub async fn search(call: Call, arguments: SearchFiles) -> Result<Answer> {
     let query = Query::parse(arguments.query, arguments.case_sensitive.unwrap_or(false))?;
-    let limit = Page::parse(arguments.first, None, None, None, FOUND)?.limit;
+    let limit = FOUND.limit("first", arguments.first)?;
     if limit == 0 {
         return Err(Error::bad_input("first", "Give at least 1."));
     }
     let begin = SearchCursor::parse(arguments.after)?;
-    let all = PageSize { default: SEARCHED_FILES, max: SEARCHED_FILES };
+    let all = List { size: PageSize { default: SEARCHED_FILES, max: SEARCHED_FILES }, ..List::FILES };
     let page = Page::parse(None, begin.file.clone(), None, None, all)?;
     let under = arguments.path.map(|path| FilePath::parse(&path, "path")).transpose()?;
     let project = call.project(&arguments.project_id).await?;
@@ -495,7 +495,7 @@ fn find(
             }
             found.searched += 1;
         }
-        found.end.file = Some(cursor.encode());
+        found.end.file = Some(cursor.encode(List::FILES.name));
     }
     found
 }

@@ -19,7 +19,7 @@ use crate::{
         file::File,
         ids::ProjectId,
         limits::Limits,
-        page::{Page, PageSize},
+        page::{List, Page, PageSize},
         path::FilePath,
         project::{Project, ProjectFilter, ProjectOrderField},
         text::decoded,
@@ -27,8 +27,8 @@ use crate::{
 };
 
 /// The number of resources on a page, and of projects that are read to find one with files.
-const RESOURCES: PageSize = PageSize { default: 200, max: 200 };
-const PROJECTS: PageSize = PageSize { default: 100, max: 100 };
+const RESOURCES: List = List { size: PageSize { default: 200, max: 200 }, ..List::FILES };
+const PROJECTS: List = List { size: PageSize { default: 100, max: 100 }, ..List::PROJECTS };
 
 /// Where the list continues: after a project, or within the one that follows it.
 #[derive(Default, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub async fn list(call: &Call, cursor: Option<String>) -> Result<ListResourcesRe
     let page = Page::parse(None, position.project.clone(), None, None, PROJECTS)?;
     let projects = project::page(&tx, &ProjectFilter::default(), ProjectOrderField::CreatedAt, false, &page).await?;
     let (has_next, rows) = (projects.has_next, projects.rows);
-    let cursor = |at: usize| rows.get(at).map(|(cursor, _)| cursor.encode());
+    let cursor = |at: usize| rows.get(at).map(|(cursor, _)| cursor.encode(PROJECTS.name));
     // Empty projects have no page of their own.
     let is_listed = |at: usize, project: &Project| project.file_count > 0 || (position.file.is_some() && at == 0);
     let found = rows.iter().enumerate().find(|(at, (_, project))| is_listed(*at, project));
@@ -73,7 +73,7 @@ pub async fn list(call: &Call, cursor: Option<String>) -> Result<ListResourcesRe
     let before = if at == 0 { position.project } else { cursor(at - 1) };
     let page = Page::parse(None, position.file, None, None, RESOURCES)?;
     let files = reads::files(call, project.id, None, None, &page).await?;
-    let next = match reads::next_cursor(&files) {
+    let next = match reads::next_cursor(RESOURCES, &files) {
         Some(file) => Some(ListCursor { project: before, file: Some(file) }),
         None if at + 1 < rows.len() || has_next => Some(ListCursor { project: cursor(at), file: None }),
         None => None,

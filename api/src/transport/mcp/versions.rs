@@ -24,7 +24,7 @@ use crate::{
         event::Moment,
         file::{ChangeFilter, Entry, FileSnapshot},
         ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId},
-        page::{self, Page, Slice},
+        page::{self, List, Page, Slice},
         path::FilePath,
         project::Project,
         search::Search,
@@ -210,7 +210,7 @@ struct ChangeRow {
 
 /// `history`.
 pub async fn history(call: Call, arguments: History) -> Result<Answer> {
-    let page = Page::parse(arguments.first, arguments.after, None, None, page::LIST)?;
+    let page = Page::parse(arguments.first, arguments.after, None, None, List::CHANGES)?;
     let path = arguments.path.map(|path| FilePath::parse(&path, "path")).transpose()?;
     let project = call.project(&arguments.project_id).await?;
     let tx = call.tx().await?;
@@ -228,7 +228,7 @@ pub async fn history(call: Call, arguments: History) -> Result<Answer> {
     }
     let found = file::changes_page(&tx, &[access::required(&tx, project.id).await?], &keep, &page).await?;
     let slice = found.into_iter().next().map(|(_, slice)| slice).unwrap_or_default();
-    let next_cursor = next_cursor(&slice);
+    let next_cursor = next_cursor(List::CHANGES, &slice);
     let rows: Vec<FileSnapshot> = slice.rows.into_iter().map(|(_, row)| row).collect();
     let names = Names::of(&tx, rows.iter()).await?;
     let changes: Vec<ChangeRow> = rows.iter().map(|row| names.change(row)).collect();
@@ -427,7 +427,11 @@ struct MessageRow {
 pub async fn list_messages(call: Call, arguments: ListMessages) -> Result<Answer> {
     let search = Search::parse(arguments.search.as_deref(), "search")?;
     let session = arguments.session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
-    let newest = Page::parse(arguments.first, arguments.after, None, None, page::LIST)?;
+    let list = match session {
+        Some(_) => List { size: page::LIST, ..List::MESSAGES },
+        None => List::RECENT_ACTIVITY,
+    };
+    let newest = Page::parse(arguments.first, arguments.after, None, None, list)?;
     let project = call.project(&arguments.project_id).await?;
     let tx = call.tx().await?;
     let slice = match session {
@@ -437,7 +441,7 @@ pub async fn list_messages(call: Call, arguments: ListMessages) -> Result<Answer
         }
         None => chat::recent(&tx, Some(ReadId { id: project.id, at: None }), &newest).await?,
     };
-    let next_cursor = next_cursor(&slice);
+    let next_cursor = next_cursor(list, &slice);
     let authors = authors(&tx, slice.rows.iter().map(|(_, message)| message.author_id)).await?;
     let row = |message: Message| MessageRow {
         id: message.id.0.to_string(),

@@ -335,7 +335,7 @@ pub struct Checkpoint {
 /// `checkpoint`.
 pub async fn checkpoint(call: Call, arguments: NewCheckpoint) -> Result<Answer> {
     if arguments.message.trim().is_empty() {
-        return Err(Error::bad_input("message", "Say what the state is, or what was done."));
+        return Err(Error::bad_input("message", "Describe the state, or what was done."));
     }
     let project = writable(&call, &arguments.project_id).await?;
     let added = add_message(&call, project.id, "checkpoint", arguments.message, true).await?;

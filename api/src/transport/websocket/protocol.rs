@@ -1,5 +1,8 @@
 //! The protocol `graphql-transport-ws`: its messages and close codes.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use async_graphql::ServerError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -13,6 +16,9 @@ pub(super) const PROTOCOL: &str = "graphql-transport-ws";
 pub(super) const MAX_REASON_BYTES: usize = 123;
 
 pub(super) const GOING_AWAY: u16 = 1001;
+pub(super) const PROTOCOL_ERROR: u16 = 1002;
+pub(super) const INVALID_TEXT: u16 = 1007;
+pub(super) const TIMED_OUT: u16 = 1008;
 pub(super) const TOO_BIG: u16 = 1009;
 pub(super) const TRY_AGAIN_LATER: u16 = 1013;
 pub(super) const BAD_REQUEST: u16 = 4400;
@@ -121,6 +127,24 @@ pub(super) fn parse(text: &str) -> Result<FromClient<'_>, String> {
     }
 }
 
+/// Whether the values in the payload of a `subscribe` message have the types of the protocol. If a key is duplicated, its
+/// last value counts.
+pub(super) fn has_types(payload: &str) -> bool {
+    if operation::has_lone_surrogate(payload) {
+        return true;
+    }
+    let Ok(fields) = serde_json::from_str::<HashMap<Cow<'_, str>, &RawValue>>(payload) else { return false };
+    let starts_with = |name: &str, start: &str| fields.get(name).is_some_and(|value| value.get().starts_with(start));
+    let is =
+        |name: &str, start: &str| !fields.contains_key(name) || starts_with(name, start) || starts_with(name, "null");
+    let is_named = starts_with("documentId", "\"") || starts_with("extensions", "{");
+    (starts_with("query", "\"") || is_named && is("query", "null"))
+        && is("documentId", "\"")
+        && is("operationName", "\"")
+        && is("variables", "{")
+        && is("extensions", "{")
+}
+
 /// The id of a `subscribe` message that is unreadable because its id contains half of a surrogate pair.
 pub(super) fn broken_id(text: &str) -> Option<&RawValue> {
     #[derive(Deserialize)]
@@ -171,6 +195,33 @@ mod tests {
             r#"{"type":"complete"}"#,
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn payloads_have_the_types_of_the_protocol() {
+        for payload in [
+            r#"{"query":"{a}"}"#,
+            r#"{"query":"{a}","variables":null,"operationName":"a","extensions":{}}"#,
+            r#"{"query":"{a}","variables":{"a":1,"a":2}}"#,
+            r#"{"query":"{a}","query":"{b}"}"#,
+            r#"{"extensions":{"persistedQuery":1}}"#,
+            r#"{"documentId":"a"}"#,
+            r#"{"query":"\ud800"}"#,
+        ] {
+            assert!(has_types(payload), "{payload}");
+        }
+        for payload in [
+            "{}",
+            r#"{"query":5}"#,
+            r#"{"query":null}"#,
+            r#"{"query":"{a}","variables":[]}"#,
+            r#"{"query":"{a}","variables":"{}"}"#,
+            r#"{"query":"{a}","operationName":{}}"#,
+            r#"{"query":"{a}","extensions":5}"#,
+            r#"{"query":5,"documentId":"a"}"#,
+        ] {
+            assert!(!has_types(payload), "{payload}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    convert::Infallible,
     pin::pin,
     task::{Context, Poll, ready},
 };
@@ -18,9 +19,9 @@ use futures::{
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::protocol::{
-    ALREADY_EXISTS, BAD_REQUEST, Close, FORBIDDEN, FromClient, GOING_AWAY, INIT_TIMEOUT, MAX_REASON_BYTES, PROTOCOL,
-    Refreshed, SUBPROTOCOL_NOT_ACCEPTABLE, TOO_BIG, TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id,
-    cut, parse,
+    ALREADY_EXISTS, BAD_REQUEST, Close, FORBIDDEN, FromClient, GOING_AWAY, INIT_TIMEOUT, INVALID_TEXT,
+    MAX_REASON_BYTES, PROTOCOL, PROTOCOL_ERROR, Refreshed, SUBPROTOCOL_NOT_ACCEPTABLE, TIMED_OUT, TOO_BIG,
+    TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, has_types, parse,
 };
 use crate::{
     domain::profile,
@@ -72,6 +73,15 @@ enum Phase {
     Acknowledged(Option<Actor>),
 }
 
+/// What is known of a peer since its last message.
+#[derive(Default)]
+struct Silence {
+    /// Pings.
+    unanswered: u32,
+    /// When an incomplete message began, and how many bytes of it had arrived at the last ping.
+    message: Option<(Instant, usize)>,
+}
+
 pub(super) struct Socket {
     state: AppState,
     /// The id of the request that opened the socket.
@@ -81,8 +91,10 @@ pub(super) struct Socket {
     address: Option<Address>,
     /// The place among the user's sockets, or among those of the address before there is a user.
     place: Option<OpenSocket>,
-    /// How much the client can send before `connection_init` is acknowledged.
+    /// How much the client can send before `connection_init` is acknowledged, and what it has sent of a message.
     read_limit: ReadLimit,
+    /// The memory of the incomplete message, and its size.
+    incoming: (Taken, usize),
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
     /// Messages that were not sent yet.
@@ -110,6 +122,7 @@ impl Socket {
         socket: WebSocket,
     ) -> Self {
         let (sink, stream) = socket.split();
+        read_limit.begin_message();
         Self {
             state,
             id,
@@ -117,6 +130,7 @@ impl Socket {
             address,
             place,
             read_limit,
+            incoming: (Taken::default(), 0),
             sink,
             stream,
             waiting: VecDeque::new(),
@@ -132,7 +146,8 @@ impl Socket {
     /// Serves the socket until it ends. A socket without our protocol is closed at once.
     pub(super) async fn serve(mut self, is_ours: bool) {
         let end = if is_ours {
-            self.run().await
+            let Err(end) = self.run().await;
+            end
         } else {
             Close::new(SUBPROTOCOL_NOT_ACCEPTABLE, format!("Subprotocol not acceptable: it must be {PROTOCOL}")).into()
         };
@@ -141,8 +156,8 @@ impl Socket {
         self.operations.clear();
         if let End::Close(Close { code, reason }) = &end {
             tracing::debug!(code, reason, "socket closed by the server");
-            if *code == TOO_BIG {
-                // The WebSocket library does not read the rest of such a message.
+            if [TOO_BIG, TRY_AGAIN_LATER, PROTOCOL_ERROR, INVALID_TEXT, TIMED_OUT].contains(code) {
+                // The WebSocket library does not read the rest of the message.
                 self.read_limit.discard_rest();
             }
         }
@@ -169,9 +184,9 @@ impl Socket {
         let _ = timeout(CLOSE_TIME, finish).await;
     }
 
-    async fn run(&mut self) -> End {
+    async fn run(&mut self) -> Result<Infallible, End> {
         let mut ping = self.state.heartbeat();
-        let mut unanswered = 0;
+        let mut silence = Silence::default();
         // Created once, since the loop runs for every message.
         let shutdown = self.state.shutdown.clone();
         let mut shutdown = pin!(shutdown.cancelled());
@@ -183,50 +198,32 @@ impl Socket {
                 deadline.as_mut().reset(self.deadline);
             }
             tokio::select! {
-                () = &mut shutdown => return Close::new(GOING_AWAY, "The server is stopping").into(),
-                () = &mut exceeded => return self.too_big_before_init().into(),
-                () = &mut deadline => match &self.phase {
-                    Phase::Opened => return Close::new(INIT_TIMEOUT, "Connection initialisation timeout").into(),
-                    Phase::Acknowledged(Some(_)) => return Close::new(FORBIDDEN, "The token has expired").into(),
-                    Phase::Acknowledged(None) => self.deadline += auth::time_left(None),
-                },
-                _ = ping.tick() => {
-                    if unanswered >= MAX_UNANSWERED {
-                        tracing::debug!("the peer does not answer any more");
-                        return End::Gone;
-                    }
-                    unanswered += 1;
-                    self.send(Message::Ping(Default::default()));
-                }
+                () = &mut shutdown => return Err(Close::new(GOING_AWAY, "The server is stopping").into()),
+                () = &mut exceeded => return Err(self.too_big_before_init().into()),
+                () = read_limit.grown() => self.hold_incoming()?,
+                () = &mut deadline => self.expired()?,
+                _ = ping.tick() => self.check_peer(&mut silence)?,
                 written = poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)), if !self.is_flushed => {
-                    if written.is_err() {
-                        return End::Gone;
-                    }
+                    written.map_err(|_| End::Gone)?;
                     self.is_flushed = true;
                 }
                 message = self.stream.next(), if self.waiting.len() < MAX_WAITING => {
-                    unanswered = 0;
-                    if let Err(end) = self.received(message).await {
-                        return end;
-                    }
+                    silence = Silence::default();
+                    self.received(message).await?;
                 }
                 Some((id, step)) = self.operations.next(), if self.is_flushed => {
-                    if let Err(close) = self.stepped(&id, step).await {
-                        return close.into();
-                    }
+                    self.stepped(&id, step).await?;
                     // Send further messages that are ready together with this one, up to the size of the buffer.
                     while self.waiting.iter().map(size).sum::<usize>() < BUFFER_BYTES
                         && self.waiting.len() < MAX_WAITING
                         && let Some(Some((id, step))) = self.operations.next().now_or_never()
                     {
-                        if let Err(close) = self.stepped(&id, step).await {
-                            return close.into();
-                        }
+                        self.stepped(&id, step).await?;
                     }
                     // The network usually takes everything at once, which saves a turn of the loop.
                     match poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).now_or_never() {
                         Some(Ok(())) => self.is_flushed = true,
-                        Some(Err(_)) => return End::Gone,
+                        Some(Err(_)) => return Err(End::Gone),
                         None => {}
                     }
                 }
@@ -234,7 +231,60 @@ impl Socket {
         }
     }
 
+    /// Ends a socket whose `connection_init` is late, or whose token has expired.
+    fn expired(&mut self) -> Result<(), Close> {
+        match &self.phase {
+            Phase::Opened => Err(Close::new(INIT_TIMEOUT, "Connection initialisation timeout")),
+            Phase::Acknowledged(Some(_)) => Err(Close::new(FORBIDDEN, "The token has expired")),
+            Phase::Acknowledged(None) => {
+                self.deadline += auth::time_left(None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Pings a peer, unless it is silent for too long.
+    fn check_peer(&mut self, silence: &mut Silence) -> Result<(), End> {
+        let arrived = self.read_limit.of_message();
+        match &silence.message {
+            _ if arrived == 0 => silence.message = None,
+            None => silence.message = Some((Instant::now(), arrived)),
+            Some((began, before)) => {
+                if began.elapsed() > Duration::from_secs(self.state.limits.max_body_seconds) {
+                    return Err(Close::new(TIMED_OUT, "The message did not arrive in time (--max-body-seconds)").into());
+                }
+                // A client cannot answer within a frame that it sends.
+                if arrived > *before {
+                    *silence = Silence { unanswered: 0, message: Some((*began, arrived)) };
+                }
+            }
+        }
+        if silence.unanswered >= MAX_UNANSWERED {
+            tracing::debug!("the peer does not answer any more");
+            return Err(End::Gone);
+        }
+        silence.unanswered += 1;
+        self.send(Message::Ping(Default::default()));
+        Ok(())
+    }
+
+    /// Reserves memory for the incomplete message.
+    fn hold_incoming(&mut self) -> Result<(), Close> {
+        let (taken, held) = &mut self.incoming;
+        let arrived = self.read_limit.of_message();
+        let taken = self.state.services.memory.take(taken, arrived.saturating_sub(*held));
+        taken.map_err(|error| Close::new(TRY_AGAIN_LATER, error.message()))?;
+        *held = arrived.max(*held);
+        Ok(())
+    }
+
     async fn received(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        // Released when the message is handled.
+        let mut _memory = Taken::default();
+        if matches!(message, Some(Ok(Message::Text(_) | Message::Binary(_)))) {
+            self.read_limit.begin_message();
+            (_memory, _) = std::mem::take(&mut self.incoming);
+        }
         let text = match message {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_))) => return Err(Close::new(BAD_REQUEST, "Messages must be text").into()),
@@ -248,7 +298,8 @@ impl Socket {
                 )
                 .into());
             }
-            Some(Err(_)) | None => return Err(End::Gone),
+            Some(Err(error)) => return Err(violation(&error).map_or(End::Gone, End::Close)),
+            None => return Err(End::Gone),
         };
         let limit = self.state.limits.max_anonymous_body_bytes;
         if text.len() > limit && !matches!(self.phase, Phase::Acknowledged(_)) {
@@ -382,6 +433,14 @@ impl Socket {
         }
     }
 
+    /// Checks that no operation with the id is running.
+    fn check_id(&self, id: &str) -> Result<(), Close> {
+        match self.running.contains_key(id) {
+            true => Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists"))),
+            false => Ok(()),
+        }
+    }
+
     fn subscribe(&mut self, id: String, payload: &str) -> Result<(), Close> {
         let Phase::Acknowledged(actor) = &self.phase else {
             return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
@@ -397,16 +456,15 @@ impl Socket {
         }
         let request = match operation::read(payload) {
             Ok(request) => request,
-            // Text that was cut inside a character must not end the client's other operations.
-            Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
+            // A value that cannot be used must not end the client's other operations.
+            Err(error) if has_types(payload) => {
+                self.check_id(&id)?;
                 self.refuse(&id, operation::refusal(&error, &self.id));
                 return Ok(());
             }
             Err(error) => return Err(Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message()))),
         };
-        if self.running.contains_key(&id) {
-            return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
-        }
+        self.check_id(&id)?;
         let request_id = clock::new_id().to_string();
         // A finished operation is dropped a little later, so count only if there are very many.
         let limit = self.state.limits.max_socket_operations;
@@ -520,12 +578,22 @@ fn poll_write(
 
 /// Whether a message was refused for its size. The library wraps the cause twice.
 fn is_too_big(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.to_string().contains("Message too long") {
-            return true;
-        }
-        cause = error.source();
+    says(error, "Message too long")
+}
+
+/// How a socket ends whose client breaks the rules of RFC 6455 (section 7.4.1).
+fn violation(error: &axum::Error) -> Option<Close> {
+    // A client that disconnects without a close frame has broken no rule that it could be told.
+    if says(error, "without closing handshake") {
+        return None;
     }
-    false
+    let codes = [("WebSocket protocol error", PROTOCOL_ERROR), ("UTF-8", INVALID_TEXT)];
+    let (_, code) = codes.into_iter().find(|(text, _)| says(error, text))?;
+    Some(Close::new(code, error.to_string()))
+}
+
+/// Whether an error of the WebSocket library, which has no types here, contains a text.
+fn says(error: &axum::Error, text: &str) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.any(|error| error.to_string().contains(text))
 }

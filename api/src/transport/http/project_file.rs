@@ -1,0 +1,220 @@
+//! `GET /projects/{id}/project.antiphon`: the owner downloads a whole project as one file. With `Accept: multipart/mixed`
+//! the progress precedes the file.
+
+use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    extract::{ConnectInfo, Path, State},
+    http::{
+        HeaderMap, HeaderName, StatusCode,
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tokio::{
+    io::AsyncReadExt,
+    pin, select,
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::Instrument;
+
+use super::{
+    caller::{caller, refuse},
+    media::Media,
+    refusal::Refusal,
+    writer::{Writer, written},
+};
+use crate::{
+    domain::import_export::project_file::{Export, SUFFIX},
+    model::{error::Error, ids::ProjectId},
+    transport::{
+        operation::{self, Outcome},
+        slots::{Slot, Slots},
+        state::{AppState, RequestId},
+        throttle::Address,
+    },
+};
+
+/// The registered type of SQLite files.
+const FILE_TYPE: &str = "application/vnd.sqlite3";
+
+/// How often the progress is sent. Proxies close connections that are silent for long.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+
+/// Size of the pieces of a file, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Exports of all users, and of one user, that run at once.
+const MAX_RUNNING: (usize, usize) = (4, 1);
+
+/// How long an export waits for the others.
+const WAIT_TIME: Duration = Duration::from_secs(5);
+
+/// Limits the exports of a server.
+pub fn exports() -> Arc<Slots> {
+    Arc::new(Slots::new(MAX_RUNNING, WAIT_TIME, "exports of projects"))
+}
+
+/// Handles `/projects/{id}/project.antiphon`.
+pub async fn project_file(
+    State(state): State<AppState>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(project): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let address = state.throttle.address(peer.ip(), &headers);
+    match answer(&state, &project, &headers, address, &id).await {
+        Ok(response) => response,
+        Err(refusal) => refuse(Media::Json, &refusal, &id),
+    }
+}
+
+async fn answer(
+    state: &AppState,
+    project: &str,
+    headers: &HeaderMap,
+    address: Option<Address>,
+    id: &str,
+) -> Result<Response, Box<Refusal>> {
+    let actor = caller(state, headers, address).await?;
+    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
+    let actor = actor.ok_or_else(|| {
+        let error = Error::Unauthenticated("Sign in: send a token as `Authorization: Bearer …`.".to_owned());
+        Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer")
+    })?;
+    let project = ProjectId::parse(project, "id")?;
+    let slot = state.exports.take(actor.user_id).await?;
+    let export = Export::begin(&state.services, &actor, project).await?;
+    let attachment = format!("attachment; filename=\"{}.{SUFFIX}\"", project.0);
+    if accepts_parts(headers) {
+        let boundary = hex::encode(rand::random::<[u8; 16]>());
+        let content_type = format!("multipart/mixed; boundary={boundary}");
+        let id = id.to_owned();
+        let body = written(move |body| {
+            let parts = Parts { body, boundary, attachment, id, _slot: slot };
+            parts.write(export).in_current_span()
+        });
+        // nginx and similar proxies would buffer the progress.
+        let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
+        return Ok(([(CACHE_CONTROL, "no-store"), unbuffered], [(CONTENT_TYPE, content_type)], body).into_response());
+    }
+    let made = Made::by(export, &mut |_, _| ()).await?;
+    let headers = [
+        (CONTENT_TYPE, FILE_TYPE.to_owned()),
+        (CONTENT_DISPOSITION, attachment),
+        (CONTENT_LENGTH, made.bytes.to_string()),
+        (CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    let body = written(async move |body: Writer| {
+        let _slot = slot;
+        made.write(&body).await
+    });
+    Ok((headers, body).into_response())
+}
+
+fn accepts_parts(headers: &HeaderMap) -> bool {
+    let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = ranges.flat_map(|value| value.split(',')).filter_map(|range| range.split(';').next());
+    types.any(|name| name.trim().eq_ignore_ascii_case("multipart/mixed"))
+}
+
+/// An exported project. Its file has no name any more, and is gone when it is closed.
+struct Made {
+    file: File,
+    bytes: u64,
+}
+
+impl Made {
+    async fn by(export: Export, report: &mut (dyn FnMut(u64, u64) + Send + Sync)) -> Result<Self, Error> {
+        let cannot = |error: io::Error| {
+            let folder = std::env::temp_dir();
+            Error::internal(format!("cannot write to the temporary folder {} (TMPDIR): {error}", folder.display()))
+        };
+        let folder = tempfile::tempdir().map_err(cannot)?;
+        let path = folder.path().join("project").with_extension(SUFFIX);
+        export.write(&path, report).await?;
+        let file = File::open(&path).map_err(cannot)?;
+        let bytes = file.metadata().map_err(cannot)?.len();
+        Ok(Self { file, bytes })
+    }
+
+    async fn write(self, body: &Writer) -> Option<()> {
+        let mut file = tokio::fs::File::from_std(self.file);
+        loop {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            if file.read_buf(&mut piece).await.ok()? == 0 {
+                return Some(());
+            }
+            body.write(piece).await?;
+        }
+    }
+}
+
+/// A body with parts (RFC 2046, section 5.1): the progress, and then the file or an error.
+struct Parts {
+    body: Writer,
+    boundary: String,
+    /// The `Content-Disposition` of the file.
+    attachment: String,
+    /// The request's id.
+    id: String,
+    _slot: Slot,
+}
+
+impl Parts {
+    async fn write(self, export: Export) -> Option<()> {
+        let (sender, progress) = watch::channel((0, None));
+        let mut report = |rows, total| {
+            sender.send_replace((rows, Some(total)));
+        };
+        let made = {
+            let making = Made::by(export, &mut report);
+            pin!(making);
+            let mut ticks = interval(PROGRESS_PERIOD);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                select! {
+                    biased;
+                    made = &mut making => break made,
+                    () = self.body.closed() => return None,
+                    _ = ticks.tick() => {
+                        let progress = *progress.borrow();
+                        self.write_progress(progress).await?;
+                    }
+                }
+            }
+        };
+        match made {
+            Ok(made) => {
+                let progress = *progress.borrow();
+                self.write_progress(progress).await?;
+                let head = format!(
+                    "--{}\r\nContent-Type: {FILE_TYPE}\r\nContent-Disposition: {}\r\nContent-Length: {}\r\n\r\n",
+                    self.boundary, self.attachment, made.bytes
+                );
+                self.body.write(head.into_bytes()).await?;
+                made.write(&self.body).await?;
+                self.body.write(b"\r\n".to_vec()).await?;
+            }
+            Err(error) => {
+                let outcome = Outcome::from(operation::refusal(&error, &self.id));
+                self.write_json(&serde_json::to_value(&outcome).ok()?).await?;
+            }
+        }
+        self.body.write(format!("--{}--\r\n", self.boundary).into_bytes()).await
+    }
+
+    /// Sends the number of copied rows and of all, which is null until it is known.
+    async fn write_progress(&self, (rows, total): (u64, Option<u64>)) -> Option<()> {
+        self.write_json(&json!({ "rows": rows, "totalRows": total })).await
+    }
+
+    async fn write_json(&self, value: &serde_json::Value) -> Option<()> {
+        let part = format!("--{}\r\nContent-Type: application/json\r\n\r\n{value}\r\n", self.boundary);
+        self.body.write(part.into_bytes()).await
+    }
+}

@@ -1,0 +1,161 @@
+//! Given a project, when its owner downloads it as one file, then the file is that of the command, its progress precedes it if
+//! the client accepts parts, and nobody else gets it.
+
+use std::{fs, time::Instant};
+
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Raw},
+    database::{Database, Kind},
+    project::Project,
+    server::Server,
+    socket::PATIENCE,
+    workload::Random,
+};
+
+use super::{
+    import_export::Folder,
+    project_files::{EVE, ada, fill, import, problems, returned},
+};
+
+fn path(project: &str) -> String {
+    format!("/projects/{project}/project.antiphon")
+}
+
+async fn get(client: &Client, path: &str, more: &[(&str, &str)]) -> Raw {
+    let token = client.token().map(|token| format!("Bearer {token}"));
+    let headers = token.iter().map(|token| ("authorization", token.as_str()));
+    client.send("GET", path, &headers.chain(more.iter().copied()).collect::<Vec<_>>(), Vec::new()).await.unwrap()
+}
+
+/// A part of a body: its headers, and its content.
+type Part = (Vec<(String, String)>, Vec<u8>);
+
+/// The parts of a body. A part with a length can contain the boundary.
+fn parts(answer: &Raw) -> Vec<Part> {
+    let boundary = answer.header("content-type").strip_prefix("multipart/mixed; boundary=").unwrap();
+    let (open, close) = (format!("--{boundary}\r\n"), format!("--{boundary}--\r\n"));
+    let (mut rest, mut parts) = (&answer.body[..], Vec::new());
+    while let Some(part) = rest.strip_prefix(open.as_bytes()) {
+        let head = part.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+        let headers: Vec<(String, String)> = String::from_utf8(part[..head].to_vec())
+            .unwrap()
+            .split("\r\n")
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let content = &part[head + 4..];
+        let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value.parse().unwrap());
+        let end = format!("\r\n--{boundary}");
+        let length =
+            length.unwrap_or_else(|| content.windows(end.len()).position(|bytes| bytes == end.as_bytes()).unwrap());
+        parts.push((headers, content[..length].to_vec()));
+        rest = content[length..].strip_prefix(b"\r\n").unwrap();
+    }
+    assert_eq!(rest, close.as_bytes());
+    parts
+}
+
+tests::on_both! {
+    async fn an_owner_downloads_the_whole_project(server: Server) {
+        let project = fill(&server).await;
+        let ada = ada(&server);
+        let expected = returned(server.database(), &project.id).await;
+        let plain = get(&ada, &path(&project.id), &[("accept-encoding", "gzip, br, zstd")]).await;
+        assert_eq!(plain.status, 200, "{plain:?}");
+        let headers = ["content-type", "content-disposition", "content-length", "content-encoding", "cache-control"];
+        let (name, length) = (format!("attachment; filename=\"{}.antiphon\"", project.id), plain.body.len().to_string());
+        assert_eq!(headers.map(|header| plain.header(header)), ["application/vnd.sqlite3", &name, &length, "", "no-store"]);
+
+        let answer = get(&ada, &path(&project.id), &[("accept", "multipart/mixed, */*")]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut parts = parts(&answer);
+        let (headers, file) = parts.pop().unwrap();
+        let expected_headers = [
+            ("content-type", "application/vnd.sqlite3"),
+            ("content-disposition", &name),
+            ("content-length", &file.len().to_string()),
+        ];
+        assert_eq!(headers, expected_headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let progress: Vec<Value> = parts.iter().map(|(_, json)| serde_json::from_slice(json).unwrap()).collect();
+        let rows: Vec<u64> = progress.iter().map(|progress| progress["rows"].as_u64().unwrap()).collect();
+        assert!(rows.is_sorted(), "{progress:?}");
+        let last = progress.last().unwrap();
+        assert!(last["rows"].as_u64().unwrap() > 40 && last["rows"] == last["totalRows"], "{progress:?}");
+
+        // Both are the file that the command writes.
+        let folder = Folder::new();
+        for (name, file) in [("plain", plain.body.to_vec()), ("parts", file)] {
+            let at = folder.path(name);
+            fs::write(&at, file).unwrap();
+            let other = Database::create(Kind::Sqlite).await;
+            assert_eq!(import(&other, &at).await.unwrap(), project.id);
+            assert_eq!(problems(&other).await, [""; 0]);
+            assert_eq!(returned(&other, &project.id).await, expected, "{name}");
+            other.remove().await;
+        }
+    }
+
+    async fn only_the_owner_downloads_a_project(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Ours").await;
+        for (email, role) in [("vic@example.com", "viewer"), ("ed@example.com", "editor")] {
+            server.user(email).gql("{ viewer { id } }", json!({})).await.ok();
+            server.database().add_collaborator(&project.id, email, role, true).await;
+        }
+        let input = json!({ "projectId": project.id, "name": "Agent", "role": "EDITOR" });
+        let made = ada.mutate("createAccessToken", input, "token").await.ok();
+        let machine = ada.with_token(Some(made["createAccessToken"]["token"].as_str().unwrap().to_owned()));
+        let unknown = "0198f3a0-0000-7000-8000-000000000001";
+        let as_of = format!("{}%401", project.id);
+        for (who, client, id, status, code) in [
+            ("anonymous", &server.anonymous(), project.id.as_str(), 401, "UNAUTHENTICATED"),
+            ("nonsense", &ada.with_token(Some("nonsense".to_owned())), &project.id, 401, "UNAUTHENTICATED"),
+            ("stranger", &server.user(EVE), &project.id, 404, "NOT_FOUND"),
+            ("viewer", &server.user("vic@example.com"), &project.id, 403, "FORBIDDEN"),
+            ("editor", &server.user("ed@example.com"), &project.id, 403, "FORBIDDEN"),
+            ("machine", &machine, &project.id, 403, "FORBIDDEN"),
+            ("unknown", &ada, unknown, 404, "NOT_FOUND"),
+            ("no id", &ada, "nonsense", 400, "BAD_USER_INPUT"),
+            ("as of a revision", &ada, &as_of, 400, "BAD_USER_INPUT"),
+        ] {
+            for accept in ["*/*", "multipart/mixed"] {
+                let refused = get(client, &path(id), &[("accept", accept)]).await;
+                let answer = refused.graphql().unwrap();
+                assert_eq!((refused.status, answer.error_code()), (status, code), "{who}");
+                assert_eq!(refused.header("www-authenticate").is_empty(), status != 401, "{who}");
+            }
+        }
+        assert_eq!(get(&ada, &path(&project.id), &[]).await.status, 200);
+        // Also a deleted project, which the owner can still read.
+        ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
+        assert_eq!(get(&ada, &path(&project.id), &[]).await.status, 200);
+    }
+
+    async fn a_user_downloads_one_project_at_a_time(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Large").await;
+        // More than the buffers of a connection hold.
+        let mut random = Random(1);
+        for file in ["a.txt", "b.txt", "c.txt"] {
+            let noise: String = (0..500_000).map(|_| format!("{:08x}{:08x}", random.below(usize::MAX) as u32, random.below(usize::MAX) as u32)).collect();
+            project.create_file(file, &noise).await;
+        }
+        // A client that does not read, and then hangs up.
+        let slow = ada.open("GET", &path(&project.id), &[]).await;
+        assert_eq!(slow.status, 200);
+        let refused = get(&ada, &path(&project.id), &[]).await;
+        let answer = refused.graphql().unwrap();
+        assert_eq!((refused.status, answer.error_code()), (503, "RATE_LIMITED"));
+        assert!(!refused.header("retry-after").is_empty());
+        // Others are served meanwhile.
+        let eve = server.user(EVE);
+        let hers = Project::create(&eve, "Small").await;
+        assert_eq!(get(&eve, &path(&hers.id), &[]).await.status, 200);
+        drop(slow);
+        let start = Instant::now();
+        while get(&ada, &path(&project.id), &[]).await.status != 200 {
+            assert!(start.elapsed() < PATIENCE);
+        }
+    }
+}
