@@ -1,8 +1,8 @@
 //! Parses and validates documents according to the specification with `apollo-compiler`, corrects its mistakes
 //! (`lexer`, `convert`, `rules`, `merging`), and converts each document once to the form that `async-graphql` executes.
 //! Variables are coerced before execution (`coercion`). The parser of `async-graphql` is not used: it accepts invalid
-//! documents, and changes the contents of block strings. Its validator stays on: it checks the values of custom
-//! scalars.
+//! documents, and changes the contents of block strings. Its validator checks the values of custom scalars
+//! ([`FrontEnd::has_checked_variables`]).
 //!
 //! npm `graphql` is the reference: `clients/typescript/test/corpus.test.mjs` compares the results for the served
 //! schema.

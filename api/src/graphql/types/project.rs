@@ -26,12 +26,10 @@ use crate::graphql::loader::{
     AccessTokensOf, ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf,
     EventsAfter, FileAt, InsightsOf, Part,
 };
-use crate::graphql::long_columns::of_object;
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_place, rows, weigh, weigh_part};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::access_token;
-use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
 use crate::model::error::{Error, Result};
@@ -562,12 +560,7 @@ impl Project {
     /// The configuration that its voice agent uses; null if none is active.
     async fn active_agent_configuration(&self, ctx: &Context<'_>) -> Option<Result<AgentConfiguration>> {
         or_null(async {
-            let keep = AgentConfigurationFilter {
-                active_only: true,
-                include_deleted: false,
-                at: self.until(),
-                long_columns: of_object(&ctx.look_ahead(), "AgentConfiguration"),
-            };
+            let keep = self.configurations(ctx, true, false);
             let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
             Ok(rows.into_iter().next().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }))
         })
@@ -589,12 +582,7 @@ impl Project {
         #[graphql(desc = "Only those after the configuration with this id.")] after: Option<ID>,
     ) -> Result<Vec<AgentConfiguration>> {
         or_empty(ctx, async {
-            let keep = AgentConfigurationFilter {
-                active_only: active_only.unwrap_or(false),
-                include_deleted: include_deleted.unwrap_or(false),
-                at: self.until(),
-                long_columns: of_object(&ctx.look_ahead(), "AgentConfiguration"),
-            };
+            let keep = self.configurations(ctx, active_only.unwrap_or(false), include_deleted.unwrap_or(false));
             AgentConfiguration::of_project(caller(ctx)?, self.0.id, keep, first, after).await
         })
         .await

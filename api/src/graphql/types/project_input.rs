@@ -1,6 +1,6 @@
 //! Arguments of projects' fields, and of lists of projects.
 
-use async_graphql::{ID, InputObject, Lookahead, OneofObject};
+use async_graphql::{Context, ID, InputObject, Lookahead, OneofObject};
 
 use super::chat::ChatSessionFilter;
 use super::code_change::CodeChangeFilter;
@@ -9,9 +9,10 @@ use super::snapshot::ProjectSnapshotFilter;
 use crate::graphql::context::Caller;
 use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectStatus};
 use crate::graphql::loader::{MomentOf, Past, With};
-use crate::graphql::long_columns::of_rows;
+use crate::graphql::long_columns::{of_object, of_rows};
 use crate::graphql::page::{Paging, arguments};
 use crate::graphql::scalar::Time;
+use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
@@ -238,6 +239,17 @@ impl Project {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
         caller.load(id).await
+    }
+
+    /// Which agent configurations a list keeps.
+    pub(super) fn configurations(
+        &self,
+        ctx: &Context<'_>,
+        active_only: bool,
+        include_deleted: bool,
+    ) -> AgentConfigurationFilter {
+        let long_columns = of_object(&ctx.look_ahead(), "AgentConfiguration");
+        AgentConfigurationFilter { active_only, include_deleted, at: self.until(), long_columns }
     }
 
     /// Checks a revision to read at. The default is the revision as of which the project is read, or now.
