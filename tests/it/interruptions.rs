@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{
     client::{Client, Stream},
     database::{Database, Kind},
+    mcp::{Agent, updated},
     project::{Project, number, text},
     server::Server,
     socket::Subscription,
@@ -200,6 +201,10 @@ tests::on_both! {
         let stream = tokio::spawn(receive_text(ada.subscribe(query, json!({ "id": streaming })).await));
         let query = "subscription($id: ID!) { presence(projectId: $id) { user { fullName } } }";
         let mut present = ada.subscribe(query, json!({ "id": project.id })).await;
+        project.create_file("b.py", "").await;
+        let (agent, uri) = (Agent::start(&ada).await, format!("antiphon://{}/b.py", project.id));
+        let mut notifications = agent.listen(&[]).await;
+        agent.get("resources/subscribe", json!({ "uri": uri })).await;
 
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         let (mut cuts, mut n, mut offset) = (0, 0, 0);
@@ -245,6 +250,9 @@ tests::on_both! {
         receive_by_parts(parts, last).await;
         receive_some(messages, "messageAdded", |message| message["content"].is_string() && message["author"]["fullName"] == "ada", of("MESSAGE_ADDED")).await;
         receive_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
+        for _ in of("FILES_CHANGED").into_iter().skip(1) {
+            assert_eq!(updated(&mut notifications).await, uri);
+        }
         assert_eq!(stream.await.unwrap(), "chunk ".repeat(offset as usize / 6));
         let people = present.event().await;
         assert_eq!(people["presence"], json!([{ "user": { "fullName": "ada" } }]));
@@ -269,7 +277,8 @@ tests::on_both! {
         let server = Server::start_with(&database, &["--sweep-seconds", "1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Forked").await;
-        for n in 2..=8 {
+        project.create_file("a.py", "").await;
+        for n in 3..=8 {
             write(&project, &n.to_string()).await;
         }
         let own = "revision session { project { viewerRole } }";
@@ -300,6 +309,15 @@ tests::on_both! {
         let mut subscription = project.listen(8, "revision").await;
         write(&project, "next").await;
         assert_eq!(subscription.event().await["projectEvents"]["revision"], 9);
+
+        // A client of MCP is notified of each file that it watches, but not of the list of files, which it does not.
+        let (agent, uri) = (Agent::start(&ada).await, format!("antiphon://{}/a.py", project.id));
+        let mut notifications = agent.listen(&[]).await;
+        agent.get("resources/subscribe", json!({ "uri": uri })).await;
+        lose_after(&database, &project.id, 8).await;
+        assert_eq!(updated(&mut notifications).await, uri);
+        project.update_file("a.py", "again").await;
+        assert_eq!(updated(&mut notifications).await, uri);
         server.stop().await;
     }
 }

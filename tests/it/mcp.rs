@@ -5,6 +5,7 @@
 use antiphon::model::clock;
 use serde_json::{Value, json};
 use tests::{
+    database::Database,
     mcp::{Agent, parsed},
     project::{Project, each, number, text, with},
     server::Server,
@@ -127,9 +128,9 @@ tests::on_both! {
             assert_eq!((&error["field"], &error["currentVersion"]), (&json!(field), &json!(2)), "{more}");
             assert_eq!(error["currentHash"], sha256("two\n"), "{more}");
         }
+        let shown = |result: &Value| text(&result["content"][0]["text"]);
         let result = agent.tool("write_file", write(json!({ "expectedVersion": 1 }))).await;
-        let shown = text(&result["content"][0]["text"]);
-        assert!(shown.contains("`expectedVersion`: 2") && shown.contains(&sha256("two\n")), "{shown}");
+        assert!(shown(&result).contains("pass `expectedVersion`: 2") && shown(&result).contains(&sha256("two\n")), "{result}");
         for (name, arguments) in [
             ("rename", json!({ "path": "a.py", "newPath": "b.py", "expectedVersion": 1 })),
             ("delete", json!({ "path": "a.py", "expectedVersion": 1 })),
@@ -147,15 +148,77 @@ tests::on_both! {
             agent.fails(name, with(json!({ "projectId": project.id }), more), "CONFLICT").await;
         }
         let taken = json!({ "projectId": project.id, "path": "a.py", "newPath": "b.py" });
-        assert_eq!(agent.fails("rename", taken, "CONFLICT").await["paths"], json!(["b.py"]));
+        assert_eq!(agent.fails("rename", taken.clone(), "CONFLICT").await["paths"], json!(["b.py"]));
+        // The version of the other file is no precondition of this one.
+        let result = agent.tool("rename", taken).await;
+        assert!(shown(&result).contains("version is 1") && !shown(&result).contains("expectedVersion"), "{result}");
         let late = json!({ "projectId": project.id, "revision": 2, "expectedRevision": 2 });
         let error = agent.fails("restore", late, "CONFLICT").await;
         assert_eq!(error["currentRevision"], before + 1, "{error}");
         agent.fails("undo", json!({ "projectId": project.id, "revision": 1 }), "BAD_USER_INPUT").await;
         // Nothing was written, not even a message or a session.
         assert_eq!(project.revision().await, before + 1);
+        // Nor if the move of a folder is refused.
+        for path in ["dir/b", "dir/c", &format!("long/{}", "x".repeat(1_000))] {
+            project.create_file(path, "").await;
+        }
+        let before = project.revision().await;
+        for (path, new_path, code) in [
+            ("dir/b", "dir", "CONFLICT"),
+            ("long", &"y".repeat(100), "BAD_USER_INPUT"),
+            ("dir", "dir/d", "BAD_USER_INPUT"),
+            ("dir", "dir", "BAD_USER_INPUT"),
+            ("none", "other", "NOT_FOUND"),
+        ] {
+            let arguments = json!({ "projectId": project.id, "path": path, "newPath": new_path });
+            let error = agent.fails("rename", arguments, code).await;
+            assert_eq!(error["field"], if code == "NOT_FOUND" { "path" } else { "newPath" }, "{path}: {error}");
+        }
+        assert_eq!(project.revision().await, before);
+        agent.ok("delete", json!({ "projectId": project.id, "path": "dir/c" })).await;
+        let moved = agent.ok("rename", json!({ "projectId": project.id, "path": "dir/b", "newPath": "dir" })).await;
+        assert_eq!((&moved["path"], &moved["changedFiles"]), (&json!("dir"), &json!(1)), "{moved}");
         let done = agent.ok("write_file", write(json!({ "expectedHash": sha256("two\n") }))).await;
         assert_eq!(done["version"], 3);
+    }
+
+    async fn a_search_finds_every_line_once(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let lines = |count: usize| (1..=count).map(|at| format!("{}hit {at}\n", if at % 3 == 0 { "x\n" } else { "" })).collect::<String>();
+        for (path, content) in [("a", lines(5)), ("b", "nothing".to_owned()), ("c", lines(25)), ("d", lines(10)), ("e", "Η ΟΔΟΣ\n".to_owned())] {
+            project.create_file(path, &content).await;
+        }
+        let agent = Agent::start(&ada).await;
+        let search = |more: Value| {
+            let (agent, arguments) = (agent.clone(), with(json!({ "projectId": project.id }), more));
+            async move { agent.ok("search", arguments).await }
+        };
+        for first in [1, 7, 10, 40] {
+            let (mut found, mut after) = (Vec::new(), Value::Null);
+            loop {
+                let page = search(json!({ "query": "HIT", "first": first, "after": after })).await;
+                found.extend(page["matches"].as_array().unwrap().iter().map(|found| format!("{}: {}", text(&found["path"]), text(&found["text"]))));
+                after = page["nextCursor"].clone();
+                if after.is_null() {
+                    break;
+                }
+                assert_eq!(page["matches"].as_array().unwrap().len(), first, "{page}");
+            }
+            let all = [("a", 5), ("c", 25), ("d", 10)].into_iter();
+            let all: Vec<String> = all.flat_map(|(path, count)| (1..=count).map(move |at| format!("{path}: hit {at}"))).collect();
+            assert_eq!(found, all, "{first}");
+        }
+        // A file that is searched in part can be deleted.
+        let page = search(json!({ "query": "hit", "first": 7 })).await;
+        project.write("deleteFile", json!({ "path": "c" }), "revision").await;
+        let page = search(json!({ "query": "hit", "first": 7, "after": page["nextCursor"] })).await;
+        assert_eq!((&page["matches"][0]["path"], &page["matches"][0]["line"]), (&json!("d"), &json!(1)), "{page}");
+        // Case is ignored in every script.
+        for (query, is_exact, count) in [("οδοσ", false, 1), ("οδος", false, 1), ("ΟΔΟΣ", true, 1), ("οδοσ", true, 0)] {
+            let page = search(json!({ "query": query, "caseSensitive": is_exact })).await;
+            assert_eq!(page["matches"].as_array().unwrap().len(), count, "{query}: {page}");
+        }
     }
 
     async fn access_is_that_of_the_caller(server: Server) {
@@ -286,32 +349,73 @@ tests::on_both! {
             ("history", json!({ "projectId": project.id })),
             ("restore_preview", json!({ "projectId": project.id, "revision": 1 })),
             ("list_messages", json!({ "projectId": project.id })),
+            ("blame", json!({ "projectId": project.id, "path": "blamed.py" })),
+            ("resources/list", json!({})),
         ];
+        let ask = |name: &'static str, arguments: Value| {
+            let agent = agent.clone();
+            async move {
+                match name.contains('/') {
+                    true => drop(agent.get(name, arguments).await),
+                    false => drop(agent.ok(name, arguments).await),
+                }
+            }
+        };
+        project.create_file("blamed.py", "one\n").await;
         let mut few = Vec::new();
         for (name, arguments) in &tools {
-            agent.ok(name, arguments.clone()).await;
+            ask(name, arguments.clone()).await;
             let before = server.statements();
-            agent.ok(name, arguments.clone()).await;
+            ask(name, arguments.clone()).await;
             few.push(server.statements() - before);
         }
         project.write("syncFiles", write(2, 90), "revision").await;
+        for lines in 2..12 {
+            let content: String = (0..lines).map(|line| format!("{line}\n")).collect();
+            project.update_file("blamed.py", &content).await;
+        }
         for ((name, arguments), few) in tools.iter().zip(few) {
             let before = server.statements();
-            agent.ok(name, arguments.clone()).await;
+            ask(name, arguments.clone()).await;
             assert_eq!(server.statements() - before, few, "{name}");
         }
     }
 }
 
 tests::on_sqlite! {
+    async fn a_diff_reads_only_the_chosen_paths(database: Database) {
+        let server = Server::start(&database).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        for (path, content) in [("src/a.py", "1\n".to_owned()), ("b.py", "2".repeat(4_321)), ("c.py", "3\n".to_owned())] {
+            project.create_file(path, &content).await;
+        }
+        project.write("renameFile", json!({ "path": "c.py", "newPath": "d.py" }), "revision").await;
+        server.stop().await;
+        // The content of the file that is not chosen is damaged.
+        database.execute("UPDATE blobs SET data = x'00' WHERE size = 4321").await;
+        let server = Server::start(&database).await;
+        let agent = Agent::new(&server.user(ADA));
+        let diff = |more: Value| with(json!({ "projectId": project.id, "from": 1 }), more);
+        agent.fails("diff", diff(json!({})), "INTERNAL").await;
+        let found = agent.ok("diff", diff(json!({ "paths": ["src"] }))).await;
+        assert_eq!(each(&found["files"], "path"), ["src/a.py"]);
+        // A renamed file is chosen by either path.
+        for path in ["c.py", "d.py"] {
+            let found = agent.ok("diff", diff(json!({ "from": 4, "paths": [path] }))).await;
+            assert_eq!(each(&found["files"], "path"), ["d.py"], "{path}");
+        }
+        server.stop().await;
+    }
+
     async fn bad_arguments_name_the_argument(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
         project.create_file("src/a.py", "x").await;
         let agent = Agent::start(&ada).await;
         let message = agent.ask("tools/call", json!({ "name": "format_disk", "arguments": {} })).await;
-        assert_eq!(message["error"], json!({ "code": -32602, "message": "Unknown tool: format_disk. tools/list has all tools.",
-            "data": { "code": "BAD_USER_INPUT", "field": "name" } }));
+        let data = json!({ "code": "BAD_USER_INPUT", "field": "name" });
+        assert_eq!(message["error"], json!({ "code": -32602, "message": "Unknown tool: format_disk. tools/list has all tools.", "data": data }));
         let of = |more: Value| with(json!({ "projectId": project.id }), more);
         for (name, arguments, field) in [
             ("list_files", json!({}), "projectId"),
@@ -325,6 +429,12 @@ tests::on_sqlite! {
             ("read_file", of(json!({ "path": "../a" })), "path"),
             ("read_file", of(json!({ "path": "src" })), "path"),
             ("read_file", of(json!({ "path": "src/a.py", "startLine": 0 })), "startLine"),
+            ("read_file", of(json!({ "path": "src/a.py", "startLine": 2 })), "startLine"),
+            ("read_file", of(json!({ "path": "src/a.py", "startLine": 1, "endLine": 0 })), "endLine"),
+            ("search", of(json!({ "query": "a", "first": 0 })), "first"),
+            ("search", of(json!({ "query": "a", "after": "x" })), "after"),
+            ("search", of(json!({ "query": "a\u{0}" })), "query"),
+            ("write_file", of(json!({ "path": "b", "content": "", "message": "\u{0}" })), "message"),
             ("search", of(json!({ "query": "" })), "query"),
             ("search", of(json!({ "query": "a\nb" })), "query"),
             ("write_file", of(json!({ "path": "b" })), "content"),
@@ -345,13 +455,24 @@ tests::on_sqlite! {
             let error = agent.fails(name, arguments.clone(), "BAD_USER_INPUT").await;
             assert_eq!(error["field"], field, "{name} {arguments}: {error}");
         }
-        for (name, arguments) in [
-            ("list_files", of(json!({ "first": "1" }))),
-            ("list_files", of(json!({ "at": 1.5 }))),
-            ("list_files", of(json!({ "at": 3_000_000_000_u64 }))),
-            ("write_file", of(json!({ "path": 5, "content": "" }))),
+        for (name, arguments, field) in [
+            ("list_files", of(json!({ "first": "1" })), "first"),
+            ("list_files", of(json!({ "at": 1.5 })), "at"),
+            ("list_files", of(json!({ "at": 3_000_000_000_u64 })), "at"),
+            ("write_file", of(json!({ "path": 5, "content": "" })), "path"),
+            ("diff", of(json!({ "from": 1, "paths": ["a", 5] })), "paths[1]"),
+            ("search", of(json!({ "query": "a", "caseSensitive": "yes" })), "caseSensitive"),
         ] {
-            agent.fails(name, arguments, "BAD_USER_INPUT").await;
+            let error = agent.fails(name, arguments.clone(), "BAD_USER_INPUT").await;
+            assert_eq!(error["field"], field, "{name} {arguments}: {error}");
+        }
+        // JSON has no integers of its own.
+        for (name, arguments) in [
+            ("list_files", r#"{ "first": 2.0, "at": 2e0 }"#),
+            ("read_file", r#"{ "path": "src/a.py", "startLine": 1.0, "endLine": 10e-1 }"#),
+        ] {
+            let arguments: Value = serde_json::from_str(arguments).unwrap();
+            agent.ok(name, of(arguments)).await;
         }
         // A link stays a link.
         let link = json!({ "path": "link", "content": "src/a.py", "mode": "SYMLINK" });

@@ -3,7 +3,7 @@
 
 use antiphon::model::clock;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tests::{
     database::{Database, Kind},
     mcp::{ACCEPT, Agent, assert_refused, initialize, list_changed, next, parsed, updated},
@@ -23,11 +23,20 @@ tests::on_both! {
         assert_eq!(result["serverInfo"]["name"], "antiphon", "{answer}");
         assert_eq!(result["capabilities"], json!({ "tools": {}, "resources": { "subscribe": true, "listChanged": true } }));
         assert!(text(&result["instructions"]).contains("expectedVersion"));
-        // A version that the server does not know is answered with one that it knows.
-        let mut unknown = initialize("agent", "1");
-        unknown["params"]["protocolVersion"] = json!("1999-01-01");
-        let answer = parsed(&agent.post(&unknown).await);
-        assert!(text(&answer["result"]["protocolVersion"]).starts_with("20"), "{answer}");
+        // A version that the server does not serve is answered with the newest that it serves with sessions. 2025-03-26
+        // requires batches.
+        for (version, negotiated) in [
+            ("1999-01-01", "2025-11-25"),
+            ("2025-03-26", "2024-11-05"),
+            ("2026-07-28", "2025-11-25"),
+            ("2025-11-25", "2025-11-25"),
+            ("2024-11-05", "2024-11-05"),
+        ] {
+            let mut wanted = initialize("agent", "1");
+            wanted["params"]["protocolVersion"] = json!(version);
+            let answer = parsed(&agent.post(&wanted).await);
+            assert_eq!(answer["result"]["protocolVersion"], negotiated, "{version}: {answer}");
+        }
 
         let agent = Agent::start(&server.user(ADA)).await;
         assert_eq!(agent.get("ping", json!({})).await, json!({}));
@@ -40,7 +49,8 @@ tests::on_both! {
             let writes = ["write_file", "rename", "delete", "checkpoint", "restore", "undo"].contains(&name.as_str());
             assert_eq!((&hints["readOnlyHint"], &hints["openWorldHint"]), (&json!(!writes), &json!(false)), "{name}");
             assert_eq!(hints["destructiveHint"], writes && name != "checkpoint", "{name}");
-            assert!(hints["idempotentHint"].is_boolean(), "{name}");
+            let is_repeatable = !writes || ["write_file", "restore"].contains(&name.as_str());
+            assert_eq!(hints["idempotentHint"], is_repeatable, "{name}");
             assert_eq!((&tool["inputSchema"]["type"], &tool["outputSchema"]["type"]), (&json!("object"), &json!("object")));
         }
         let write = tools["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "write_file").unwrap();
@@ -125,6 +135,8 @@ tests::on_both! {
             assert_eq!(agent.get("resources/subscribe", json!({ "uri": uri(path) })).await, json!({}));
         }
         agent.get("resources/unsubscribe", json!({ "uri": uri("b.py") })).await;
+        let long = agent.ask("resources/subscribe", json!({ "uri": uri(&format!("{}a.py", "./".repeat(5_000))) })).await;
+        assert_eq!((&long["error"]["code"], &long["error"]["data"]["field"]), (&json!(-32602), &json!("uri")), "{long}");
         // Changes of others, by any way, in order; and of nothing else.
         project.update_file("b.py", "2").await;
         project.create_file("d.py", "").await;
@@ -132,16 +144,17 @@ tests::on_both! {
         assert_eq!(updated(&mut stream).await, uri("a.py"));
         project.write("renameFile", json!({ "path": "dir", "newPath": "e" }), "revision").await;
         assert_eq!(updated(&mut stream).await, uri("dir/c.py"));
-        // A client that has listed the files learns that files come and go.
+        // A client that has listed the files is notified if files are created, deleted or renamed, but not of folders.
         agent.get("resources/list", json!({})).await;
         project.update_file("b.py", "3").await;
-        // Folders are not in the list.
-        project.write("createFile", json!({ "path": "empty/folder", "type": "FOLDER" }), "revision").await;
-        project.write("renameFile", json!({ "path": "empty", "newPath": "other" }), "revision").await;
-        project.write("deleteFile", json!({ "path": "other" }), "revision").await;
+        project.write("createFile", json!({ "path": "empty", "type": "FOLDER" }), "revision").await;
+        project.write("renameFile", json!({ "path": "empty", "newPath": "void" }), "revision").await;
+        project.write("deleteFile", json!({ "path": "void" }), "revision").await;
         project.update_file("a.py", "3").await;
         assert_eq!(updated(&mut stream).await, uri("a.py"));
         project.create_file("f.py", "").await;
+        list_changed(&mut stream).await;
+        project.write("renameFile", json!({ "path": "f.py", "newPath": "g.py" }), "revision").await;
         list_changed(&mut stream).await;
         project.write("deleteFile", json!({ "path": "a.py" }), "revision").await;
         list_changed(&mut stream).await;
@@ -160,6 +173,39 @@ tests::on_both! {
         assert_eq!(agent.send("DELETE", &[], String::new()).await.status, 204);
         assert!(next(&mut again).await.is_none());
         assert_refused(&agent.send("DELETE", &[], String::new()).await, 404, -32600, "NOT_FOUND");
+    }
+
+    async fn a_cancelled_call_stops_and_writes_nothing(server: Server) {
+        let project = Project::create(&server.user(ADA), "Ours").await;
+        project.create_file("a.py", "").await;
+        let agent = Agent::start(&server.user(ADA)).await;
+        let before = project.revision().await;
+        // Another connection holds the lock of all writes.
+        let (mut file, mut backend) = (None, None);
+        match server.database().kind() {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&server.database().url()).await.unwrap();
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+                file = Some(connection);
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&server.database().url()).await.unwrap();
+                connection.execute("BEGIN; LOCK TABLE projects IN EXCLUSIVE MODE").await.unwrap();
+                backend = Some(connection);
+            }
+        }
+        for id in [json!(11), json!("a")] {
+            let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": "undo", "arguments": { "projectId": project.id } } });
+            assert_cancelled(&agent, &call).await;
+        }
+        if let Some(connection) = file {
+            connection.close().await.unwrap();
+        }
+        if let Some(connection) = backend {
+            connection.close().await.unwrap();
+        }
+        assert_eq!(project.revision().await, before);
+        agent.ok("undo", json!({ "projectId": project.id })).await;
     }
 
     async fn the_end_of_an_access_ends_the_stream(server: Server) {
@@ -276,7 +322,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn what_is_no_message_is_refused(server: Server) {
+    async fn invalid_messages_are_refused(server: Server) {
         let agent = Agent::start(&server.user(ADA)).await;
         for (text, json_rpc) in [
             ("", -32700),
@@ -285,16 +331,12 @@ tests::on_sqlite! {
             ("\u{0}", -32700),
             ("[]", -32600),
             (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600),
+            ("5 x", -32700),
             ("5", -32600),
-            ("1", -32600),
             ("null", -32600),
             ("true", -32600),
-            (r#""x""#, -32600),
-            (r#""\ud83d""#, -32600),
-            ("1 x", -32700),
-            (r#""x"#, -32700),
-            ("nul", -32700),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}"#, -32600),
+            (" \"x\"", -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600),
             (r#"{"id":1,"method":"ping"}"#, -32600),
             (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600),
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
@@ -303,7 +345,8 @@ tests::on_sqlite! {
         ] {
             let answer = agent.post_text(text.to_owned()).await;
             assert_eq!(answer.status, 400, "{text}: {answer:?}");
-            assert_eq!(parsed(&answer)["error"]["code"], json_rpc, "{text}: {answer:?}");
+            let error = parsed(&answer)["error"].clone();
+            assert_eq!((&error["code"], &error["data"]["code"]), (&json!(json_rpc), &json!("BAD_USER_INPUT")), "{text}: {answer:?}");
         }
         let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.to_owned();
         let answer = agent.send("POST", &[("content-type", "text/plain"), ACCEPT], ping.clone()).await;
@@ -327,13 +370,48 @@ tests::on_sqlite! {
         for method in ["GET", "POST", "DELETE"] {
             assert_refused(&others.send(method, &[json, ACCEPT], String::new()).await, 404, -32600, "NOT_FOUND");
         }
+        // A byte order mark is not part of the message.
+        let marked = format!("\u{feff}{}", json!({ "jsonrpc": "2.0", "id": 5, "method": "ping" }));
+        assert_eq!(parsed(&agent.post_text(marked).await), json!({ "jsonrpc": "2.0", "id": 5, "result": {} }));
         // The session goes on, with ids of both types.
         let answer = agent.post(&json!({ "jsonrpc": "2.0", "id": "a", "method": "ping" })).await;
         assert_eq!(parsed(&answer), json!({ "jsonrpc": "2.0", "id": "a", "result": {} }));
-        let message = agent.ask("none/such", json!({})).await;
-        assert_eq!(message["error"], json!({ "code": -32601, "message": "Unknown method: none/such.",
-            "data": { "code": "BAD_USER_INPUT", "field": "" } }));
         assert_eq!(agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } })).await.status, 202);
+    }
+
+    async fn invalid_params_are_named(server: Server) {
+        let agent = Agent::start(&server.user(ADA)).await;
+        for (message, field) in [
+            (json!({ "method": "tools/call" }), "name"),
+            (json!({ "method": "tools/call", "params": {} }), "name"),
+            (json!({ "method": "tools/call", "params": null }), "name"),
+            (json!({ "method": "tools/call", "params": [] }), ""),
+            (json!({ "method": "tools/call", "params": { "name": "list_projects", "arguments": [] } }), "arguments"),
+            (json!({ "method": "tools/call", "params": { "name": "list_projects", "arguments": "x" } }), "arguments"),
+            (json!({ "method": "tools/call", "params": { "name": 5 } }), "name"),
+            (json!({ "method": "tools/call", "params": { "name": "list_projects", "_meta": 5 } }), "_meta"),
+            (json!({ "method": "initialize", "params": { "capabilities": {}, "clientInfo": { "name": "a", "version": "1" } } }), "protocolVersion"),
+            (json!({ "method": "initialize", "params": { "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "a" } } }), "clientInfo.version"),
+            (json!({ "method": "initialize" }), "protocolVersion"),
+            (json!({ "method": "resources/read", "params": { "uri": 5 } }), "uri"),
+            (json!({ "method": "resources/read" }), "uri"),
+            (json!({ "method": "resources/subscribe", "params": {} }), "uri"),
+            (json!({ "method": "resources/unsubscribe", "params": { "uri": null } }), "uri"),
+            (json!({ "method": "resources/list", "params": { "cursor": 5 } }), "cursor"),
+            (json!({ "method": "tools/list", "params": { "cursor": {} } }), "cursor"),
+        ] {
+            let answer = agent.post(&with(json!({ "jsonrpc": "2.0", "id": 3 }), message.clone())).await;
+            let answer = parsed(&answer);
+            let error = &answer["error"];
+            assert_eq!((&answer["id"], &error["code"], &error["data"]["code"]), (&json!(3), &json!(-32602), &json!("BAD_USER_INPUT")), "{message}: {answer}");
+            assert_eq!(text(&error["data"]["field"]), field, "{message}: {answer}");
+            let method = text(&message["method"]);
+            assert!(text(&error["message"]).starts_with(&format!("The parameters of {method} do not have its form: ")), "{answer}");
+        }
+        for method in ["none/such", "notifications/initialized", "prompts/list", "prompts/get", "logging/setLevel"] {
+            let error = agent.ask(method, json!({ "name": "x", "level": "info" })).await["error"].clone();
+            assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32601), &json!("BAD_USER_INPUT")), "{error}");
+        }
     }
 
     async fn parameters_of_another_form_are_named(server: Server) {
@@ -372,23 +450,6 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_version_with_batches_is_not_negotiated(server: Server) {
-        let agent = Agent::new(&server.user(ADA));
-        for (asked, given) in [
-            ("2024-11-05", "2024-11-05"),
-            ("2025-03-26", "2024-11-05"),
-            ("2025-06-18", "2025-06-18"),
-            ("2025-11-25", "2025-11-25"),
-            ("1999-01-01", "2025-11-25"),
-            ("2026-07-28", "2025-11-25"),
-        ] {
-            let mut first = initialize("agent", "1");
-            first["params"]["protocolVersion"] = json!(asked);
-            let answer = parsed(&agent.post(&first).await);
-            assert_eq!(answer["result"]["protocolVersion"], given, "{asked}: {answer}");
-        }
-    }
-
     async fn a_cancelled_write_is_not_made(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
@@ -418,7 +479,7 @@ tests::on_sqlite! {
 
     async fn the_limits_are_those_of_the_server(database: Database) {
         let flags = ["--max-body-bytes=2000", "--max-file-bytes=100", "--max-mcp-sessions=2", "--max-json-values=50",
-            "--max-user-sockets=1", "--max-socket-operations=1", "--max-user-rate", "5"];
+            "--max-user-sockets=2", "--max-socket-operations=1", "--max-user-rate", "5"];
         let server = Server::start_with(&database, &flags).await;
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
@@ -440,18 +501,35 @@ tests::on_sqlite! {
         agent.get("resources/subscribe", subscribe("a")).await;
         let message = agent.ask("resources/subscribe", subscribe("b")).await;
         assert_eq!(message["error"]["data"]["code"], "RATE_LIMITED", "{message}");
+        // A URI that is watched twice counts once.
+        let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "modern", "version": "3" } });
+        let mut modern = Vec::new();
+        for (paths, is_refused) in [(["a", "b"], true), (["a", "a"], false)] {
+            let uris = paths.map(|path| subscribe(path)["uri"].clone());
+            let params = json!({ "_meta": meta, "notifications": { "resourceSubscriptions": uris } });
+            let message = json!({ "jsonrpc": "2.0", "id": 9, "method": "subscriptions/listen", "params": params });
+            let headers = [("content-type", "application/json"), ACCEPT, ("mcp-protocol-version", "2026-07-28"), ("mcp-method", "subscriptions/listen")];
+            let mut stream = agent.client.post_stream("/mcp", &headers, &message).await;
+            next(&mut stream).await.expect("an acknowledgment");
+            if is_refused {
+                let (_, message) = next(&mut stream).await.expect("an error");
+                assert_eq!(message["error"]["data"]["code"], "RATE_LIMITED", "{message}");
+                assert!(text(&message["error"]["message"]).contains("--max-socket-operations"), "{message}");
+            } else {
+                project.update_file("a", "y").await;
+                assert_eq!(json!(updated(&mut stream).await), uris[0]);
+                modern.push(stream);
+            }
+        }
         let _stream = agent.listen(&[]).await;
         let other = Agent::start(&ada).await;
         assert_eq!(other.listen(&[]).await.status, 429);
-        let answer = Agent::new(&ada).post(&initialize("agent", "1")).await;
-        let seconds: u64 = answer.header("retry-after").parse().unwrap();
-        assert!(answer.status == 429 && (3_500..=3_600).contains(&seconds), "{answer:?}");
-        assert_eq!(answer.header("mcp-session-id"), "");
-        let third = parsed(&answer);
-        assert_eq!((&third["id"], &third["error"]["data"]["code"]), (&json!(1), &json!("RATE_LIMITED")), "{third}");
-        assert!(text(&third["error"]["message"]).contains("--max-mcp-sessions"), "{third}");
-        other.send("DELETE", &[], String::new()).await;
-        Agent::start(&ada).await;
+        // A third session ends the one without a stream.
+        let third = Agent::start(&ada).await;
+        assert_refused(&other.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" })).await, 404, -32600, "NOT_FOUND");
+        third.get("ping", json!({})).await;
+        agent.get("ping", json!({})).await;
         // Five in a second, fifty at once.
         let mut refused = None;
         for _ in 0..60 {
@@ -464,6 +542,56 @@ tests::on_sqlite! {
         let refused = refused.expect("a refusal");
         assert_refused(&refused, 429, -32600, "RATE_LIMITED");
         assert!(!refused.header("retry-after").is_empty());
+        server.stop().await;
+    }
+
+    async fn a_user_whose_streams_are_all_open_waits(database: Database) {
+        let server = Server::start_with(&database, &["--max-mcp-sessions=1"]).await;
+        let first = Agent::start(&server.user(ADA)).await;
+        let stream = first.listen(&[]).await;
+        let refused = Agent::new(&server.user(ADA)).post(&initialize("agent", "1")).await;
+        let message = parsed(&refused);
+        assert_eq!((refused.status, &message["id"], &message["error"]["data"]["code"]), (429, &json!(1), &json!("RATE_LIMITED")));
+        assert!(text(&message["error"]["message"]).contains("--max-mcp-sessions"), "{message}");
+        assert_eq!((refused.header("retry-after"), refused.header("mcp-session-id")), ("60", ""));
+        Agent::start(&server.user(BOB)).await;
+        first.get("ping", json!({})).await;
+        assert_eq!(first.send("DELETE", &[], String::new()).await.status, 204);
+        Agent::start(&server.user(ADA)).await;
+        drop(stream);
+        server.stop().await;
+    }
+
+    async fn a_session_is_in_use_while_its_stream_is_open(database: Database) {
+        let server = Server::start_with(&database, &["--mcp-session-seconds=3", "--socket-ping-seconds=1"]).await;
+        let agent = Agent::start(&server.user(ADA)).await;
+        let mut stream = agent.listen(&[]).await;
+        for _ in 0..5 {
+            stream.until("\n\n").await.expect("a heartbeat");
+        }
+        drop(stream);
+        // A client that has lost its connection opens it again.
+        assert_eq!(agent.listen(&[]).await.status, 200);
+        server.stop().await;
+    }
+
+    async fn a_result_has_at_most_the_bytes_of_an_operation(database: Database) {
+        let server = Server::start_with(&database, &["--max-operation-bytes=1000000"]).await;
+        let project = Project::create(&server.user(ADA), "Ours").await;
+        for (path, bytes) in [("small", 600_000), ("large", 900_000)] {
+            let content = json!({ "path": path, "contentBase64": "/".repeat(bytes / 3 * 4) });
+            project.write("createFile", content, "revision").await;
+        }
+        project.create_file("text", &"x".repeat(450_000)).await;
+        let agent = Agent::new(&server.user(ADA));
+        let of = |path: &str| json!({ "projectId": project.id, "path": path });
+        let uri = |path: &str| json!({ "uri": format!("antiphon://{}/{path}", project.id) });
+        assert_eq!(agent.ok("read_file", of("small")).await["sizeBytes"], 600_000);
+        assert_eq!(agent.ok("read_file", of("text")).await["sizeBytes"], 450_000);
+        agent.fails("read_file", of("large"), "QUERY_TOO_COMPLEX").await;
+        agent.get("resources/read", uri("small")).await;
+        let refused = agent.ask("resources/read", uri("large")).await;
+        assert_eq!((&refused["error"]["code"], &refused["error"]["data"]["code"]), (&json!(-32602), &json!("QUERY_TOO_COMPLEX")));
         server.stop().await;
     }
 

@@ -199,7 +199,7 @@ tests::behind_each_lock! {
                     let answer = bob.gql(&list, json!({})).await;
                     match code(&answer) {
                         "" => answered += 1,
-                        // A cursor of a list with another order.
+                        // A cursor of another list.
                         code => {
                             assert_eq!(code, "BAD_USER_INPUT", "{list}");
                             refused += 1;
@@ -212,6 +212,6 @@ tests::behind_each_lock! {
                 }
             }
         }
-        assert!(answered > 50 && refused > 50, "{answered} answered, {refused} refused");
+        assert!(answered > 20 && refused > 50, "{answered} answered, {refused} refused");
     }
 }

@@ -139,7 +139,7 @@ pub async fn updated(stream: &mut Stream) -> String {
     text(&message["params"]["uri"])
 }
 
-/// Checks that the next notification is that files have come or gone.
+/// Checks that the next notification is that files were created, deleted or renamed.
 ///
 /// # Panics
 /// If it is another one.

@@ -13,7 +13,10 @@ pub(super) fn check_room(count: i64, max: usize, field: &'static str, what: &str
 }
 
 /// Checks a text from a caller against the limit on texts.
-pub(super) fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
+///
+/// # Errors
+/// `BadInput` for a text with NUL; `PayloadTooLarge`.
+pub fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
     if text.contains('\0') {
         return Err(Error::bad_input(field, "A text cannot contain the character NUL."));
     }

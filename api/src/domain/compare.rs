@@ -156,9 +156,15 @@ pub struct Between {
     pub with_contents: bool,
 }
 
-/// The differences for each of these, by path. Reads only files that changed in between. A file with damaged content is
-/// an error of its own, which leaves the others readable.
-pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
+/// The differences for each of these, by path, of all files or of those at or below one of the paths, before or after.
+/// Reads only files that changed in between. A file with damaged content is an error of its own, which leaves the others
+/// readable.
+pub async fn diffs(
+    tx: &Tx,
+    wanted: &[(Member<'_>, Between)],
+    paths: Option<&[FilePath]>,
+) -> Result<Vec<Result<Vec<FileDiff>>>> {
+    let is_chosen = |file: &File| paths.is_none_or(|paths| file.path.is_in(paths));
     let side = |at: fn(&Between) -> i32| -> Vec<_> {
         let held = wanted.iter().map(|(project, between)| {
             let (after, until) = (between.from.min(between.to), between.from.max(between.to));
@@ -188,6 +194,7 @@ pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Resu
             (Some(old), Some(new)) => (old.hash, &old.path, old.mode) != (new.hash, &new.path, new.mode),
             _ => true,
         });
+        pairs.retain(|_, (old, new)| [old, new].into_iter().flatten().any(|file| is_chosen(file)));
         if between.with_contents {
             let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
             hashes.extend(files.filter_map(|file| Some((*member, file.hash?))));

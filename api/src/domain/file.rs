@@ -151,7 +151,14 @@ impl FileWrite {
         let change = changes.first().cloned().ok_or_else(|| Error::internal("a write made no change"))?;
         let file = Entry::File(change.file.clone());
         let revision = self.write.locked.revision;
-        self.write.commit(EventKind::FilesChanged, Outcome { file, change: Some(change), changes, revision }).await
+        self.end(Outcome { file, change: Some(change), changes, revision }).await
+    }
+
+    async fn end(self, outcome: Outcome) -> Result<Outcome> {
+        if self.write.writer.is_check {
+            return self.write.unchanged(outcome).await;
+        }
+        self.write.commit(EventKind::FilesChanged, outcome).await
     }
 
     /// Makes the edits of a file, or of a folder with everything below it. `after` is the new state of a folder without
@@ -168,7 +175,7 @@ impl FileWrite {
         let change = after.file().and_then(own);
         let file = change.as_ref().map_or(after, |change| Entry::File(change.file.clone()));
         let revision = self.write.locked.revision;
-        self.write.commit(EventKind::FilesChanged, Outcome { file, change, changes, revision }).await
+        self.end(Outcome { file, change, changes, revision }).await
     }
 
     async fn unchanged(self, file: Entry) -> Result<Outcome> {

@@ -34,7 +34,8 @@ pub mod webhook_message;
 mod webhook_queue;
 mod write;
 
-use self::checks::{check_json, check_name, check_optional_text, check_room, check_text, check_title};
+pub use self::checks::check_text;
+use self::checks::{check_json, check_name, check_optional_text, check_room, check_title};
 pub use self::services::Services;
 pub use self::write::{Horizon, Writer};
 pub use crate::storage::access::{self, Member};

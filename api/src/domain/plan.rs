@@ -182,7 +182,7 @@ async fn check_known(
 
 /// Restricts steps to writes at these paths and below them. Everything else is unchanged.
 fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
-    let chosen = |path: &FilePath| is_chosen(path, paths);
+    let chosen = |path: &FilePath| path.is_in(paths);
     let (mut kept, mut copies) = (Vec::new(), Vec::new());
     for step in steps {
         let goes = step.now.as_ref().is_some_and(|now| chosen(&now.file.path));
@@ -341,7 +341,7 @@ fn at_paths(changes: &[ChangedAt], now: &[FileState], paths: &[FilePath]) -> Has
 fn reaches(changes: &[&ChangedAt], now: Option<&FileState>, paths: &[FilePath]) -> bool {
     let live = |state: &FileState| (!state.file.is_deleted).then(|| state.file.path.clone());
     let mut path = now.and_then(live);
-    if path.as_ref().is_some_and(|path| is_chosen(path, paths)) {
+    if path.as_ref().is_some_and(|path| path.is_in(paths)) {
         return true;
     }
     let mut steps = changes.iter().map(|change| (change.before.as_ref().and_then(live), live(&change.after)));
@@ -357,17 +357,11 @@ fn reaches(changes: &[&ChangedAt], now: Option<&FileState>, paths: &[FilePath]) 
         let Some(undone) = undone else {
             // The path is in the way. Any earlier path could be the one to restore.
             let mut earlier = steps.filter_map(|(before, _)| before).chain(before);
-            return now.is_some_and(|now| is_chosen(&now.file.path, paths))
-                || earlier.any(|path| is_chosen(&path, paths));
+            return now.is_some_and(|now| now.file.path.is_in(paths)) || earlier.any(|path| path.is_in(paths));
         };
         path = undone;
     }
-    path.is_some_and(|path| is_chosen(&path, paths))
-}
-
-/// Whether a path is one of these, or below one.
-fn is_chosen(path: &FilePath, paths: &[FilePath]) -> bool {
-    paths.iter().any(|chosen| path == chosen || path.is_under(chosen))
+    path.is_some_and(|path| path.is_in(paths))
 }
 
 fn overlap(files: Vec<FileConflict>, revisions: &[i32], field: &'static str) -> Error {

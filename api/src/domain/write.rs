@@ -46,8 +46,15 @@ impl Services {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         let (services, actor) = (self.clone(), actor.clone());
-        let writer =
-            Writer { services, actor, size: Size::Small, horizon: None, imports_until: None, files_until: None };
+        let writer = Writer {
+            services,
+            actor,
+            size: Size::Small,
+            horizon: None,
+            imports_until: None,
+            files_until: None,
+            is_check: false,
+        };
         let written = metrics::spawn(write(writer)).await;
         let written = written.map_err(|error| Error::internal(format!("a write panicked: {error}")))?;
         if let Err(Error::ReadOnly(_)) = &written {
@@ -68,6 +75,8 @@ pub struct Writer {
     imports_until: Option<i32>,
     /// The revision at which a push has seen the files.
     files_until: Option<i32>,
+    /// Whether the writes of files are only checked.
+    pub(super) is_check: bool,
 }
 
 /// The greatest revision that a payload reads as of.
@@ -120,6 +129,11 @@ impl Writer {
     /// A writer whose payload reads as of revisions up to this one.
     pub fn reading_until(self, horizon: Option<Arc<Horizon>>) -> Self {
         Self { horizon, ..self }
+    }
+
+    /// A writer that only checks whether files can be written: the outcome is that of the write, but nothing is stored.
+    pub fn only_checking(self) -> Self {
+        Self { is_check: true, ..self }
     }
 
     /// A writer for an import that has seen the project at a revision. Its writes are refused if another import has

@@ -345,7 +345,7 @@ loaders! {
         let mut found = HashMap::new();
         for keys in keys.chunks(PARENTS) {
             let wanted = access::within(tx, keys, |key| key.project).await?;
-            let diffs = compare::diffs(tx, &wanted).await?;
+            let diffs = compare::diffs(tx, &wanted, None).await?;
             found.extend(wanted.into_iter().map(|(_, key)| key).zip(diffs));
         }
         Ok(found)

@@ -137,9 +137,9 @@ pub struct Failures(Option<(Instant, Duration)>);
 impl Failures {
     /// Waits before the next attempt. Returns false if another attempt cannot succeed, or if the failures have lasted
     /// too long.
-    pub async fn may_go_on(&mut self, failure: &Failure) -> bool {
+    pub async fn may_go_on(&mut self, is_outage: bool) -> bool {
         let (since, pause) = *self.0.get_or_insert_with(|| (Instant::now(), FIRST_PAUSE));
-        if !failure.is_outage || since.elapsed() > PATIENCE {
+        if !is_outage || since.elapsed() > PATIENCE {
             return false;
         }
         sleep(pause).await;
@@ -408,7 +408,7 @@ async fn run(mut log: watch::Receiver<u64>, shared: Weak<SharedSubscription>) {
             Err(failure) => {
                 let waiting = Arc::downgrade(&shared);
                 drop(shared);
-                if failures.may_go_on(&failure).await {
+                if failures.may_go_on(failure.is_outage).await {
                     continue;
                 }
                 if let Some(shared) = waiting.upgrade() {

@@ -82,6 +82,11 @@ impl FilePath {
         self.below(folder).is_some()
     }
 
+    /// Whether it is one of these, or below one.
+    pub fn is_in(&self, paths: &[Self]) -> bool {
+        paths.iter().any(|path| self == path || self.is_under(path))
+    }
+
     /// The new path when `from` is moved to `to`. `None` if this path is neither `from` nor below it, or if the new
     /// path exceeds [`MAX_PATH_BYTES`].
     pub fn rebase(&self, from: &Self, to: &Self) -> Option<Self> {

@@ -56,6 +56,12 @@ impl Search {
         &self.0
     }
 
+    /// Whether a text contains it.
+    pub fn is_in(&self, text: &str) -> bool {
+        let folded: String = text.chars().map(fold).collect();
+        folded.contains(&self.0)
+    }
+
     /// The letters of the text that have forms outside ASCII, each once.
     pub fn letters(&self) -> BTreeSet<char> {
         let has_forms = |letter: &char| forms(*letter).iter().any(|form| !form.is_ascii());
@@ -108,6 +114,12 @@ mod tests {
             let found: BTreeSet<char> = forms(one).iter().copied().chain([one]).collect();
             assert_eq!(found, all.chars().collect(), "{all}");
         }
+    }
+
+    #[test]
+    fn a_text_is_found_in_any_case() {
+        let search = Search::parse(Some("οδοσ"), "search").unwrap().unwrap();
+        assert!(search.is_in("Η ΟΔΟΣ") && search.is_in("οδος") && !search.is_in("οδο"));
     }
 
     #[test]

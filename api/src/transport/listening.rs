@@ -217,7 +217,7 @@ impl SubscriptionRun {
                     Err(error) => error,
                 };
                 let failure = run.failed(error).await;
-                if !failures.may_go_on(&failure).await {
+                if !failures.may_go_on(failure.is_outage).await {
                     return Err(failure);
                 }
             }
@@ -250,7 +250,7 @@ impl SubscriptionRun {
                 Ok(source::Next::End) => return Advanced::End,
                 Err(error) => {
                     let failure = self.failed(error).await;
-                    if !failures.may_go_on(&failure).await {
+                    if !failures.may_go_on(failure.is_outage).await {
                         return Advanced::Failed(failure);
                     }
                 }
@@ -274,7 +274,7 @@ impl SubscriptionRun {
                 Err(failure) => Err(failure),
             };
             match result {
-                Err(failure) if failures.may_go_on(&failure).await => {}
+                Err(failure) if failures.may_go_on(failure.is_outage).await => {}
                 result => return result,
             }
         }

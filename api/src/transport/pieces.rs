@@ -56,6 +56,13 @@ impl From<Vec<Outcome>> for Pieces {
     }
 }
 
+impl From<Bytes> for Pieces {
+    /// A response that is JSON already.
+    fn from(json: Bytes) -> Self {
+        Self { parts: vec![Part::Json(json)] }
+    }
+}
+
 impl Pieces {
     /// Writes everything.
     ///

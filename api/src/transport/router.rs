@@ -71,7 +71,7 @@ pub fn router(state: AppState) -> Router {
         .allow_credentials(AllowCredentials::predicate(may_have_credentials))
         .max_age(Duration::from_secs(3600));
     let exposed = [X_REQUEST_ID, RETRY_AFTER];
-    let of_mcp = [X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, mcp::sessions::SESSION_ID, mcp::PROTOCOL_VERSION];
+    let of_mcp = [X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, mcp::sessions::SESSION_ID];
     let mcp = mcp::routes()
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(middleware::map_request(choose_codings))

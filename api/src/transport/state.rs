@@ -69,6 +69,11 @@ impl AppState {
         self.verifier.verify(token).await
     }
 
+    /// Whether the caller's access token was revoked.
+    pub async fn is_revoked(&self, actor: &Actor) -> bool {
+        actor.is_machine && access_token::is_revoked(&self.services, actor).await.unwrap_or(false)
+    }
+
     /// Ticks when an idle connection must send something, so that proxies keep it open and a broken one is detected.
     pub fn heartbeat(&self) -> Interval {
         let period = Duration::from_secs(self.limits.socket_ping_seconds);

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn requests_are_whole_lines() {
-        for request in [&b"0000"[..], b"0006a\n0000", b"0014command=ls-refs\n0001000bpeel\n00000002", b"0004"] {
+        for request in [&b"0000"[..], b"0006a\n0000", b"0014command=ls-refs\n00010009peel\n00000002", b"0004"] {
             assert!(are_lines(request), "{request:?}");
         }
         for request in [&b""[..], b"zzzz", b"0003", b"0000x", b"0006a", b"0006a\n00"] {

@@ -37,7 +37,7 @@ mod media;
 mod project_file;
 mod query_string;
 pub(super) mod refusal;
-mod respond;
+pub(super) mod respond;
 mod writer;
 
 use self::{

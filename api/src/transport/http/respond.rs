@@ -71,7 +71,7 @@ pub(super) async fn respond(
 }
 
 /// The budgets of the operations whose results are not sent yet.
-pub(super) type Budgets = Vec<Arc<Budget>>;
+pub(in crate::transport) type Budgets = Vec<Arc<Budget>>;
 
 /// Runs the operations of one request in order, so that each sees the writes of the previous one.
 pub(super) async fn run(
@@ -170,17 +170,19 @@ pub(super) fn reply(status: StatusCode, media: Media, body: impl Into<Pieces>, b
         Media::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
         Media::Json => "application/json; charset=utf-8",
     };
-    let mut pieces = body.into();
-    match pieces.next() {
-        Ok(first) => {
-            let body = if pieces.is_empty() { first.into() } else { streamed(first, pieces, budgets) };
-            (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response()
-        }
+    match sent(body.into(), budgets) {
+        Ok(body) => (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response(),
         Err(error) => {
             tracing::error!(error = error.cause(), "cannot serialize the response as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// A body of these pieces, which holds `budgets` until it is sent.
+pub(in crate::transport) fn sent(mut pieces: Pieces, budgets: Budgets) -> Result<Body, Error> {
+    let first = pieces.next()?;
+    Ok(if pieces.is_empty() { first.into() } else { streamed(first, pieces, budgets) })
 }
 
 /// Writes the pieces of a body as they are sent.

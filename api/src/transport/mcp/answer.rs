@@ -31,15 +31,26 @@ impl Answer {
         Ok(Self { texts: vec![text.into()], data: serde_json::to_value(data).map_err(Error::internal)? })
     }
 
-    /// The size of the texts and of the data, in bytes. The data has the same texts.
+    /// The size of the texts and of the data, in bytes.
     pub fn size(&self) -> usize {
-        self.texts.iter().map(|text| text.len().saturating_mul(2)).sum()
+        self.texts.iter().map(String::len).sum::<usize>().saturating_add(size_of(&self.data))
     }
 
     /// The same with another text, which the client shows separately.
     pub fn and(mut self, text: impl Into<String>) -> Self {
         self.texts.push(text.into());
         self
+    }
+}
+
+/// The size of a value as JSON, in bytes, without its punctuation.
+fn size_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size_of).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size_of(value)).sum(),
+        Value::Number(number) => number.as_str().len(),
+        Value::Null | Value::Bool(_) => 4,
     }
 }
 
@@ -79,15 +90,6 @@ pub fn described(error: &Error, request_id: &str) -> (String, Map<String, Value>
     (message, data.unwrap_or_default())
 }
 
-/// The error for JSON that does not have the expected form.
-pub fn mismatch(what: &str, error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    // serde names a missing or unknown field first.
-    let is_about_field = ["missing field `", "unknown field `"].iter().any(|start| text.starts_with(start));
-    let field = text.split('`').nth(1).filter(|_| is_about_field).unwrap_or_default().to_owned();
-    Error::bad_input(field, format!("{what}: {text}."))
-}
-
 /// The error of a request that is not a tool call.
 pub fn protocol_error(error: &Error, request_id: &str) -> ErrorData {
     let (message, data) = described(error, request_id);
@@ -107,9 +109,6 @@ fn advice(error: &Error, message: &str) -> String {
         Error::BadInput { field, .. } if !field.is_empty() => {
             let _ = write!(text, "\nThe argument is `{field}`.");
         }
-        Error::RateLimited { retry_after: Some(seconds), .. } => {
-            let _ = write!(text, "\nTry again in {seconds} s.");
-        }
         Error::MayBeStored => text.push_str("\nRead the file, or the history, before you repeat the call."),
         _ => {}
     }
@@ -122,7 +121,11 @@ fn advise_after_conflict(text: &mut String, conflict: &Conflict) {
         if let Some(hash) = &conflict.current_hash {
             let _ = write!(text, ", the hash of its content {hash}");
         }
-        let _ = write!(text, ". Read the file again, apply your change to it, and pass `expectedVersion`: {version}.");
+        text.push('.');
+        if matches!(conflict.field, Some("expectedVersion" | "expectedHash")) {
+            let _ =
+                write!(text, " Read the file again, apply your change to it, and pass `expectedVersion`: {version}.");
+        }
     }
     if let Some(revision) = conflict.current_revision {
         let _ = write!(text, "\nThe project is at revision {revision}.");

@@ -1,12 +1,13 @@
-//! A request of a client: its caller, and what its answer is read from.
+//! A request of a client: its caller, and the transaction for its reads.
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
-use super::sessions::{ClientName, Session};
+use super::{
+    cancellation::Cancellation,
+    sessions::{ClientName, McpSession},
+};
 use crate::{
-    domain::{Member, Needs, Services, Size, Tx, Writer, access, file, project},
+    domain::{Needs, Services, Size, Tx, Writer, access, file, project},
     graphql::reader::Reader,
     model::{
         actor::Actor,
@@ -26,18 +27,13 @@ pub struct Call {
     /// The caller.
     pub actor: Actor,
     /// The session, if the request names one.
-    pub session: Option<Arc<Session>>,
+    pub session: Option<Arc<McpSession>>,
     /// The client.
     pub client: ClientName,
-    /// Cancelled when the client cancels the request.
-    pub cancelled: CancellationToken,
+    /// How the client cancels it.
+    pub cancellation: Arc<Cancellation>,
     /// The view of the database, which all reads share.
     pub reader: Arc<Reader>,
-}
-
-/// The error of a request that the client has cancelled. No client receives it.
-pub fn cancelled() -> Error {
-    Error::bad_input("", "The client has cancelled the request.")
 }
 
 impl Call {
@@ -45,16 +41,16 @@ impl Call {
     pub fn new(
         services: Arc<Services>,
         actor: Actor,
-        session: Option<Arc<Session>>,
+        session: Option<Arc<McpSession>>,
         client: ClientName,
-        cancelled: CancellationToken,
+        cancellation: Arc<Cancellation>,
     ) -> Self {
         use LongColumn::{ChangeDescription, MessageContent, ProjectDescription, SessionMetadata};
         // What the tools read.
         let columns = LongColumns::of([ChangeDescription, MessageContent, ProjectDescription, SessionMetadata]);
-        // Every tool can compute.
+        // Any tool can do CPU-bound work.
         let reader = Arc::new(Reader::new(services.clone(), actor.clone(), Needs::Own, Size::Large, columns));
-        Self { services, actor, session, client, cancelled, reader }
+        Self { services, actor, session, client, cancellation, reader }
     }
 
     /// The transaction of the reads.
@@ -93,17 +89,9 @@ impl Call {
     }
 }
 
-/// The membership of the caller in a project.
-///
-/// # Errors
-/// `NotFound` if the caller is not a member.
-pub async fn member(tx: &Tx, project: ProjectId) -> Result<Member<'_>> {
-    access::member(tx, project).await?.ok_or_else(|| Error::not_found("project", "projectId"))
-}
-
 /// The file or folder at a path, now or as of a revision.
 pub async fn entry(tx: &Tx, project: ProjectId, path: &FilePath, at: Option<i32>) -> Result<Option<Entry>> {
-    let found = file::entries(tx, at, &[(member(tx, project).await?, path.clone())]).await?;
+    let found = file::entries(tx, at, &[(access::required(tx, project).await?, path.clone())]).await?;
     Ok(found.into_iter().next())
 }
 

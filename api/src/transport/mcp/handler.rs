@@ -1,6 +1,6 @@
 //! The methods of the protocol.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, future::pending, panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::parser::types::OperationType;
 use futures::FutureExt;
@@ -17,22 +17,23 @@ use rmcp::{
     service::{RequestContext, SubscriptionContext},
 };
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
     answer,
-    call::{self, Call},
-    params, resources,
-    sessions::{ClientName, Session, Watched},
-    stream, tools, uri,
-    watch::{Notice, Watch},
+    call::Call,
+    cancellation::{Cancellation, RunningCalls},
+    following::{Following, Step},
+    parameters, resources,
+    sessions::{ClientName, McpSession, Watched},
+    tools, uri,
+    watch::Notice,
 };
 use crate::{
     domain::profile,
     graphql::execution::in_time,
-    model::{actor::Actor, error::Error},
-    transport::{auth, state::AppState},
+    model::{actor::Actor, error::Error, memory::Taken},
+    transport::{http::respond::Budgets, state::AppState},
 };
 
 const INSTRUCTIONS: &str = "Antiphon keeps the conversation and the code of a project in one history. Every write is a \
@@ -41,81 +42,98 @@ read as `expectedVersion` to write_file; if somebody has changed the file since,
 present version. Pass a short reason as `message` to tools that write. history, blame and diff show what was done and \
 why; undo and restore take it back.";
 
-/// The protocol versions that are served. 2025-03-26 is not: its servers must accept batches.
-const VERSIONS: &[ProtocolVersion] = &[
-    ProtocolVersion::V_2024_11_05,
-    ProtocolVersion::V_2025_06_18,
-    ProtocolVersion::V_2025_11_25,
-    ProtocolVersion::V_2026_07_28,
-];
-
-/// The session that a request has started, or why it could not.
-pub type Started = Arc<Mutex<Option<Result<Arc<Session>, Error>>>>;
+/// What the response needs besides its body.
+#[derive(Default)]
+pub struct Effects {
+    /// The session that the request has started, or why it could not.
+    pub started: Option<Result<Arc<McpSession>, Error>>,
+    /// The memory of the results.
+    pub budgets: Budgets,
+    /// Whether the client has cancelled the request.
+    pub is_cancelled: bool,
+}
 
 /// Serves one request.
 #[derive(Clone)]
 pub struct Handler {
     state: AppState,
     actor: Actor,
-    session: Option<Arc<Session>>,
-    started: Started,
-    /// Cancelled when the client cancels the request.
-    cancelled: CancellationToken,
+    session: Option<Arc<McpSession>>,
+    /// What the response needs.
+    pub effects: Arc<Mutex<Effects>>,
     /// What a `subscriptions/listen` watches, or why it cannot.
     listening: Result<watch::Sender<Watched>, Error>,
+    running: Arc<RunningCalls>,
+    /// The memory of the request's body, which a running call keeps.
+    memory: Arc<(Taken, Taken)>,
     request_id: String,
     span: tracing::Span,
 }
 
 impl Handler {
-    /// A handler of a request of this caller.
+    /// A handler of a request of this caller, with the memory of its body.
     pub fn new(
         state: AppState,
         actor: Actor,
-        session: Option<Arc<Session>>,
-        started: Started,
-        cancelled: CancellationToken,
+        session: Option<Arc<McpSession>>,
+        memory: (Taken, Taken),
         request_id: String,
     ) -> Self {
-        let listening = Ok(watch::Sender::default());
-        Self { state, actor, session, started, cancelled, listening, request_id, span: tracing::Span::current() }
+        let (listening, memory) = (Ok(watch::Sender::default()), Arc::new(memory));
+        let running = session.as_ref().map(|session| session.running.clone()).unwrap_or_default();
+        let span = tracing::Span::current();
+        let effects = Arc::default();
+        Self { state, actor, session, effects, listening, running, memory, request_id, span }
     }
 
-    fn call(&self, context: &RequestContext<RoleServer>) -> Call {
+    fn call(&self, context: &RequestContext<RoleServer>, cancellation: &Arc<Cancellation>) -> Call {
         let client = match &self.session {
             Some(session) => session.client.clone(),
             None => {
                 let info = context.meta.client_info();
-                info.map_or_else(|| ClientName::new("", ""), |info| ClientName::new(&info.name, &info.version))
+                info.map(|info| ClientName::new(&info.name, &info.version)).unwrap_or_default()
             }
         };
-        let (services, actor, session) = (self.state.services.clone(), self.actor.clone(), self.session.clone());
-        Call::new(services, actor, session, client, self.cancelled.clone())
+        let (services, session) = (self.state.services.clone(), self.session.clone());
+        let call = Call::new(services, self.actor.clone(), session, client, cancellation.clone());
+        self.effects.lock().budgets.push(call.reader.budget());
+        call
     }
 
-    /// Runs the work of a request in a separate task, so that a client that disconnects cannot stop it halfway. A read
-    /// ends when the client cancels the request; a write decides itself.
+    /// A request that reads what only the primary has.
+    fn call_of_present(&self, context: &RequestContext<RoleServer>, cancellation: &Arc<Cancellation>) -> Call {
+        let call = self.call(context, cancellation);
+        call.reader.need_the_present();
+        call
+    }
+
+    /// Runs the work of a request in a separate task, so that a client that disconnects cannot cancel it halfway. `stop`
+    /// ends it early.
     async fn run<T: Send + 'static>(
         &self,
         kind: OperationType,
         name: &str,
+        stop: impl Future<Output = ()> + Send + 'static,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let (state, actor) = (self.state.clone(), self.actor.clone());
         let measured = state.measure(kind, Some(&format!("mcp {name}")), true, &self.request_id);
-        let (tasks, cancelled) = (state.tasks.clone(), self.cancelled.clone());
+        let (tasks, memory) = (state.tasks.clone(), self.memory.clone());
         let run = async move {
-            profile::meet(&state.services, &actor).await;
-            let work = AssertUnwindSafe(in_time(&state.limits, Box::pin(work))).catch_unwind();
+            let _memory = memory;
+            let work = async {
+                profile::meet(&state.services, &actor).await;
+                let work = AssertUnwindSafe(in_time(&state.limits, Box::pin(work))).catch_unwind();
+                match measured.run(work).await {
+                    Ok(Ok(done)) => done,
+                    Ok(Err(too_long)) => Err(too_long),
+                    Err(_) => Err(Error::internal("a request of MCP panicked")),
+                }
+            };
             let done = tokio::select! {
                 biased;
-                () = cancelled.cancelled(), if kind == OperationType::Query => return Err(call::cancelled()),
-                done = measured.run(work) => done,
-            };
-            let done = match done {
-                Ok(Ok(done)) => done,
-                Ok(Err(too_long)) => Err(too_long),
-                Err(_) => Err(Error::internal("a request of MCP panicked")),
+                () = stop => return Err(Error::internal("the client has cancelled the request")),
+                done = work => done,
             };
             measured.ended(done.as_ref().map_or_else(Error::code, |_| "OK"));
             done
@@ -123,52 +141,77 @@ impl Handler {
         tasks.spawn(run.instrument(self.span.clone())).await.unwrap_or_else(|error| Err(Error::internal(error)))
     }
 
-    /// Runs a read. A read that fails on a replica is repeated on the primary, as in the API.
+    /// Runs a read, until the client cancels it or disconnects. A read that fails on a replica is repeated on the primary,
+    /// as in the API.
     async fn read<T, F>(
         &self,
         context: &RequestContext<RoleServer>,
         name: &str,
-        read: impl Fn(Call) -> F,
+        cancellation: &Arc<Cancellation>,
+        read: impl Fn(Call) -> F + Send + 'static,
     ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let call = self.call(context);
-        let reader = call.reader.clone();
-        let done = self.run(OperationType::Query, name, read(call)).await;
-        if done.is_ok() || !reader.has_used_replica() {
-            return done;
-        }
-        self.run(OperationType::Query, name, read(self.call_of_present(context))).await
-    }
-
-    /// A request that reads what only the primary has.
-    fn call_of_present(&self, context: &RequestContext<RoleServer>) -> Call {
-        let call = self.call(context);
-        call.reader.need_the_present();
-        call
+        let (call, again) = (self.call(context, cancellation), self.call_of_present(context, cancellation));
+        let work = async move {
+            let reader = call.reader.clone();
+            let done = read(call).await;
+            if done.is_ok() || !reader.has_used_replica() { done } else { read(again).await }
+        };
+        let (cancellation, disconnected) = (cancellation.clone(), context.ct.clone());
+        let stop = async move {
+            tokio::select! {
+                () = cancellation.cancelled() => {}
+                () = disconnected.cancelled() => {}
+            }
+        };
+        self.run(OperationType::Query, name, stop, work).await
     }
 
     /// Begins to watch what a `subscriptions/listen` asks for. The SDK acknowledges such a request before its handler
     /// runs, and the client must not miss a change after that.
     pub async fn begin_listening(&mut self, filter: SubscriptionFilter) {
         let watched = watch::Sender::<Watched>::default();
-        let (sender, client) = (watched.clone(), ClientName::new("", ""));
-        let (services, actor) = (self.state.services.clone(), self.actor.clone());
-        let call = Call::new(services, actor, None, client, self.cancelled.clone());
+        let (sender, client) = (watched.clone(), ClientName::default());
+        let cancellation = Arc::default();
+        let call = Call::new(self.state.services.clone(), self.actor.clone(), None, client, cancellation);
         call.reader.need_the_present();
         let work = async move {
-            for uri in filter.resource_subscriptions.iter().flatten() {
-                resources::subscribe(&call, &sender, uri).await?;
-            }
+            resources::subscribe(&call, &sender, &filter.resource_subscriptions.unwrap_or_default()).await?;
             if filter.resources_list_changed == Some(true) {
                 resources::watch_lists(&call, &sender).await?;
             }
             Ok(())
         };
-        let begun = self.run(OperationType::Query, "subscriptions/listen", work).await;
+        let begun = self.run(OperationType::Query, "subscriptions/listen", pending(), work).await;
         self.listening = begun.map(|()| watched);
+    }
+
+    /// Runs a read whose error is one of JSON-RPC.
+    async fn read_resources<T, F>(
+        &self,
+        context: &RequestContext<RoleServer>,
+        name: &str,
+        read: impl Fn(Call) -> F + Send + 'static,
+    ) -> Result<T, ErrorData>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let running = self.running.begin(context.id.clone());
+        let read = self.read(context, name, &running.cancellation, read).await;
+        read.map_err(|error| match running.cancellation.is_cancelled() {
+            true => self.cancelled(),
+            false => self.protocol_error(&error),
+        })
+    }
+
+    /// Ends a request that the client has cancelled. The response has no message.
+    fn cancelled(&self) -> ErrorData {
+        self.effects.lock().is_cancelled = true;
+        ErrorData::internal_error("The client has cancelled the request.", None)
     }
 
     fn protocol_error(&self, error: &Error) -> ErrorData {
@@ -176,9 +219,10 @@ impl Handler {
     }
 
     /// The session of a request that needs one.
-    fn session(&self) -> Result<Arc<Session>, ErrorData> {
-        let missing = || ErrorData::invalid_request("Subscriptions need a session: send its Mcp-Session-Id.", None);
-        self.session.clone().ok_or_else(missing)
+    fn session(&self) -> Result<Arc<McpSession>, ErrorData> {
+        let missing = || Error::bad_input("mcp-session-id", "Subscriptions need a session: send its Mcp-Session-Id.");
+        let refused = || ErrorData { code: ErrorCode::INVALID_REQUEST, ..self.protocol_error(&missing()) };
+        self.session.clone().ok_or_else(refused)
     }
 }
 
@@ -207,8 +251,9 @@ impl ServerHandler for Handler {
         context.peer.set_peer_info(request.clone());
         let client = ClientName::new(&request.client_info.name, &request.client_info.version);
         let started = self.state.mcp_sessions.start(self.actor.user_id, client);
-        *self.started.lock() = Some(started.clone());
-        started.map(|_| result).map_err(|error| self.protocol_error(&error))
+        let done = started.as_ref().map(|_| result).map_err(|error| self.protocol_error(error));
+        self.effects.lock().started = Some(started);
+        done
     }
 
     async fn list_tools(
@@ -217,7 +262,7 @@ impl ServerHandler for Handler {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult {
-            tools: tools::all().iter().map(|tool| tool.definition.clone()).collect(),
+            tools: tools::ALL.iter().map(|tool| tool.definition.clone()).collect(),
             ..ListToolsResult::default()
         })
     }
@@ -232,16 +277,29 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name) else {
-            let message = format!("Unknown tool: {}. tools/list has all tools.", request.name);
-            return Err(self.protocol_error(&Error::bad_input("name", message)));
+            return Err(self.protocol_error(&Error::bad_input(
+                "name",
+                format!("Unknown tool: {}. tools/list has all tools.", request.name),
+            )));
         };
         let (name, arguments) = (&tool.definition.name, request.arguments.unwrap_or_default());
+        let running = self.running.begin(context.id.clone());
+        let cancellation = &running.cancellation;
         let answer = if tool.is_read_only() {
-            self.read(&context, name, |call| (tool.run)(call, arguments.clone())).await
+            let read = move |call| (tool.run)(call, arguments.clone());
+            self.read(&context, name, cancellation, read).await
         } else {
-            let work = (tool.run)(self.call_of_present(&context), arguments);
-            self.run(OperationType::Mutation, name, work).await
+            let work = (tool.run)(self.call_of_present(&context, cancellation), arguments);
+            // The work itself goes on until it would begin to write, so that it records a chat session that it has started.
+            tokio::select! {
+                biased;
+                () = cancellation.cancelled() => return Err(self.cancelled()),
+                answer = self.run(OperationType::Mutation, name, pending(), work) => answer,
+            }
         };
+        if answer.is_err() && cancellation.is_cancelled() {
+            return Err(self.cancelled());
+        }
         Ok(answer::result(answer, &self.request_id).into())
     }
 
@@ -251,12 +309,11 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let list = |call: Call| {
+        let list = move |call: Call| {
             let cursor = cursor.clone();
             async move { resources::list(&call, cursor).await }
         };
-        let listed = self.read(&context, "resources/list", list).await;
-        listed.map_err(|error| self.protocol_error(&error))
+        self.read_resources(&context, "resources/list", list).await
     }
 
     async fn list_resource_templates(
@@ -275,12 +332,11 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let read = |call: Call| {
+        let read = move |call: Call| {
             let uri = request.uri.clone();
             async move { resources::read(&call, &uri).await }
         };
-        let read = self.read(&context, "resources/read", read).await;
-        read.map(Into::into).map_err(|error| self.protocol_error(&error))
+        self.read_resources(&context, "resources/read", read).await.map(Into::into)
     }
 
     async fn subscribe(
@@ -288,9 +344,9 @@ impl ServerHandler for Handler {
         request: SubscribeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (session, call) = (self.session()?, self.call_of_present(&context));
-        let work = async move { resources::subscribe(&call, &session.watched, &request.uri).await };
-        let done = self.run(OperationType::Query, "resources/subscribe", work).await;
+        let (session, call) = (self.session()?, self.call_of_present(&context, &Arc::default()));
+        let work = async move { resources::subscribe(&call, &session.watched, &[request.uri]).await };
+        let done = self.run(OperationType::Query, "resources/subscribe", pending(), work).await;
         done.map_err(|error| self.protocol_error(&error))
     }
 
@@ -309,18 +365,24 @@ impl ServerHandler for Handler {
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let CustomRequest { method, params, .. } = request;
-        Err(match params::refuse(&method, params) {
-            Some(error) => self.protocol_error(&error),
+        Err(match parameters::mistake(&method, params) {
+            Some(mistake) => self.protocol_error(&mistake),
             None => {
                 let unknown = Error::bad_input("", format!("Unknown method: {method}."));
-                let error = self.protocol_error(&unknown);
-                ErrorData::new(ErrorCode::METHOD_NOT_FOUND, error.message, error.data)
+                ErrorData { code: ErrorCode::METHOD_NOT_FOUND, ..self.protocol_error(&unknown) }
             }
         })
     }
 
+    /// The version 2025-03-26 is left out: it requires batches, which the SDK cannot read.
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Cow::Borrowed(VERSIONS)
+        const SUPPORTED: &[ProtocolVersion] = &[
+            ProtocolVersion::V_2024_11_05,
+            ProtocolVersion::V_2025_06_18,
+            ProtocolVersion::V_2025_11_25,
+            ProtocolVersion::V_2026_07_28,
+        ];
+        Cow::Borrowed(SUPPORTED)
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
@@ -332,28 +394,17 @@ impl ServerHandler for Handler {
         let place = self.state.throttle.open_socket(self.actor.user_id);
         let _place = place.map_err(|error| self.protocol_error(&error))?;
         let watched = self.listening.clone().map_err(|error| self.protocol_error(&error))?;
-        let (live, services) = (self.state.executor.live.clone(), self.state.services.clone());
-        let mut watch = Watch::new(live, services, self.actor.clone(), watched);
-        let mut heartbeat = self.state.heartbeat();
-        let mut expired = std::pin::pin!(tokio::time::sleep(auth::time_left(Some(&self.actor))));
-        let measured = self.state.measure(OperationType::Subscription, Some("mcp stream"), true, &self.request_id);
+        let mut following = Following::new(self.state.clone(), self.actor.clone(), watched, &self.request_id);
         loop {
-            let notice = tokio::select! {
-                biased;
-                () = self.state.shutdown.cancelled() => return Ok(()),
-                () = context.cancelled() => return Ok(()),
-                () = &mut expired => return Ok(()),
-                notice = watch.next() => notice.map_err(|error| self.protocol_error(&error))?,
-                _ = heartbeat.tick() => {
-                    if stream::is_revoked(&self.state, &self.actor).await {
+            match following.next(context.cancelled()).await {
+                Ok(Some(Step::Notice(notice))) => {
+                    if context.sink().send(notification(notice)).await.is_err() {
                         return Ok(());
                     }
-                    continue;
                 }
-            };
-            measured.delivered();
-            if context.sink().send(notification(notice)).await.is_err() {
-                return Ok(());
+                Ok(Some(Step::Heartbeat)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.protocol_error(&error)),
             }
         }
     }

@@ -1,15 +1,18 @@
 //! Tools that read projects and files.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{
     answer::Answer,
-    call::{Call, check_at, entry, member},
+    call::{Call, check_at, entry},
 };
 use crate::{
-    domain::{file, heavy, project},
+    domain::{access, file, heavy, project},
     model::{
         enums::FileType,
         error::{Error, Result},
@@ -28,11 +31,6 @@ pub fn next_page(text: &mut String, cursor: Option<&String>) {
     if let Some(cursor) = cursor {
         text.push_str(&format!("\nThere are more: pass `after`: {cursor}"));
     }
-}
-
-/// The page that a tool's arguments `first` and `after` select.
-pub fn parse_page(first: Option<i32>, after: Option<String>, list: List) -> Result<Page> {
-    Page::parse(first, after, None, None, list)
 }
 
 /// The cursor of the page of a list after this one, if there is one.
@@ -77,7 +75,7 @@ struct ProjectRow {
 
 /// `list_projects`.
 pub async fn list_projects(call: Call, arguments: ListProjects) -> Result<Answer> {
-    let page = parse_page(arguments.first, arguments.after, List::PROJECTS)?;
+    let page = Page::parse(arguments.first, arguments.after, None, None, List::PROJECTS)?;
     let search = Search::parse(arguments.search.as_deref(), "search")?;
     let keep = ProjectFilter { search, ..ProjectFilter::default() };
     let tx = call.tx().await?;
@@ -164,7 +162,7 @@ impl From<&File> for FileRow {
 
 /// `list_files`.
 pub async fn list_files(call: Call, arguments: ListFiles) -> Result<Answer> {
-    let page = parse_page(arguments.first, arguments.after, LISTED)?;
+    let page = Page::parse(arguments.first, arguments.after, None, None, LISTED)?;
     let under = arguments.path.map(|path| FilePath::parse(&path, "path")).transpose()?;
     let project = call.project(&arguments.project_id).await?;
     check_at(&project, arguments.at, "at")?;
@@ -193,7 +191,7 @@ pub async fn files(
 ) -> Result<Slice<File>> {
     let keep = FileFilter { under, include_deleted: false };
     let tx = call.tx().await?;
-    let found = file::page(&tx, &[(member(&tx, project).await?, at)], &keep, page).await?;
+    let found = file::page(&tx, &[(access::required(&tx, project).await?, at)], &keep, page).await?;
     Ok(found.into_iter().next().map(|(_, slice)| slice).unwrap_or_default())
 }
 
@@ -268,13 +266,25 @@ pub async fn read_file(call: Call, arguments: ReadFile) -> Result<Answer> {
         return Answer::new(format!("{header}: not text; `contentBase64` has its bytes."), &read);
     };
     let total = text.split_inclusive('\n').count();
-    let start = usize::try_from(arguments.start_line.unwrap_or(1)).unwrap_or(usize::MAX);
-    let end = arguments.end_line.map_or(total, |end| usize::try_from(end).unwrap_or(usize::MAX)).min(total);
+    let (start, end) = line_range(arguments.start_line, arguments.end_line, total)?;
     let lines: String = text.split_inclusive('\n').take(end).skip(start - 1).collect();
     (read.encoding, read.total_lines) = (Some(coding.name().to_owned()), Some(total));
     (read.start_line, read.end_line) = (Some(start), Some(end));
     read.content = Some(lines.clone());
     Ok(Answer::new(format!("{header}: lines {start} to {end} of {total}"), &read)?.and(lines))
+}
+
+/// The first and the last line to read of a file with `total` lines.
+fn line_range(start: Option<u32>, end: Option<u32>, total: usize) -> Result<(usize, usize)> {
+    let line = |line: u32| usize::try_from(line).unwrap_or(usize::MAX);
+    let first = start.map_or(1, line);
+    if first > total.max(1) {
+        return Err(Error::bad_input("startLine", format!("The file has {total} lines.")));
+    }
+    if end.is_some_and(|end| line(end) < first) {
+        return Err(Error::bad_input("endLine", "This line is before the first line to read."));
+    }
+    Ok((first, end.map_or(total, line).min(total)))
 }
 
 /// The file at a path, now or as of a revision.
@@ -296,7 +306,7 @@ pub async fn content(call: &Call, file: &File) -> Result<std::sync::Arc<Vec<u8>>
     // Count the size before reading: contents are compressed in the database.
     call.reader.load(usize::try_from(file.size_bytes).unwrap_or_default())?;
     let tx = call.tx().await?;
-    let member = member(&tx, file.project_id).await?;
+    let member = access::required(&tx, file.project_id).await?;
     let mut contents = file::contents(&tx, &[(member, hash)]).await?;
     let missing = || Err(Error::internal(format!("the contents {} are missing", hex::encode(hash))));
     contents.remove(&(file.project_id, hash)).unwrap_or_else(missing)
@@ -333,9 +343,9 @@ const FOUND: PageSize = PageSize { default: 100, max: 500 };
 #[serde(rename_all = "camelCase")]
 pub struct Matches {
     matches: Vec<Match>,
-    /// The number of files that were searched.
+    /// The number of files that were searched, also in part.
     searched_files: usize,
-    /// Continues the search after the last searched file.
+    /// Continues the search.
     next_cursor: Option<String>,
 }
 
@@ -348,16 +358,62 @@ struct Match {
     text: String,
 }
 
+/// The position at which a search continues.
+#[derive(Default, Serialize, Deserialize)]
+struct SearchCursor {
+    /// The cursor of the last file that is searched whole.
+    file: Option<String>,
+    /// The next file and the number of its lines that are searched.
+    part: Option<(String, usize)>,
+}
+
+impl SearchCursor {
+    fn parse(text: Option<String>) -> Result<Self> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        let json = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
+        let cursor = json.and_then(|json| serde_json::from_slice(&json).ok());
+        cursor.ok_or_else(|| Error::bad_input("after", "This is not a cursor of this search."))
+    }
+
+    fn encode(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+/// A text to find in lines.
+enum Query {
+    Exact(String),
+    AnyCase(Search),
+}
+
+impl Query {
+    fn parse(text: String, is_exact: bool) -> Result<Self> {
+        if text.contains('\n') {
+            return Err(Error::bad_input("query", "Give a text of one line."));
+        }
+        let search = Search::parse(Some(&text), "query")?;
+        let search = search.ok_or_else(|| Error::bad_input("query", "Give a text to find."))?;
+        Ok(if is_exact { Self::Exact(text) } else { Self::AnyCase(search) })
+    }
+
+    fn is_in(&self, line: &str) -> bool {
+        match self {
+            Self::Exact(text) => line.contains(text),
+            Self::AnyCase(search) => search.is_in(line),
+        }
+    }
+}
+
 /// `search`.
 pub async fn search(call: Call, arguments: SearchFiles) -> Result<Answer> {
-    let (query, first, after) = (arguments.query, arguments.first, arguments.after);
-    if query.is_empty() || query.contains('\n') || query.len() > 1_000 {
-        let message = "Give a text of one line, with at most 1,000 bytes.";
-        return Err(Error::bad_input("query", message));
+    let query = Query::parse(arguments.query, arguments.case_sensitive.unwrap_or(false))?;
+    let limit = FOUND.limit("first", arguments.first)?;
+    if limit == 0 {
+        return Err(Error::bad_input("first", "Give at least 1."));
     }
-    let limit = FOUND.limit("first", first)?;
+    let begin = SearchCursor::parse(arguments.after)?;
     let all = List { size: PageSize { default: SEARCHED_FILES, max: SEARCHED_FILES }, ..List::FILES };
-    let page = parse_page(None, after, all)?;
+    let page = Page::parse(None, begin.file.clone(), None, None, all)?;
     let under = arguments.path.map(|path| FilePath::parse(&path, "path")).transpose()?;
     let project = call.project(&arguments.project_id).await?;
     let slice = files(&call, project.id, None, under, &page).await?;
@@ -366,14 +422,13 @@ pub async fn search(call: Call, arguments: SearchFiles) -> Result<Answer> {
     let bytes = rows.iter().map(|(_, file)| usize::try_from(file.size_bytes).unwrap_or_default()).sum();
     call.reader.load(bytes)?;
     let tx = call.tx().await?;
-    let member = member(&tx, project.id).await?;
+    let member = access::required(&tx, project.id).await?;
     let keys: Vec<_> = hashes.into_iter().map(|hash| (member, hash)).collect();
     let contents = if keys.is_empty() { file::Contents::new() } else { file::contents(&tx, &keys).await? };
-    let is_exact = arguments.case_sensitive.unwrap_or(false);
     let has_next = slice.has_next || is_cut;
-    let found = heavy::run(bytes, move || find(rows, &contents, &query, is_exact, limit)).await?;
-    let Found { matches, searched, last, is_full } = found;
-    let next_cursor = last.filter(|_| has_next || is_full).map(|cursor| cursor.encode(all.name));
+    let found = heavy::run(bytes, move || find(rows, &contents, &query, begin, limit)).await?;
+    let Found { matches, searched, end, is_full } = found;
+    let next_cursor = (has_next || is_full).then(|| end.encode());
     let lines = matches.iter().map(|found| format!("{}:{}: {}", found.path, found.line, found.text));
     let mut text = lines.collect::<Vec<_>>().join("\n");
     if text.is_empty() {
@@ -400,38 +455,47 @@ fn bounded(rows: Vec<(Cursor, File)>) -> (Vec<(Cursor, File)>, bool) {
 }
 
 /// The result of a search.
-#[derive(Default)]
 struct Found {
     matches: Vec<Match>,
     searched: usize,
-    /// The last file that was searched to its end, or has filled the result.
-    last: Option<Cursor>,
-    /// Whether the search ended before the last file.
+    /// Where it continues.
+    end: SearchCursor,
+    /// Whether there are more matches in these files.
     is_full: bool,
 }
 
-/// Searches whole files until the limit is reached. Damaged contents are left out.
-fn find(rows: Vec<(Cursor, File)>, contents: &file::Contents, query: &str, is_exact: bool, limit: usize) -> Found {
-    let fold = |text: &str| if is_exact { text.to_owned() } else { text.to_lowercase() };
-    let query = fold(query);
-    let mut found = Found::default();
+/// Searches files until there are more matches than the limit. Damaged contents are left out.
+fn find(
+    rows: Vec<(Cursor, File)>,
+    contents: &file::Contents,
+    query: &Query,
+    begin: SearchCursor,
+    limit: usize,
+) -> Found {
+    let mut part = begin.part;
+    let end = SearchCursor { file: begin.file, part: None };
+    let mut found = Found { matches: Vec::new(), searched: 0, end, is_full: false };
     for (cursor, file) in rows {
-        if found.matches.len() >= limit {
-            found.is_full = true;
-            break;
-        }
+        // A file that is searched in part comes first, unless it is gone.
+        let skipped = part.take().filter(|(path, _)| path == file.path.as_str()).map_or(0, |(_, lines)| lines);
         let bytes = file.hash.and_then(|hash| contents.get(&(file.project_id, hash))?.as_ref().ok());
         if let Some((text, _)) = bytes.and_then(|bytes| decoded(bytes)) {
-            let lines = text.lines().enumerate().filter(|(_, line)| fold(line).contains(&query));
-            let room = limit - found.matches.len();
-            found.matches.extend(lines.take(room).map(|(at, line)| Match {
-                path: file.path.as_str().to_owned(),
-                line: at + 1,
-                text: line.trim_end().chars().take(MAX_SHOWN).collect(),
-            }));
+            let lines = text.lines().enumerate().skip(skipped);
+            for (at, line) in lines.filter(|(_, line)| query.is_in(line)) {
+                if found.matches.len() == limit {
+                    found.end.part = Some((file.path.as_str().to_owned(), at));
+                    found.is_full = true;
+                    return found;
+                }
+                found.matches.push(Match {
+                    path: file.path.as_str().to_owned(),
+                    line: at + 1,
+                    text: line.trim_end().chars().take(MAX_SHOWN).collect(),
+                });
+            }
             found.searched += 1;
         }
-        found.last = Some(cursor);
+        found.end.file = Some(cursor.encode(List::FILES.name));
     }
     found
 }

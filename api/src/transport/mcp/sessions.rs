@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::HeaderName;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::cancellation::RunningCalls;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, SessionId, UserId};
 use crate::model::limits::Limits;
@@ -24,11 +24,14 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Number of the newest notifications that a session keeps for a client that reconnects.
 const KEPT: usize = 256;
 
+/// The seconds after which a client tries again if the streams of all sessions are open.
+const RETRY_SECONDS: u64 = 60;
+
 /// Longest name and version of a client, in characters. Longer texts are cut.
 const MAX_NAME_CHARS: usize = 100;
 
 /// The program that acts for the user, as it names itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientName {
     /// Its name.
     pub name: String,
@@ -62,7 +65,7 @@ pub struct WatchedProject {
     pub after: i32,
     /// The URIs of the watched files, by path.
     pub files: BTreeMap<FilePath, String>,
-    /// Whether the client is notified of files that come and go.
+    /// Whether the client is notified of files that are created, deleted or renamed.
     pub lists: bool,
 }
 
@@ -80,38 +83,38 @@ impl Watched {
 }
 
 /// A session.
-pub struct Session {
+pub struct McpSession {
     /// Its id, which cannot be guessed.
     pub id: String,
     user: UserId,
     /// The client.
     pub client: ClientName,
     used: Mutex<Instant>,
+    /// Its running calls.
+    pub running: Arc<RunningCalls>,
     /// The chat sessions that its writes belong to, by project.
     pub conversations: tokio::sync::Mutex<HashMap<ProjectId, SessionId>>,
     /// What the client watches.
     pub watched: watch::Sender<Watched>,
-    /// The newest notifications with their numbers, and the number of the next one.
-    sent: Mutex<(VecDeque<(u64, Bytes)>, u64)>,
-    /// The requests that a cancellation stops, by their ids.
-    running: Mutex<HashMap<String, CancellationToken>>,
-    /// Raised by each stream that opens, which ends the previous one.
-    streams: watch::Sender<u64>,
+    /// The newest notifications with their numbers, from 1.
+    sent: Mutex<VecDeque<(u64, Bytes)>>,
+    /// Notified by each stream that opens, which ends the previous one.
+    streams: watch::Sender<()>,
     /// Cancelled when the session ends.
     pub ended: CancellationToken,
 }
 
-impl Session {
+impl McpSession {
     fn new(user: UserId, client: ClientName) -> Self {
         Self {
             id: hex::encode(rand::random::<[u8; 16]>()),
             user,
             client,
             used: Mutex::new(Instant::now()),
+            running: Arc::default(),
             conversations: tokio::sync::Mutex::default(),
             watched: watch::Sender::default(),
-            sent: Mutex::new((VecDeque::new(), 1)),
-            running: Mutex::default(),
+            sent: Mutex::default(),
             streams: watch::Sender::default(),
             ended: CancellationToken::new(),
         }
@@ -124,9 +127,8 @@ impl Session {
 
     /// Numbers a notification, and keeps it for a client that reconnects.
     pub fn number(&self, notification: Bytes) -> u64 {
-        let (kept, next) = &mut *self.sent.lock();
-        let number = *next;
-        *next += 1;
+        let mut kept = self.sent.lock();
+        let number = kept.back().map_or(1, |(last, _)| last + 1);
         if kept.len() == KEPT {
             kept.pop_front();
         }
@@ -136,48 +138,24 @@ impl Session {
 
     /// The kept notifications after a number.
     pub fn sent_after(&self, number: u64) -> Vec<(u64, Bytes)> {
-        self.sent.lock().0.iter().filter(|(sent, _)| *sent > number).cloned().collect()
-    }
-
-    /// Lets the client cancel a request until the returned value is dropped.
-    pub fn begin_request(self: &Arc<Self>, id: &Value) -> Running {
-        let (id, cancelled) = (id.to_string(), CancellationToken::new());
-        self.running.lock().insert(id.clone(), cancelled.clone());
-        Running { session: self.clone(), id, cancelled }
-    }
-
-    /// Cancels a running request.
-    pub fn cancel(&self, id: &Value) {
-        if let Some(cancelled) = self.running.lock().get(&id.to_string()) {
-            cancelled.cancel();
-        }
+        self.sent.lock().iter().filter(|(sent, _)| *sent > number).cloned().collect()
     }
 
     /// Begins a stream. The receiver notifies when another one begins.
-    pub fn begin_stream(&self) -> watch::Receiver<u64> {
-        self.streams.send_modify(|streams| *streams += 1);
+    pub fn begin_stream(&self) -> watch::Receiver<()> {
+        self.streams.send_replace(());
         self.streams.subscribe()
     }
-}
 
-/// A running request of a session.
-pub struct Running {
-    session: Arc<Session>,
-    id: String,
-    /// Cancelled when the client cancels the request.
-    pub cancelled: CancellationToken,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.session.running.lock().remove(&self.id);
+    fn is_streaming(&self) -> bool {
+        self.streams.receiver_count() > 0
     }
 }
 
 /// The sessions of a server. Clones share them.
 #[derive(Clone)]
 pub struct Sessions {
-    open: Arc<Mutex<HashMap<String, Arc<Session>>>>,
+    open: Arc<Mutex<HashMap<String, Arc<McpSession>>>>,
     max_per_user: usize,
     idle: Duration,
 }
@@ -189,30 +167,41 @@ impl Sessions {
         Self { open: Arc::default(), max_per_user: limits.max_mcp_sessions, idle }
     }
 
-    /// Starts a session.
+    /// Starts a session. If the user has too many, the one that was unused for the longest time ends: a client that does
+    /// not end its sessions cannot lock its user out, and a client whose session has ended starts another one.
     ///
     /// # Errors
-    /// `RateLimited` if the user has too many.
-    pub fn start(&self, user: UserId, client: ClientName) -> Result<Arc<Session>> {
+    /// `RateLimited` if the streams of all sessions are open.
+    pub fn start(&self, user: UserId, client: ClientName) -> Result<Arc<McpSession>> {
         let mut open = self.open.lock();
-        open.retain(|_, session| !self.has_expired(session));
-        if open.values().filter(|session| session.user == user).count() >= self.max_per_user {
-            let (max, idle) = (self.max_per_user, self.idle.as_secs());
-            let message = format!(
-                "A user can have at most {max} MCP sessions (--max-mcp-sessions). End one with DELETE; a session without \
-                 use ends after {idle} seconds (--mcp-session-seconds)."
-            );
-            let left = |session: &Arc<Session>| self.idle.saturating_sub(session.used.lock().elapsed());
-            let first = open.values().filter(|session| session.user == user).map(left).min();
-            return Err(Error::RateLimited { message, retry_after: first.map(|left| left.as_secs() + 1) });
+        open.retain(|_, session| {
+            let has_expired = self.has_expired(session);
+            if has_expired {
+                session.ended.cancel();
+            }
+            !has_expired
+        });
+        let own = || open.values().filter(|session| session.user == user);
+        if own().count() >= self.max_per_user {
+            let unused = own().filter(|session| !session.is_streaming()).min_by_key(|session| *session.used.lock());
+            let Some(unused) = unused.cloned() else {
+                let max = self.max_per_user;
+                let message = format!(
+                    "A user can have at most {max} MCP sessions (--max-mcp-sessions), and the streams of all are open: \
+                     end one with DELETE."
+                );
+                return Err(Error::RateLimited { message, retry_after: Some(RETRY_SECONDS) });
+            };
+            unused.ended.cancel();
+            open.remove(&unused.id);
         }
-        let session = Arc::new(Session::new(user, client));
+        let session = Arc::new(McpSession::new(user, client));
         open.insert(session.id.clone(), session.clone());
         Ok(session)
     }
 
     /// The session with this id, if it belongs to this user and has not ended.
-    pub fn find(&self, id: &str, user: UserId) -> Option<Arc<Session>> {
+    pub fn find(&self, id: &str, user: UserId) -> Option<Arc<McpSession>> {
         let session = self.open.lock().get(id).filter(|session| session.user == user).cloned()?;
         if self.has_expired(&session) {
             self.end(&session);
@@ -223,18 +212,13 @@ impl Sessions {
     }
 
     /// Ends a session.
-    pub fn end(&self, session: &Session) {
+    pub fn end(&self, session: &McpSession) {
         session.ended.cancel();
         self.open.lock().remove(&session.id);
     }
 
-    fn has_expired(&self, session: &Session) -> bool {
-        let is_streaming = session.streams.receiver_count() > 0;
-        let has_expired = !is_streaming && session.used.lock().elapsed() >= self.idle;
-        if has_expired {
-            session.ended.cancel();
-        }
-        has_expired
+    fn has_expired(&self, session: &McpSession) -> bool {
+        !session.is_streaming() && session.used.lock().elapsed() >= self.idle
     }
 }
 
@@ -247,7 +231,7 @@ mod tests {
     }
 
     /// Makes a session look unused for a time.
-    fn rest(session: &Session, seconds: u64) {
+    fn rest(session: &McpSession, seconds: u64) {
         let mut used = session.used.lock();
         *used = used.checked_sub(Duration::from_secs(seconds)).unwrap();
     }
@@ -259,7 +243,6 @@ mod tests {
         let sessions = Sessions::new(&limits);
         let client = ClientName::new("agent", "1.0");
         let [first, second] = [(); 2].map(|()| sessions.start(user(1), client.clone()).unwrap());
-        assert!(matches!(sessions.start(user(1), client.clone()), Err(Error::RateLimited { .. })));
         assert!(sessions.start(user(2), client.clone()).is_ok());
         assert!(sessions.find(&first.id, user(2)).is_none());
         rest(&first, 59);
@@ -270,17 +253,35 @@ mod tests {
         assert!(second.ended.is_cancelled() && !first.ended.is_cancelled());
         sessions.end(&third);
         assert!(sessions.find(&third.id, user(1)).is_none() && third.ended.is_cancelled());
-        // An open stream is a use.
+        // A session with an open stream does not end.
         let stream = first.begin_stream();
-        rest(&first, 1);
+        rest(&first, 60);
         assert!(!sessions.has_expired(&first));
         drop(stream);
         assert!(sessions.find(&first.id, user(1)).is_none() && first.ended.is_cancelled());
     }
 
     #[test]
+    fn the_session_that_was_unused_for_the_longest_time_makes_room() {
+        let settings = crate::config::Cli::try_parse_from(["antiphon"]).unwrap().settings;
+        let limits = Limits { max_mcp_sessions: 2, ..settings.limits };
+        let sessions = Sessions::new(&limits);
+        let [first, second] = [(); 2].map(|()| sessions.start(user(1), ClientName::default()).unwrap());
+        rest(&first, 2);
+        rest(&second, 1);
+        let of_first = first.begin_stream();
+        let third = sessions.start(user(1), ClientName::default()).unwrap();
+        assert!(second.ended.is_cancelled() && !first.ended.is_cancelled());
+        let _of_third = third.begin_stream();
+        assert!(matches!(sessions.start(user(1), ClientName::default()), Err(Error::RateLimited { .. })));
+        drop(of_first);
+        sessions.start(user(1), ClientName::default()).unwrap();
+        assert!(first.ended.is_cancelled());
+    }
+
+    #[test]
     fn the_newest_notifications_are_kept() {
-        let session = Session::new(user(1), ClientName::new("", "\n"));
+        let session = McpSession::new(user(1), ClientName::new("", "\n"));
         for _ in 0..=KEPT {
             session.number(Bytes::new());
         }

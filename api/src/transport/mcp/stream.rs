@@ -3,24 +3,21 @@
 
 use std::sync::Arc;
 
-use async_graphql::parser::types::OperationType;
 use axum::{body::Bytes, http::HeaderMap, response::Response};
 use futures::Stream;
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::{
-    sessions::Session,
-    watch::{Notice, Watch},
+    following::{Following, Step},
+    sessions::McpSession,
+    watch::Notice,
 };
 use crate::{
-    domain::access_token,
     model::{
         actor::Actor,
         error::{Error, Result},
     },
     transport::{
-        auth,
         sse::{Format, LAST_EVENT_ID},
         state::AppState,
     },
@@ -30,7 +27,13 @@ use crate::{
 ///
 /// # Errors
 /// `RateLimited` if the user has too many streams; `BadInput` for a `Last-Event-ID` of another stream.
-pub fn open(state: &AppState, session: Arc<Session>, actor: Actor, headers: &HeaderMap, id: &str) -> Result<Response> {
+pub fn open(
+    state: &AppState,
+    session: Arc<McpSession>,
+    actor: Actor,
+    headers: &HeaderMap,
+    id: &str,
+) -> Result<Response> {
     let after = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()).map(|last| {
         let number = last.to_str().ok().and_then(|last| last.parse::<u64>().ok());
         number.ok_or_else(|| Error::bad_input("last-event-id", "This must be the id of an event of this stream."))
@@ -48,58 +51,40 @@ pub fn open(state: &AppState, session: Arc<Session>, actor: Actor, headers: &Hea
 
 fn events(
     state: AppState,
-    session: Arc<Session>,
+    session: Arc<McpSession>,
     actor: Actor,
     after: Option<u64>,
     id: String,
 ) -> impl Stream<Item = Bytes> {
     let mut replaced = session.begin_stream();
     async_stream::stream! {
-        let measured = state.measure(OperationType::Subscription, Some("mcp stream"), true, &id);
         yield Format::Events.opening();
         for (number, notification) in after.map(|after| session.sent_after(after)).unwrap_or_default() {
             yield event(number, &notification);
         }
-        let live = state.executor.live.clone();
-        let mut watch = Watch::new(live, state.services.clone(), actor.clone(), session.watched.clone());
-        let mut heartbeat = state.heartbeat();
-        let mut expired = std::pin::pin!(sleep(auth::time_left(Some(&actor))));
+        let mut following = Following::new(state, actor, session.watched.clone(), &id);
         loop {
-            let notice = tokio::select! {
-                biased;
-                () = state.shutdown.cancelled() => return,
-                () = session.ended.cancelled() => return,
-                () = &mut expired => return,
-                _ = replaced.changed() => return,
-                notice = watch.next() => notice,
-                _ = heartbeat.tick() => {
-                    if is_revoked(&state, &actor).await {
-                        return;
-                    }
-                    yield Format::Events.heartbeat();
-                    continue;
+            let stopped = async {
+                tokio::select! {
+                    () = session.ended.cancelled() => {}
+                    _ = replaced.changed() => {}
                 }
             };
-            match notice {
-                Ok(notice) => {
+            match following.next(stopped).await {
+                Ok(Some(Step::Notice(notice))) => {
                     let notification = Bytes::from(notification(&notice));
                     let number = session.number(notification.clone());
-                    measured.delivered();
                     yield event(number, &notification);
                 }
-                // The client reconnects, if it still has access.
-                Err(error) => {
-                    measured.ended(error.code());
-                    return;
+                Ok(Some(Step::Heartbeat)) => {
+                    session.touch();
+                    yield Format::Events.heartbeat();
                 }
+                // After an error the client reconnects, if it still has access.
+                Ok(None) | Err(_) => return,
             }
         }
     }
-}
-
-/// Whether the caller's access token was revoked.
-pub async fn is_revoked(state: &AppState, actor: &Actor) -> bool {
-    actor.is_machine && access_token::is_revoked(&state.services, actor).await.unwrap_or(false)
 }
 
 fn notification(notice: &Notice) -> String {

@@ -8,14 +8,9 @@ use rmcp::{
     schemars::JsonSchema,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::{
-    answer::{self, Answer},
-    call::Call,
-    reads, schemas, versions, writes,
-};
-use crate::model::error::{Error, Result};
+use super::{answer::Answer, call::Call, parameters, reads, schemas, versions, writes};
+use crate::model::error::Result;
 
 /// A tool.
 pub struct Tool {
@@ -43,7 +38,8 @@ enum Effect {
     Replaces(bool),
 }
 
-static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+/// All tools.
+pub static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     use Effect::{Adds, Reads, Replaces};
     vec![
         tool::<_, reads::Projects, _>(
@@ -158,11 +154,6 @@ static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     ]
 });
 
-/// All tools.
-pub fn all() -> &'static [Tool] {
-    &ALL
-}
-
 /// The tool with this name.
 pub fn find(name: &str) -> Option<&'static Tool> {
     ALL.iter().find(|tool| tool.definition.name == name)
@@ -193,10 +184,10 @@ where
         .with_raw_output_schema(schemas::output::<O>())
         .with_annotations(hints);
     let run = Box::new(move |call: Call, arguments: JsonObject| {
-        let arguments = serde_json::from_value::<A>(with_integers(Value::Object(arguments)));
+        let arguments = parameters::arguments::<A>(name, arguments);
         let budget = call.reader.budget();
         async move {
-            let answer = run(call, arguments.map_err(|error| bad_arguments(name, &error))?).await?;
+            let answer = run(call, arguments?).await?;
             budget.answer(answer.size())?;
             Ok(answer)
         }
@@ -205,44 +196,15 @@ where
     Tool { definition, run }
 }
 
-/// Writes whole numbers as integers: to JSON, 2.0 is one, and no tool takes a fraction.
-fn with_integers(value: Value) -> Value {
-    /// The whole numbers that a fraction of 64 bits has exactly.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(number) if number.as_i64().is_none() => {
-            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
-            Value::Number(whole.map_or(number, |whole| (whole as i64).into()))
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(with_integers).collect()),
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| (name, with_integers(value))).collect())
-        }
-        value => value,
-    }
-}
-
-/// The error for arguments that do not match the schema.
-fn bad_arguments(tool: &str, error: &serde_json::Error) -> Error {
-    answer::mismatch(&format!("The arguments of {tool} do not match its schema"), error)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::Value;
 
     use super::*;
 
     #[test]
-    fn whole_numbers_are_integers() {
-        let given = json!({ "a": 2.0, "b": [1e2, -0.0, 2.5, 7], "c": { "d": 3.00 }, "e": 1e300, "f": "2.0" });
-        let expected = json!({ "a": 2, "b": [100, 0, 2.5, 7], "c": { "d": 3 }, "e": 1e300, "f": "2.0" });
-        assert_eq!(with_integers(given), expected);
-    }
-
-    #[test]
     fn every_tool_has_schemas_and_hints() {
-        for tool in all() {
+        for tool in ALL.iter() {
             let definition = &tool.definition;
             assert!(definition.input_schema.contains_key("properties"), "{definition:?}");
             assert_eq!(
@@ -256,6 +218,6 @@ mod tests {
             assert!(!text.contains("\"format\":\"") && !text.contains("\"type\":[") && !text.contains("\\n"), "{text}");
             assert!(definition.description.as_ref().is_some_and(|text| text.ends_with('.')));
         }
-        assert_eq!(all().iter().filter(|tool| tool.is_read_only()).count(), 9);
+        assert_eq!(ALL.iter().filter(|tool| tool.is_read_only()).count(), 9);
     }
 }

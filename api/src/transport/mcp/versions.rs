@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::Answer,
-    call::{Call, check_at, entry, member},
-    reads::{file_at, next_cursor, next_page, parse_page},
+    call::{Call, check_at, entry},
+    reads::{file_at, next_cursor, next_page},
 };
 use crate::{
     domain::{
-        Tx, chat,
+        Tx, access, chat,
         compare::{self, Between},
         events, file, profile,
         snapshot::{self, Limit, Preview},
@@ -75,13 +75,9 @@ pub async fn diff(call: Call, arguments: Diff) -> Result<Answer> {
     let to = arguments.to.unwrap_or(project.revision);
     let between = Between { project: project.id, from: arguments.from, to, with_contents: true };
     let tx = call.tx().await?;
-    let diffs = compare::diffs(&tx, &[(member(&tx, project.id).await?, between)]).await?.pop();
-    let diffs = diffs.transpose()?.unwrap_or_default();
-    let is_asked = |path: &FilePath| {
-        paths.as_ref().is_none_or(|paths| paths.iter().any(|wanted| path == wanted || path.is_under(wanted)))
-    };
-    let is_asked = |diff: &compare::FileDiff| is_asked(&diff.path) || diff.old_path.as_ref().is_some_and(is_asked);
-    differences(&call, to, diffs.into_iter().filter(is_asked).collect())
+    let wanted = [(access::required(&tx, project.id).await?, between)];
+    let diffs = compare::diffs(&tx, &wanted, paths.as_deref()).await?.pop();
+    differences(&call, to, diffs.transpose()?.unwrap_or_default())
 }
 
 fn differences(call: &Call, revision: i32, diffs: Vec<compare::FileDiff>) -> Result<Answer> {
@@ -144,7 +140,7 @@ pub async fn restore_preview(call: Call, arguments: RestorePreview) -> Result<An
     let limit = Limit { paths, session: None };
     let preview = Preview { project: project.id, from: project.revision, to, limit, with_contents: true };
     let tx = call.tx().await?;
-    let diffs = snapshot::previews(&tx, &[(member(&tx, project.id).await?, preview)]).await?.pop();
+    let diffs = snapshot::previews(&tx, &[(access::required(&tx, project.id).await?, preview)]).await?.pop();
     differences(&call, to, diffs.transpose()?.unwrap_or_default())
 }
 
@@ -169,7 +165,7 @@ pub async fn moment(
         _ => return Err(Error::bad_input("revision", "Give one of `revision`, `snapshotId` and `messageId`.")),
     };
     let tx = call.tx().await?;
-    let found = events::at(&tx, &[(member(&tx, project.id).await?, moment)]).await?.into_iter().next();
+    let found = events::at(&tx, &[(access::required(&tx, project.id).await?, moment)]).await?.into_iter().next();
     Ok(found.ok_or_else(|| Error::not_found(noun, field))?.1.revision)
 }
 
@@ -178,7 +174,7 @@ pub async fn moment(
 pub struct History {
     /// The id of the project.
     project_id: String,
-    /// The path of a file or a folder, also of a deleted one; by default the whole project.
+    /// The path of a file, also of a deleted one, or of a folder; by default the whole project.
     path: Option<String>,
     /// Number of changes: at most 100, by default 20.
     first: Option<i32>,
@@ -214,7 +210,7 @@ struct ChangeRow {
 
 /// `history`.
 pub async fn history(call: Call, arguments: History) -> Result<Answer> {
-    let page = parse_page(arguments.first, arguments.after, List::CHANGES)?;
+    let page = Page::parse(arguments.first, arguments.after, None, None, List::CHANGES)?;
     let path = arguments.path.map(|path| FilePath::parse(&path, "path")).transpose()?;
     let project = call.project(&arguments.project_id).await?;
     let tx = call.tx().await?;
@@ -230,11 +226,11 @@ pub async fn history(call: Call, arguments: History) -> Result<Answer> {
             None => keep.path = Some(path),
         }
     }
-    let found = file::changes_page(&tx, &[member(&tx, project.id).await?], &keep, &page).await?;
+    let found = file::changes_page(&tx, &[access::required(&tx, project.id).await?], &keep, &page).await?;
     let slice = found.into_iter().next().map(|(_, slice)| slice).unwrap_or_default();
     let next_cursor = next_cursor(List::CHANGES, &slice);
     let rows: Vec<FileSnapshot> = slice.rows.into_iter().map(|(_, row)| row).collect();
-    let names = Names::of(&tx, &rows).await?;
+    let names = Names::of(&tx, rows.iter()).await?;
     let changes: Vec<ChangeRow> = rows.iter().map(|row| names.change(row)).collect();
     let lines = changes.iter().map(|row| {
         let (author, why) = (row.author.as_deref().unwrap_or("?"), row.message.as_ref().or(row.description.as_ref()));
@@ -269,10 +265,10 @@ struct Names {
 }
 
 impl Names {
-    async fn of(tx: &Tx, rows: &[FileSnapshot]) -> Result<Self> {
-        let messages: HashSet<MessageId> = rows.iter().filter_map(|row| row.message_id).collect();
+    async fn of<'r>(tx: &Tx, rows: impl Iterator<Item = &'r FileSnapshot> + Clone) -> Result<Self> {
+        let messages: HashSet<MessageId> = rows.clone().filter_map(|row| row.message_id).collect();
         let messages: Vec<MessageId> = messages.into_iter().collect();
-        let authors = authors(tx, rows.iter().filter_map(|row| row.created_by)).await?;
+        let authors = authors(tx, rows.filter_map(|row| row.created_by)).await?;
         let messages = if messages.is_empty() { Vec::new() } else { chat::messages_by_ids(tx, &messages).await? };
         let excerpt = |message: Message| (message.id, message.content.chars().take(MAX_EXCERPT).collect());
         Ok(Self { authors, messages: messages.into_iter().map(excerpt).collect() })
@@ -353,7 +349,8 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
     let project = call.project(&arguments.project_id).await?;
     let file = file_at(&call, project.id, &path, None).await?;
     let tx = call.tx().await?;
-    let blamed = compare::blame(&tx, &[(member(&tx, project.id).await?, (file.id, file.version))]).await?.pop();
+    let blamed =
+        compare::blame(&tx, &[(access::required(&tx, project.id).await?, (file.id, file.version))]).await?.pop();
     let line = |line: Option<u32>, or: usize| line.map_or(or, |line| usize::try_from(line).unwrap_or(usize::MAX));
     let (start, end) = (line(arguments.start_line, 1), line(arguments.end_line, usize::MAX));
     let mut ranges = blamed.transpose()?.unwrap_or_default();
@@ -364,8 +361,7 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
             format!("There are more than {max} ranges (--max-list-rows): choose lines with `startLine` and `endLine`.");
         return Err(Error::QueryTooComplex(message));
     }
-    let versions: Vec<FileSnapshot> = ranges.iter().map(|range| range.version.clone()).collect();
-    let names = Names::of(&tx, &versions).await?;
+    let names = Names::of(&tx, ranges.iter().map(|range| &range.version)).await?;
     let row = |range: &compare::BlameRange| BlameRow {
         start_line: range.start_line.max(start),
         end_line: range.end_line.min(end),
@@ -382,7 +378,11 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
         format!("{}-{}: r{} v{} {author}: {message}", row.start_line, row.end_line, row.revision, row.version)
     });
     let text = lines.collect::<Vec<_>>().join("\n");
-    let text = if text.is_empty() { "No lines: the file is empty or not text.".to_owned() } else { text };
+    let text = if text.is_empty() {
+        "No lines: the range is empty, or the file is empty or not text.".to_owned()
+    } else {
+        text
+    };
     Answer::new(text, &Blame { path: path.as_str().to_owned(), version: file.number(), ranges })
 }
 
@@ -431,7 +431,7 @@ pub async fn list_messages(call: Call, arguments: ListMessages) -> Result<Answer
         Some(_) => List { size: page::LIST, ..List::MESSAGES },
         None => List::RECENT_ACTIVITY,
     };
-    let newest = parse_page(arguments.first, arguments.after, list)?;
+    let newest = Page::parse(arguments.first, arguments.after, None, None, list)?;
     let project = call.project(&arguments.project_id).await?;
     let tx = call.tx().await?;
     let slice = match session {
@@ -479,7 +479,7 @@ async fn of_session(
     found.filter(|found| found.project_id == project).ok_or_else(|| Error::not_found("session", "sessionId"))?;
     let page = Page { from_end: true, before: newest.after, after: None, ..newest };
     let keep = MessageFilter { search, ..MessageFilter::default() };
-    let found = chat::messages_page(tx, &[(member(tx, project).await?, session)], &keep, &page).await?;
+    let found = chat::messages_page(tx, &[(access::required(tx, project).await?, session)], &keep, &page).await?;
     let mut slice = found.into_iter().next().map(|(_, slice)| slice).unwrap_or_default();
     slice.rows.reverse();
     Ok(Slice { rows: slice.rows, has_next: slice.has_previous, has_previous: slice.has_next })

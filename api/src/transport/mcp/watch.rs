@@ -11,6 +11,7 @@ use crate::{
     domain::{Needs, Services, Size, access, file},
     live::{
         Live,
+        fan_out::Failures,
         source::{Item, Next, Source, Topic},
     },
     metrics,
@@ -23,7 +24,7 @@ use crate::{
     },
 };
 
-/// Number of notifications that wait for a slow client before the logs are no longer read.
+/// Capacity of the queue; a full queue stops the reading of logs.
 const WAITING: usize = 64;
 
 /// What a client is notified of.
@@ -31,8 +32,15 @@ const WAITING: usize = 64;
 pub enum Notice {
     /// The file with this URI has changed, is new, or is gone.
     Updated(String),
-    /// Files have come or gone.
+    /// Files were created, deleted or renamed.
     ListChanged,
+}
+
+/// What a follower reports.
+enum Report {
+    Notice(Notice),
+    /// The client has everything of the project up to this revision.
+    Reached(ProjectId, i32),
 }
 
 /// Follows the logs of the watched projects on behalf of a user.
@@ -43,20 +51,20 @@ pub struct Watch {
     watched: watch::Sender<Watched>,
     changes: watch::Receiver<Watched>,
     followed: HashMap<ProjectId, AbortOnDropHandle<()>>,
-    sender: mpsc::Sender<Result<Notice>>,
-    notices: mpsc::Receiver<Result<Notice>>,
+    sender: mpsc::Sender<Result<Report>>,
+    reports: mpsc::Receiver<Result<Report>>,
 }
 
 impl Watch {
     /// Begins to follow. What is watched can change later.
     pub fn new(live: Arc<Live>, services: Arc<Services>, actor: Actor, watched: watch::Sender<Watched>) -> Self {
-        let (sender, notices) = mpsc::channel(WAITING);
+        let (sender, reports) = mpsc::channel(WAITING);
         let mut changes = watched.subscribe();
         changes.mark_changed();
-        Self { live, services, actor, watched, changes, followed: HashMap::new(), sender, notices }
+        Self { live, services, actor, watched, changes, followed: HashMap::new(), sender, reports }
     }
 
-    /// The next notice.
+    /// The next notice. The client has the previous one.
     ///
     /// # Errors
     /// `NotFound` if the user is no longer a member of a project; it is no longer watched. Other errors are temporary,
@@ -67,9 +75,22 @@ impl Watch {
                 biased;
                 // The sender is kept here, so it exists.
                 _ = self.changes.changed() => self.follow(),
-                Some(notice) = self.notices.recv() => return notice,
+                Some(report) = self.reports.recv() => match report? {
+                    Report::Notice(notice) => return Ok(notice),
+                    Report::Reached(project, revision) => self.reached(project, revision),
+                },
             }
         }
+    }
+
+    fn reached(&self, project: ProjectId, revision: i32) {
+        // Not a change of what is watched.
+        self.watched.send_if_modified(|watched| {
+            if let Some(project) = watched.0.get_mut(&project) {
+                project.after = revision;
+            }
+            false
+        });
     }
 
     /// Follows the projects that are watched now, and no others.
@@ -86,15 +107,15 @@ impl Watch {
                 actor: self.actor.clone(),
                 project,
                 watched: self.watched.clone(),
-                notices: self.sender.clone(),
+                reports: self.sender.clone(),
             };
             let task = metrics::spawn(async move {
-                if let Err(error) = follower.run().await {
+                if let Err(error) = follower.run_patiently().await {
                     if matches!(error, Error::NotFound { .. }) {
                         follower.watched.send_modify(|watched| drop(watched.0.remove(&project)));
                     }
                     // The watch has ended if nobody receives this.
-                    let _ = follower.notices.send(Err(error)).await;
+                    let _ = follower.reports.send(Err(error)).await;
                 }
             });
             self.followed.insert(project, AbortOnDropHandle::new(task));
@@ -109,22 +130,40 @@ struct Follower {
     actor: Actor,
     project: ProjectId,
     watched: watch::Sender<Watched>,
-    notices: mpsc::Sender<Result<Notice>>,
+    reports: mpsc::Sender<Result<Report>>,
 }
 
 impl Follower {
-    async fn run(&self) -> Result<()> {
-        let Some(after) = self.watched.borrow().0.get(&self.project).map(|watched| watched.after) else {
+    /// Follows the log. An outage of the database interrupts it, as a subscription of the API.
+    async fn run_patiently(&self) -> Result<()> {
+        let Some(mut after) = self.watched.borrow().0.get(&self.project).map(|watched| watched.after) else {
             return Ok(());
         };
+        let mut failures = Failures::default();
+        loop {
+            match self.run(&mut after, &mut failures).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    let is_outage = matches!(error, Error::Unavailable(_) | Error::RateLimited { .. });
+                    if !failures.may_go_on(is_outage).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Follows the log after a revision, which rises with the events that the client has been notified of.
+    async fn run(&self, after: &mut i32, failures: &mut Failures) -> Result<()> {
         let kinds = vec![EventKind::FilesChanged, EventKind::ProjectRestored];
         let topic = |after| Topic::ProjectLog { project: self.project, kinds: kinds.clone(), after, ready: false };
         let open = async |after| Source::open(self.live.clone(), self.actor.clone(), &topic(after), None).await;
-        let mut source = match open(Some(after)).await {
+        let mut source = match open(Some(*after)).await {
             // The log has lost its end, so every file may have changed.
             Err(Error::PositionLost(_)) => {
+                let source = open(None).await?;
                 self.notify_of_all().await;
-                open(None).await?
+                source
             }
             opened => opened?,
         };
@@ -135,14 +174,20 @@ impl Follower {
                 Ok(Next::Item((item, _))) => {
                     if let Item::Event(event) = &*item {
                         self.notify(event.revision).await?;
+                        *after = event.revision;
                     }
                 }
-                // The sender lives as long as the source.
-                Ok(Next::CaughtUp(_)) => drop(changes.changed().await),
+                Ok(Next::CaughtUp(revision)) => {
+                    failures.are_over();
+                    *after = revision;
+                    self.report(Report::Reached(self.project, revision)).await;
+                    // The sender lives as long as the source.
+                    let _ = changes.changed().await;
+                }
                 Ok(Next::End) => return Ok(()),
                 Err(Error::PositionLost(_)) => {
-                    self.notify_of_all().await;
                     source = open(None).await?;
+                    self.notify_of_all().await;
                     changes = source.channel().tail.subscribe();
                 }
                 Err(error) => return Err(error),
@@ -155,24 +200,18 @@ impl Follower {
         let tx = self.services.read_with(&self.actor, Needs::Known, Size::Small).await?;
         let member = access::required(&tx, self.project).await?;
         let changes = file::changes_of_revisions(&tx, &[(member, revision)]).await?;
-        let has_before = |change: &&FileSnapshot| {
-            [ChangeType::Rename, ChangeType::Delete].contains(&change.change_type) && change.version > 1
+        let is_gone = |change: &&FileSnapshot| {
+            matches!(change.change_type, ChangeType::Rename | ChangeType::Delete) && change.version > 1
         };
         let before: Vec<_> =
-            changes.iter().filter(has_before).map(|change| (member, (change.file_id, change.version - 1))).collect();
+            changes.iter().filter(is_gone).map(|change| (member, (change.file_id, change.version - 1))).collect();
         let before = if before.is_empty() { Vec::new() } else { file::versions_by_numbers(&tx, &before).await? };
         drop(tx);
         let mut notices = Vec::new();
         if let Some(watched) = self.watched.borrow().0.get(&self.project) {
-            // Folders are not in the list. A deletion has no hash.
-            let is_file = |change: &FileSnapshot| match change.change_type {
-                ChangeType::Update => false,
-                ChangeType::Create | ChangeType::Rename => change.hash.is_some(),
-                ChangeType::Delete => {
-                    before.iter().any(|version| version.file_id == change.file_id && version.hash.is_some())
-                }
-            };
-            if watched.lists && changes.iter().any(is_file) {
+            // A folder is not in the list; it has no content.
+            let is_listed = |change: &FileSnapshot| change.change_type != ChangeType::Update && change.hash.is_some();
+            if watched.lists && (changes.iter().any(is_listed) || before.iter().any(|file| file.hash.is_some())) {
                 notices.push(Notice::ListChanged);
             }
             let paths: BTreeSet<_> = changes.iter().chain(&before).map(|change| &change.path).collect();
@@ -180,13 +219,7 @@ impl Follower {
             notices.extend(uris.cloned().map(Notice::Updated));
         }
         self.send(notices).await;
-        // Not a change of what is watched.
-        self.watched.send_if_modified(|watched| {
-            if let Some(project) = watched.0.get_mut(&self.project) {
-                project.after = revision;
-            }
-            false
-        });
+        self.report(Report::Reached(self.project, revision)).await;
         Ok(())
     }
 
@@ -201,8 +234,12 @@ impl Follower {
 
     async fn send(&self, notices: Vec<Notice>) {
         for notice in notices {
-            // The watch has ended if nobody receives this.
-            let _ = self.notices.send(Ok(notice)).await;
+            self.report(Report::Notice(notice)).await;
         }
+    }
+
+    async fn report(&self, report: Report) {
+        // The watch has ended if nobody receives this.
+        let _ = self.reports.send(Ok(report)).await;
     }
 }

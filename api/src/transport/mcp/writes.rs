@@ -9,14 +9,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     answer::Answer,
-    call::{Call, entry, member},
-    conversation::{add_message, context},
+    call::{Call, entry},
+    chat_sessions::{add_message, context},
     versions::{self, parse_paths},
 };
 use crate::{
     domain::{
+        access,
         chat::Added,
-        file::{self, Changed, Named, NewFile, Outcome},
+        file::{self, Changed, Context, Named, NewFile, Outcome},
         policy,
         snapshot::{self, Goal, Scope},
         undo::{self, UndoTarget},
@@ -24,7 +25,7 @@ use crate::{
     model::{
         enums::{FileType, ProjectStatus},
         error::{Conflict, Error, Result},
-        file::{Entry, File, FileMode, Hash},
+        file::{Entry, File, FileMode, Hash, NO_LINK_TARGET, is_link_target},
         ids::MessageId,
         path::FilePath,
         project::Project,
@@ -139,7 +140,7 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
         None => None,
     };
     check_link(present.as_ref(), mode, &content)?;
-    let guard = check_guard(&path, present.as_ref(), arguments.expected_version, expected_hash)?;
+    let replaced = check_precondition(&path, present.as_ref(), arguments.expected_version, expected_hash)?;
     let hash = Hash::from(Sha256::digest(&content));
     if let Some(file) =
         present.as_ref().filter(|file| file.hash == Some(hash) && mode.is_none_or(|mode| mode == file.mode))
@@ -152,7 +153,7 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
     let what = format!("{} {}", if present.is_some() { "Write" } else { "Create" }, path.as_str());
     let added = add_message(&call, project.id, "write_file", message(arguments.message, &what), false).await?;
     let context = context(&added);
-    let done = match guard {
+    let done = match replaced {
         Some(version) => {
             let named = Named { project_id: project.id, path, expected_version: Some(version) };
             call.write(|writer| file::update(writer, named, Some(content), mode, context)).await
@@ -167,14 +168,13 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
     Written::answer(&what, &done?, &added)
 }
 
-/// Checks the target of a symbolic link, which a written link stays.
+/// Checks the target of a symbolic link. A write without `executable` keeps a symbolic link a link.
 fn check_link(present: Option<&File>, mode: Option<FileMode>, content: &[u8]) -> Result<()> {
     let is_link = mode.is_none() && present.is_some_and(|file| file.mode == FileMode::Symlink);
-    if !is_link || !(content.is_empty() || content.contains(&0)) {
-        return Ok(());
+    if is_link && !is_link_target(content) {
+        return Err(Error::bad_input("content", NO_LINK_TARGET));
     }
-    let message = "This is a symbolic link: its content is the path to which it leads, not empty and without NUL.";
-    Err(Error::bad_input("content", message))
+    Ok(())
 }
 
 fn parse_hash(text: &str) -> Result<Hash> {
@@ -183,7 +183,7 @@ fn parse_hash(text: &str) -> Result<Hash> {
 }
 
 /// Checks the preconditions of a write. Returns the version to replace; `None` if the file is to be created.
-fn check_guard(
+fn check_precondition(
     path: &FilePath,
     present: Option<&File>,
     version: Option<i32>,
@@ -253,33 +253,16 @@ pub struct Rename {
 pub async fn rename(call: Call, arguments: Rename) -> Result<Answer> {
     let path = FilePath::parse(&arguments.path, "path")?;
     let new_path = FilePath::parse(&arguments.new_path, "newPath")?;
-    if new_path.is_under(&path) {
-        return Err(Error::bad_input("newPath", "Nothing can move below itself."));
-    }
     let project = writable(&call, &arguments.project_id).await?;
-    let present = present_entry(&call, &project, &path, arguments.expected_version).await?;
-    if new_path == path {
+    let what = format!("Rename {} to {}", path.as_str(), new_path.as_str());
+    let named = Named { project_id: project.id, path, expected_version: arguments.expected_version };
+    let (checked, to) = (named.clone(), new_path.clone());
+    let planned = call.write(|writer| file::rename(writer.only_checking(), checked, to, Context::default())).await?;
+    if planned.changes.is_empty() {
         return Err(Error::bad_input("newPath", "This is the present path."));
     }
-    let tx = call.tx().await?;
-    // What is below the old path leaves room.
-    let taken = entry(&tx, project.id, &new_path, None).await?.filter(|_| !path.is_under(&new_path));
-    drop(tx);
-    if let Some(taken) = taken {
-        return Err(Error::Conflict(Box::new(Conflict {
-            message: format!("A file or folder already exists at {:?}.", new_path.as_str()),
-            field: Some("newPath"),
-            current_version: Some(taken.number()),
-            current_hash: taken.hash().map(hex::encode),
-            paths: vec![new_path.as_str().to_owned()],
-            ..Conflict::default()
-        })));
-    }
-    check_place(&call, &project, &new_path, "newPath").await?;
-    let what = format!("Rename {} to {}", path.as_str(), new_path.as_str());
     let added = add_message(&call, project.id, "rename", message(arguments.message, &what), false).await?;
-    let (context, expected_version) = (context(&added), Some(present.number()));
-    let named = Named { project_id: project.id, path, expected_version };
+    let context = context(&added);
     let done = call.write(|writer| file::rename(writer, named, new_path, context)).await?;
     Written::answer(&what, &done, &added)
 }
@@ -287,7 +270,7 @@ pub async fn rename(call: Call, arguments: Rename) -> Result<Answer> {
 /// Checks that a new path is not below a file.
 async fn check_place(call: &Call, project: &Project, path: &FilePath, field: &'static str) -> Result<()> {
     let tx = call.tx().await?;
-    let member = member(&tx, project.id).await?;
+    let member = access::required(&tx, project.id).await?;
     let folders: Vec<_> = path.ancestors().map(|folder| (member, folder)).collect();
     let found = if folders.is_empty() { Vec::new() } else { file::by_paths(&tx, None, &folders).await? };
     match found.iter().find(|file| file.file_type == FileType::File) {
@@ -296,22 +279,6 @@ async fn check_place(call: &Call, project: &Project, path: &FilePath, field: &'s
             Err(Error::conflict(field, format!("{above:?} is a file, so nothing can be below it: {path:?}.")))
         }
         None => Ok(()),
-    }
-}
-
-/// The file or folder to change, whose precondition holds.
-async fn present_entry(call: &Call, project: &Project, path: &FilePath, expected: Option<i32>) -> Result<Entry> {
-    let tx = call.tx().await?;
-    let present = entry(&tx, project.id, path, None).await?.ok_or_else(|| Error::not_found("file", "path"))?;
-    match expected {
-        Some(expected) if expected != present.number() => Err(Error::Conflict(Box::new(Conflict {
-            message: format!("{:?} is at version {}, not {expected}.", path.as_str(), present.number()),
-            field: Some("expectedVersion"),
-            current_version: Some(present.number()),
-            current_hash: present.hash().map(hex::encode),
-            ..Conflict::default()
-        }))),
-        _ => Ok(present),
     }
 }
 
@@ -332,11 +299,12 @@ pub struct Delete {
 pub async fn delete(call: Call, arguments: Delete) -> Result<Answer> {
     let path = FilePath::parse(&arguments.path, "path")?;
     let project = writable(&call, &arguments.project_id).await?;
-    let present = present_entry(&call, &project, &path, arguments.expected_version).await?;
     let what = format!("Delete {}", path.as_str());
+    let named = Named { project_id: project.id, path, expected_version: arguments.expected_version };
+    let checked = named.clone();
+    call.write(|writer| file::delete(writer.only_checking(), checked, Context::default())).await?;
     let added = add_message(&call, project.id, "delete", message(arguments.message, &what), false).await?;
-    let (context, expected_version) = (context(&added), Some(present.number()));
-    let named = Named { project_id: project.id, path, expected_version };
+    let context = context(&added);
     let done = call.write(|writer| file::delete(writer, named, context)).await?;
     Written::answer(&what, &done, &added)
 }

@@ -24,7 +24,7 @@ use super::protocol::{
     TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, has_types, parse,
 };
 use crate::{
-    domain::{access_token, profile},
+    domain::profile,
     model::{actor::Actor, clock, error::Error, memory::Taken},
     transport::{
         auth, listening, operation,
@@ -530,7 +530,7 @@ impl Socket {
     /// How the socket ends if it was.
     async fn check_token(&mut self) -> Result<(), Close> {
         let Phase::Acknowledged(Some(actor)) = &self.phase else { return Ok(()) };
-        if actor.is_machine && access_token::is_revoked(&self.state.services, actor).await.unwrap_or(false) {
+        if self.state.is_revoked(actor).await {
             return Err(Close::new(FORBIDDEN, "The access token was revoked"));
         }
         Ok(())

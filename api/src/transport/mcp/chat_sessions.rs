@@ -4,17 +4,19 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::call::{Call, cancelled, member};
+use super::call::Call;
 use crate::{
     domain::{
+        access,
         chat::{self, Added},
+        check_text,
         file::Context,
     },
     model::{
         chat::{NewMessage, NewSession, Session, SessionFilter},
         clock,
         enums::MessageRole,
-        error::Result,
+        error::{Error, Result},
         ids::{ProjectId, SessionId},
         json::Json,
         page::{LIST, Page},
@@ -28,10 +30,10 @@ const KEY: &str = "mcp";
 const CONTINUED: TimeDelta = TimeDelta::hours(24);
 
 /// Adds the message of a write. The files are another revision, since a revision is one event of one kind. From here on
-/// the write cannot be cancelled, so that no message remains without its files.
+/// the client cannot cancel the call.
 ///
 /// # Errors
-/// As [`chat::start_session`] and [`chat::add_message`]; and if the client has cancelled the request.
+/// As [`chat::start_session`] and [`chat::add_message`].
 pub async fn add_message(
     call: &Call,
     project: ProjectId,
@@ -39,8 +41,13 @@ pub async fn add_message(
     content: String,
     is_checkpoint: bool,
 ) -> Result<Added> {
+    check_text(&call.services.limits, "message", &content)?;
+    let cancelled = || Error::internal("the client has cancelled the request");
+    if call.cancellation.is_cancelled() {
+        return Err(cancelled());
+    }
     let session = session(call, project).await?;
-    if call.cancelled.is_cancelled() {
+    if !call.cancellation.begin_to_write() {
         return Err(cancelled());
     }
     let new = NewMessage {
@@ -100,7 +107,7 @@ async fn last_session(call: &Call, project: ProjectId) -> Result<Option<SessionI
         ..SessionFilter::default()
     };
     let page = Page::first(LIST.default);
-    let sessions = chat::sessions_page(&tx, &[member(&tx, project).await?], &keep, &page).await?;
+    let sessions = chat::sessions_page(&tx, &[access::required(&tx, project).await?], &keep, &page).await?;
     let client = client(call);
     let is_ours = |session: &Session| session.metadata.value().get(KEY) == Some(&client);
     let mut sessions = sessions.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, session)| session);
