@@ -60,7 +60,7 @@ pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
     }
     if db.is_sqlite() || serve.migrate {
         let applied = apply(db).await?;
-        tracing::info!(migrations = applied.len(), "the database is up to date");
+        tracing::info!(migrations = applied.len(), "the database was migrated");
         return Ok(());
     }
     bail!(
