@@ -34,7 +34,7 @@ async fn persist(client: &Client, query: &str, variables: Value) -> Value {
 }
 
 /// Cuts the connections that are executing a statement, but not those that receive notifications.
-async fn cut(admin: &mut PgConnection) -> usize {
+pub(super) async fn cut(admin: &mut PgConnection) -> usize {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
         AND usename = 'antiphon_server' AND query NOT ILIKE 'listen%' AND state <> 'idle'";
     sqlx::raw_sql(sql).fetch_all(admin).await.unwrap().len()

@@ -1,20 +1,28 @@
 //! Given a project, when its owner downloads it as one file, then the file is that of the command, its progress precedes it if
 //! the client accepts parts, and nobody else gets it.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use tests::{
     client::{Client, Raw},
     database::{Database, Kind},
+    disk::SmallDisk,
     project::Project,
-    server::Server,
+    server::{ChildServer, Server, run_with_server},
     socket::PATIENCE,
     workload::Random,
 };
+use tokio::time::sleep;
 
 use super::{
     import_export::Folder,
+    interruptions::cut,
     project_files::{EVE, ada, fill, import, problems, returned},
 };
 
@@ -158,4 +166,85 @@ tests::on_both! {
             assert!(start.elapsed() < PATIENCE);
         }
     }
+
+    async fn a_server_without_temporary_space_refuses_downloads_alone(database: Database) {
+        let folder = Folder::new();
+        let small = SmallDisk::mount(2);
+        if let Some(disk) = &small {
+            disk.fill();
+        }
+        let missing = folder.path("missing");
+        for temporary in [Some(missing.as_path()), small.as_ref().map(SmallDisk::path)].into_iter().flatten() {
+            let server = ChildServer::start_with(&database, &[("TMPDIR", temporary.to_str().unwrap())]);
+            let ada = server.user("ada@example.com");
+            let project = Project::create(&ada, "No room").await;
+            let refused = get(&ada, &path(&project.id), &[]).await;
+            let answer = refused.graphql().unwrap();
+            assert_eq!((refused.status, answer.error_code()), (503, "RATE_LIMITED"), "{answer:?}");
+            assert!(answer.error()["message"].as_str().unwrap().contains("TMPDIR"), "{answer:?}");
+            assert!(!refused.header("retry-after").is_empty());
+            // The last part is the error.
+            let in_parts = get(&ada, &path(&project.id), &[("accept", "multipart/mixed")]).await;
+            let (_, last) = parts(&in_parts).pop().unwrap();
+            let last: Value = serde_json::from_slice(&last).unwrap();
+            assert_eq!(last["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{last}");
+            project.create_file("a.py", "").await;
+            server.stop();
+        }
+    }
+
+    async fn a_download_leaves_nothing_in_the_temporary_folder(database: Database) {
+        let folder = Folder::new();
+        let temporary = folder.path("temporary");
+        fs::create_dir(&temporary).unwrap();
+        let server = ChildServer::start_with(&database, &[("TMPDIR", temporary.to_str().unwrap())]);
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Tidy").await;
+        project.create_file("a.txt", &"x".repeat(3_000_000)).await;
+        assert_eq!(get(&ada, &path(&project.id), &[]).await.status, 200);
+        // Clients that hang up while the file is made, and while it is sent.
+        for _ in 0..3 {
+            let mut stream = ada.open("GET", &path(&project.id), &[("accept", "multipart/mixed")]).await;
+            assert!(stream.until("totalRows").await.is_some());
+            drop(stream);
+            drop(ada.open("GET", &path(&project.id), &[]).await);
+        }
+        let start = Instant::now();
+        while fs::read_dir(&temporary).unwrap().next().is_some() {
+            assert!(start.elapsed() < PATIENCE, "{:?}", fs::read_dir(&temporary).unwrap().collect::<Vec<_>>());
+            sleep(Duration::from_millis(20)).await;
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn a_download_of_a_database_that_fails_is_refused_and_works_again() {
+    run_with_server(Kind::Postgres, async |server| {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Outage").await;
+        for n in 0..20 {
+            project.create_file(&format!("{n}.txt"), &n.to_string()).await;
+        }
+        let mut admin = PgConnection::connect(&server.database().admin_url()).await.unwrap();
+        let (mut codes, mut cuts) = (Vec::new(), 0);
+        while codes.len() < 10 || cuts == 0 {
+            let path = path(&project.id);
+            let mut download = pin!(get(&ada, &path, &[]));
+            let answer = loop {
+                tokio::select! {
+                    answer = &mut download => break answer,
+                    cut = cut(&mut admin) => cuts += cut,
+                }
+            };
+            codes.push(if answer.status == 200 {
+                String::new()
+            } else {
+                answer.graphql().unwrap().error_code().to_owned()
+            });
+        }
+        let is_expected = |code: &String| ["", "UNAVAILABLE", "RATE_LIMITED"].contains(&code.as_str());
+        assert!(codes.iter().all(is_expected), "{codes:?}");
+        assert_eq!(get(&ada, &path(&project.id), &[]).await.status, 200, "{codes:?}");
+    });
 }

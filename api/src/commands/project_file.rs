@@ -85,7 +85,7 @@ pub async fn import_file(settings: &Settings, file: &Path, email: &str, report: 
         let copied = async {
             let from = snapshot(&source).await.map_err(failure)?;
             let target = begin(&db).await.map_err(failure)?;
-            copy(&from, target, project, Some(&Owner { id, email }), report).await
+            anyhow::Ok(copy(&from, target, project, Some(&Owner { id, email }), report).await?)
         };
         let copied = copied.await;
         db.close().await;

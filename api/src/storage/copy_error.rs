@@ -1,10 +1,13 @@
 //! Why a project is not copied to or from a file.
 
-use std::fmt;
+use std::{env, fmt};
 
 use anyhow::anyhow;
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::error::ErrorKind;
+
+use super::failure::fail;
+use crate::model::error::Error;
 
 /// Why a file is not imported. Nothing of it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,9 +39,14 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// Why there is no copy.
-pub(super) enum CopyError {
-    /// The source cannot be read, or has what no request could have written.
-    Source(String),
+#[derive(Debug)]
+pub enum CopyError {
+    /// There is no such project.
+    Missing,
+    /// The source cannot be read.
+    Source(DbErr),
+    /// The source has what no request could have written.
+    Damaged(String),
     /// The target cannot be read or written.
     Target(DbErr),
 }
@@ -52,13 +60,35 @@ impl From<DbErr> for CopyError {
 impl From<CopyError> for anyhow::Error {
     fn from(error: CopyError) -> Self {
         match error {
-            CopyError::Source(why) => anyhow!(Refusal::Damaged(why)),
+            CopyError::Missing => anyhow!("there is no such project"),
+            CopyError::Source(error) => anyhow!(Refusal::Damaged(error.to_string())),
+            CopyError::Damaged(why) => anyhow!(Refusal::Damaged(why)),
             CopyError::Target(error) => match constraint(&error) {
                 Some(why) => anyhow!(Refusal::Damaged(why)),
                 None => anyhow!("the project cannot be written: {error}"),
             },
         }
     }
+}
+
+impl CopyError {
+    /// The error of a request that copies a project to a temporary file.
+    pub fn of_request(self) -> Error {
+        let damaged = |why| Error::internal(format!("a project cannot be exported: {why}"));
+        match self {
+            Self::Missing => Error::not_found("project", "id"),
+            Self::Source(error) => fail(error),
+            Self::Damaged(why) => damaged(why),
+            Self::Target(error) => constraint(&error).map_or_else(|| no_temporary_file(&error), damaged),
+        }
+    }
+}
+
+/// The error for a request whose temporary file cannot be written.
+pub fn no_temporary_file(cause: &dyn fmt::Display) -> Error {
+    tracing::warn!(%cause, folder = %env::temp_dir().display(), "a temporary file cannot be written (TMPDIR)");
+    let message = "The server cannot write temporary files at the moment (TMPDIR): try again later.".to_owned();
+    Error::RateLimited { message, retry_after: Some(60) }
 }
 
 /// What a row violates, if that is why it was refused.
@@ -68,9 +98,4 @@ fn constraint(error: &DbErr) -> Option<String> {
     };
     let database = cause.as_database_error().filter(|database| !matches!(database.kind(), ErrorKind::Other))?;
     Some(database.message().to_owned())
-}
-
-/// An error of the source.
-pub(super) fn unread(error: DbErr) -> CopyError {
-    CopyError::Source(error.to_string())
 }

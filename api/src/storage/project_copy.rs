@@ -5,7 +5,6 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
 use entity::{
     agent_configuration_versions, agent_configurations, blobs, chat_messages, chat_sessions, file_snapshots,
     hidden_messages, project_events, project_files, project_former_collaborators, project_snapshot_changes,
@@ -15,13 +14,13 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::prelude::DateTimeWithTimeZone;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ColumnType, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait,
-    FromQueryResult, IdenStatic, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder,
-    QuerySelect, TransactionTrait, Value,
+    ActiveModelTrait, ColumnTrait, ColumnType, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter,
+    QueryOrder, QuerySelect, TransactionTrait, Value,
 };
 use uuid::Uuid;
 
-use super::copy_error::{CopyError, unread};
+use super::copy_error::CopyError;
 use super::db::{Db, sqlite_url};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
@@ -69,16 +68,18 @@ struct Copy<'a, C> {
 /// Copies a project to a new SQLite file, or an empty one. Returns the database, and the number of rows.
 ///
 /// # Errors
-/// As [`copy`].
+/// As [`CopyError`].
 pub async fn to_file(
     from: &impl ConnectionTrait,
     project: ProjectId,
     path: &Path,
     limits: &DatabaseLimits,
     report: Report<'_>,
-) -> anyhow::Result<(Db, u64)> {
-    let to = Db::connect(&sqlite_url(path)?, limits).await;
-    let to = to.map_err(|error| anyhow!(error.cause().map_or_else(|| error.message(), str::to_owned)))?;
+) -> Result<(Db, u64), CopyError> {
+    let cannot = |why: String| CopyError::Target(DbErr::Custom(why));
+    let url = sqlite_url(path).map_err(|error| cannot(error.to_string()))?;
+    let to = Db::connect(&url, limits).await;
+    let to = to.map_err(|error| cannot(error.cause().map_or_else(|| error.message(), str::to_owned)))?;
     let copied = async {
         Migrator::up(to.migrations(), None).await?;
         let target = to.migrations().begin().await?;
@@ -98,16 +99,15 @@ pub async fn to_file(
 /// order. Without an owner, the project keeps its own. `report` receives the progress.
 ///
 /// # Errors
-/// A [`Refusal`], or why the target cannot be written.
+/// As [`CopyError`].
 pub async fn copy<C: ConnectionTrait>(
     from: &C,
     to: DatabaseTransaction,
     project: ProjectId,
     owner: Option<&Owner>,
     report: Report<'_>,
-) -> anyhow::Result<Copied> {
+) -> Result<Copied, CopyError> {
     let copied = copy_rows(from, &to, project, owner, report).await?;
-    let copied = copied.with_context(|| format!("there is no project {}", project.0))?;
     to.commit().await?;
     Ok(copied)
 }
@@ -118,10 +118,9 @@ async fn copy_rows<C: ConnectionTrait>(
     project: ProjectId,
     owner: Option<&Owner>,
     report: Report<'_>,
-) -> Result<Option<Copied>, CopyError> {
-    let Some(source) = projects::Entity::find_by_id(project.0).one(from).await.map_err(unread)? else {
-        return Ok(None);
-    };
+) -> Result<Copied, CopyError> {
+    let source = projects::Entity::find_by_id(project.0).one(from).await.map_err(CopyError::Source)?;
+    let source = source.ok_or(CopyError::Missing)?;
     let is_taken = projects::Entity::find_by_id(project.0).one(to).await?.is_some();
     let shift = if is_taken { rand::random_range(1..MAX_SHIFT) } else { 0 };
     let mut copy = Copy { from, to, project: project.0, shift, rows: 0, total: 0, report };
@@ -136,7 +135,7 @@ async fn copy_rows<C: ConnectionTrait>(
     copy.configurations().await?;
     copy.files().await?;
     copy.log().await?;
-    Ok(Some(Copied { project: ProjectId(copy.id(project.0)), rows: copy.rows }))
+    Ok(Copied { project: ProjectId(copy.id(project.0)), rows: copy.rows })
 }
 
 /// The largest shift: about 35 years.
@@ -178,7 +177,7 @@ impl<C: ConnectionTrait> Copy<'_, C> {
 
     async fn count_of<E: EntityTrait>(&self, project: E::Column) -> Result<u64, CopyError> {
         let count = E::find().select_only().column_as(project.count(), "n").filter(project.eq(self.project));
-        let count: Option<i64> = count.into_tuple().one(self.from).await.map_err(unread)?;
+        let count: Option<i64> = count.into_tuple().one(self.from).await.map_err(CopyError::Source)?;
         Ok(u64::try_from(count.unwrap_or_default()).unwrap_or_default())
     }
 
@@ -205,8 +204,9 @@ impl<C: ConnectionTrait> Copy<'_, C> {
                 rest = rest.order_by_asc(*key);
             }
             let sizes = rest.clone().select_only().expr_as(size.clone(), "size").limit(u64::try_from(PAGE).ok());
-            let sizes: Vec<i64> = sizes.into_tuple().all(self.from).await.map_err(unread)?;
-            let mut models = rest.limit(u64::try_from(page(&sizes)).ok()).all(self.from).await.map_err(unread)?;
+            let sizes: Vec<i64> = sizes.into_tuple().all(self.from).await.map_err(CopyError::Source)?;
+            let mut models =
+                rest.limit(u64::try_from(page(&sizes)).ok()).all(self.from).await.map_err(CopyError::Source)?;
             let Some(last) = models.last() else { return Ok(()) };
             after = Some(keys.iter().map(|key| last.get(*key)).collect());
             for model in &mut models {
@@ -303,7 +303,7 @@ impl<C: ConnectionTrait> Copy<'_, C> {
             .into_tuple()
             .all(self.from)
             .await
-            .map_err(unread)?;
+            .map_err(CopyError::Source)?;
         let profiles = profiles.into_iter().map(|(id, full_name, avatar_url, created_at, updated_at, is_machine)| {
             user_profiles::Model {
                 id,
@@ -325,7 +325,7 @@ impl<C: ConnectionTrait> Copy<'_, C> {
     /// The users in a column of the project's rows.
     async fn users<E: EntityTrait>(&self, user: E::Column, project: E::Column) -> Result<Vec<Uuid>, CopyError> {
         let users = E::find().select_only().column(user).distinct().filter(project.eq(self.project));
-        let users: Vec<Option<Uuid>> = users.into_tuple().all(self.from).await.map_err(unread)?;
+        let users: Vec<Option<Uuid>> = users.into_tuple().all(self.from).await.map_err(CopyError::Source)?;
         Ok(users.into_iter().flatten().collect())
     }
 
@@ -429,7 +429,7 @@ impl<C: ConnectionTrait> Copy<'_, C> {
             .into_tuple()
             .all(self.from)
             .await
-            .map_err(unread)?;
+            .map_err(CopyError::Source)?;
         let mut ids: HashMap<i64, i64> = HashMap::with_capacity(sources.len());
         let new_project = self.id(self.project);
         for depth in sources.chunk_by(|(one, ..), (other, ..)| one == other) {
@@ -441,8 +441,12 @@ impl<C: ConnectionTrait> Copy<'_, C> {
                 left = rest;
                 hashes.extend(page.iter().map(|(_, id, sha256, _)| (sha256.as_slice(), *id)));
                 let wanted = Column::Id.is_in(page.iter().map(|(_, id, ..)| *id));
-                let rows =
-                    Entity::find().filter(wanted).order_by_asc(Column::Id).all(self.from).await.map_err(unread)?;
+                let rows = Entity::find()
+                    .filter(wanted)
+                    .order_by_asc(Column::Id)
+                    .all(self.from)
+                    .await
+                    .map_err(CopyError::Source)?;
                 let count = rows.len();
                 let rows = rows.into_iter().map(|row| {
                     let base_id = row.base_id.map(|base| copied(&ids, base)).transpose()?;
@@ -537,13 +541,13 @@ where
 }
 
 fn copied(ids: &HashMap<i64, i64>, id: i64) -> Result<i64, CopyError> {
-    ids.get(&id).copied().ok_or_else(|| CopyError::Source(format!("content {id} is missing")))
+    ids.get(&id).copied().ok_or_else(|| CopyError::Damaged(format!("content {id} is missing")))
 }
 
 /// Checks that a path is one that a request could have written.
 fn is_path(path: &str) -> Result<(), CopyError> {
     match FilePath::parse(path, "path") {
         Ok(parsed) if parsed.as_str() == path => Ok(()),
-        _ => Err(CopyError::Source(format!("{path:?} is not the path of a file"))),
+        _ => Err(CopyError::Damaged(format!("{path:?} is not the path of a file"))),
     }
 }

@@ -10,7 +10,8 @@ use crate::domain::{Services, policy, project};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
-use crate::storage::copy_error::Refusal;
+pub use crate::storage::copy_error::no_temporary_file;
+use crate::storage::copy_error::{CopyError, Refusal};
 use crate::storage::db::{Db, Needs, Size, Tx, vacuum_into};
 use crate::storage::operator;
 use crate::storage::project_copy::{self, Report};
@@ -38,21 +39,21 @@ impl Export {
         Ok(Self { services: services.clone(), source, project })
     }
 
-    /// Writes the project to the new file `to` in an empty folder, and reads it back.
+    /// Writes the project to the new file `to` in an empty temporary folder, and reads it back.
     ///
     /// # Errors
-    /// `Internal` with the reason why there is no file.
+    /// `RateLimited` if the file cannot be written.
     pub async fn write(self, to: &Path, report: Report<'_>) -> Result<()> {
         let Self { services, source, project } = self;
         let scratch = to.with_extension("scratch");
-        let written = async {
-            let (file, _) =
-                project_copy::to_file(&source, project, &scratch, &services.database_limits, report).await?;
-            // The rest does not need the connection.
-            drop(source);
-            finish(file, &scratch, to).await
-        };
-        written.await.map_err(|error| Error::internal(format!("a project cannot be exported: {error:#}")))
+        let copied = project_copy::to_file(&source, project, &scratch, &services.database_limits, report).await;
+        let (file, _) = copied.map_err(CopyError::of_request)?;
+        // The rest does not need the connection.
+        drop(source);
+        finish(file, &scratch, to).await.map_err(|error| match error.downcast::<Refusal>() {
+            Ok(refusal) => Error::internal(format!("a project cannot be exported: {refusal}")),
+            Err(error) => no_temporary_file(&format!("{error:#}")),
+        })
     }
 }
 
@@ -75,16 +76,15 @@ pub async fn finish(file: Db, scratch: &Path, to: &Path) -> anyhow::Result<()> {
 pub async fn check(db: &Db) -> anyhow::Result<ProjectId> {
     let mut problems = Vec::new();
     let report = &mut |_, problem| problems.push(problem);
-    let verified = verify::verify(db, None, report).await;
-    let verified =
-        verified.map_err(|error| Refusal::Damaged(error.cause().map_or_else(|| error.message(), str::to_owned)))?;
+    let shown = |error: Error| error.cause().map_or_else(|| error.message(), str::to_owned);
+    let verified = verify::verify(db, None, report).await.map_err(|error| Refusal::Damaged(shown(error)))?;
     if let Some(problem) = problems.first() {
         bail!(Refusal::Damaged(problem.clone()));
     }
     if verified.projects != 1 {
         bail!(Refusal::Foreign(format!("it has {} projects instead of one", verified.projects)));
     }
-    let operator = db.operator().await.map_err(|error| anyhow!(error.message()))?;
-    let found = operator::projects(&operator, None).await.map_err(|error| anyhow!(error.message()))?;
+    let operator = db.operator().await.map_err(|error| anyhow!(shown(error)))?;
+    let found = operator::projects(&operator, None).await.map_err(|error| anyhow!(shown(error)))?;
     found.first().map(|project| project.id).context("the project is gone")
 }

@@ -28,7 +28,7 @@ use super::{
     writer::{Writer, written},
 };
 use crate::{
-    domain::import_export::project_file::{Export, SUFFIX},
+    domain::import_export::project_file::{Export, SUFFIX, no_temporary_file},
     model::{error::Error, ids::ProjectId},
     transport::{
         operation::{self, Outcome},
@@ -130,10 +130,7 @@ struct Made {
 
 impl Made {
     async fn by(export: Export, report: &mut (dyn FnMut(u64, u64) + Send + Sync)) -> Result<Self, Error> {
-        let cannot = |error: io::Error| {
-            let folder = std::env::temp_dir();
-            Error::internal(format!("cannot write to the temporary folder {} (TMPDIR): {error}", folder.display()))
-        };
+        let cannot = |error: io::Error| no_temporary_file(&error);
         let folder = tempfile::tempdir().map_err(cannot)?;
         let path = folder.path().join("project").with_extension(SUFFIX);
         export.write(&path, report).await?;
