@@ -92,8 +92,10 @@ pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<
             }
         };
         bar.finish_and_clear();
-        let Copied { project, rows } = imported?;
-        print(&format!("project {}: {rows} rows imported\n", project.0))?;
+        let Copied { project, rows, has_new_ids } = imported?;
+        let note =
+            if has_new_ids { "; it has new ids, since the database already has the project of the file" } else { "" };
+        print(&format!("project {}: {rows} rows imported{note}\n", project.0))?;
         return Ok(ExitCode::SUCCESS);
     }
     let bar =

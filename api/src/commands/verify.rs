@@ -40,7 +40,8 @@ pub(super) async fn run(settings: &Settings, project: Option<&str>) -> anyhow::R
     let (projects, revisions, snapshots) = (verified.projects, verified.revisions, verified.snapshots);
     let (versions, blobs) = (verified.versions, verified.blobs);
     print(&format!(
-        "read {projects} projects: {revisions} revisions, {versions} versions, {blobs} contents, {snapshots} snapshots\n"
+        "read {projects} project{}: {revisions} revisions, {versions} versions, {blobs} contents, {snapshots} snapshots\n",
+        if projects == 1 { "" } else { "s" }
     ))?;
     verified.notes.iter().try_for_each(|note| print(&format!("{note}\n")))?;
     match verified.problems {

@@ -45,6 +45,8 @@ pub struct Copied {
     pub project: ProjectId,
     /// Number of rows.
     pub rows: u64,
+    /// Whether its objects got new ids, since the project's id was taken.
+    pub has_new_ids: bool,
 }
 
 /// Receives the number of rows that are copied, and of all.
@@ -135,7 +137,7 @@ async fn copy_rows<C: ConnectionTrait>(
     copy.configurations().await?;
     copy.files().await?;
     copy.log().await?;
-    Ok(Copied { project: ProjectId(copy.id(project.0)), rows: copy.rows })
+    Ok(Copied { project: ProjectId(copy.id(project.0)), rows: copy.rows, has_new_ids: shift > 0 })
 }
 
 /// The largest shift: about 35 years.

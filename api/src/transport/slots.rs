@@ -22,7 +22,7 @@ pub struct Slots {
     of_user: usize,
     /// How long a request waits for others.
     wait: Duration,
-    /// Their name, in the plural.
+    /// Their name.
     what: &'static str,
 }
 
@@ -49,7 +49,11 @@ impl Slots {
             })
         };
         let refused = |who: &str, count: usize| Error::RateLimited {
-            message: format!("{who} can run {count} {} at once: try again later.", self.what),
+            message: format!(
+                "{who} can run {count} {}{} at once: try again later.",
+                self.what,
+                if count == 1 { "" } else { "s" }
+            ),
             retry_after: Some(self.wait.as_secs()),
         };
         let own = timeout(self.wait, share.acquire_owned()).await;

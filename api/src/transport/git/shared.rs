@@ -24,6 +24,6 @@ pub struct Git {
 impl Git {
     /// Serves the repositories of a cache, and accepts pushes of at most so many bytes.
     pub fn new(cache: GitCache, max_push_bytes: u64) -> Self {
-        Self { cache, slots: Slots::new(MAX_RUNNING, WAIT_TIME, "requests of git"), max_push_bytes }
+        Self { cache, slots: Slots::new(MAX_RUNNING, WAIT_TIME, "git request"), max_push_bytes }
     }
 }

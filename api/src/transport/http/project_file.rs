@@ -55,7 +55,7 @@ const WAIT_TIME: Duration = Duration::from_secs(5);
 
 /// Limits the exports of a server.
 pub fn exports() -> Arc<Slots> {
-    Arc::new(Slots::new(MAX_RUNNING, WAIT_TIME, "exports of projects"))
+    Arc::new(Slots::new(MAX_RUNNING, WAIT_TIME, "export"))
 }
 
 /// Handles `/projects/{id}/project.antiphon`.
