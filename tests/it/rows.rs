@@ -2,7 +2,7 @@
 //! the library resolves the fields itself.
 
 use serde_json::json;
-use tests::{client::Client, project::Project, server::Server, workload::Random};
+use tests::{client::Client, database::Database, project::Project, server::Server, workload::Random};
 
 const MESSAGE: &[&str] = &[
     "__typename",
@@ -92,7 +92,8 @@ fn selection(random: &mut Random, fields: &[&str]) -> String {
     });
     let some: Vec<String> = some.collect();
     // At least one field that is not skipped.
-    format!("__typename {}", some.join(" "))
+    let first = ["__typename", "id"][random.below(2)];
+    format!("{first} {}", some.join(" "))
 }
 
 /// As text: the order of keys is part of the answer.
@@ -127,7 +128,7 @@ tests::on_both! {
                 let row = selection(&mut random, fields);
                 let [ours, theirs] = [row.clone(), format!("... {{ {row} }}")].map(|row| list.replace("ROW", &row));
                 let (ours, theirs) = (answer(&project.client, &ours).await, answer(&project.client, &theirs).await);
-                assert!(ours.contains("__typename") && !ours.contains("errors"), "{row}: {ours}");
+                assert!(!ours.contains("errors"), "{row}: {ours}");
                 assert_eq!(ours, theirs, "{row}");
             }
         }
@@ -229,5 +230,38 @@ tests::on_both! {
             let refused = project.client.gql(file, input("wrong", "A?")).await;
             assert_eq!(refused.error_code(), "BAD_USER_INPUT");
         }
+    }
+
+    async fn literals_that_a_request_left_out_are_checked_in_the_next(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Literals").await;
+        let sync = |bytes: &str| format!("syncFiles(input: {{ projectId: \"{}\", mode: MERGE, files: [{{ path: \"a\", contentBase64: \"{bytes}\" }}] }}) {{ revision }}", project.id);
+        // The field that is selected twice is merged before the document is validated.
+        let optional = sync("A?").replace(") { revision }", ") @include(if: $all) { revision }");
+        let mutation = format!("mutation($all: Boolean!) {{ one: {0} one: {0} two: {optional} }}", sync("AP8="));
+        project.client.gql(&mutation, json!({ "all": false })).await.ok();
+        let other = mutation.replace("AP8=", "AP4=");
+        for (text, all) in [(&other, true), (&mutation, true), (&other, true)] {
+            let before = project.revision().await;
+            let refused = project.client.gql(text, json!({ "all": all })).await;
+            assert!(refused.data.is_null() && !refused.errors.is_empty(), "{refused:?}");
+            assert_eq!(project.revision().await, before);
+        }
+    }
+
+    async fn errors_of_a_list_are_reported_once(database: Database) {
+        let server = Server::start_with(&database, &["--max-operation-bytes=100000"]).await;
+        let ada = server.user("ada@example.com");
+        for text in ["short".to_owned(), "x".repeat(300_000)] {
+            let input = json!({ "name": "Budget", "description": text, "initialPrompt": text, "config": {} });
+            ada.mutate("createProject", input, "revision").await.ok();
+        }
+        let list = "{ projects { nodes { ROW } } }";
+        for row in ["name description", "description initialPrompt", "description config initialPrompt name"] {
+            let [ours, theirs] = [row.to_owned(), format!("... {{ {row} }}")].map(|row| list.replace("ROW", &row));
+            let (ours, theirs) = (ada.gql(&ours, json!({})).await, ada.gql(&theirs, json!({})).await);
+            assert!(!ours.errors.is_empty(), "{ours:?}");
+            assert_eq!((ours.data, ours.errors.len()), (theirs.data, theirs.errors.len()), "{row}: {:?}", ours.errors);
+        }
+        server.stop().await;
     }
 }

@@ -33,8 +33,10 @@ pub(crate) async fn state(client: &Client, id: &str, select: &str) -> Value {
 
 /// The deliveries of a webhook, newest first.
 async fn log(client: &Client, id: &str) -> Vec<Value> {
-    let select = "deliveries(first: 100) { nodes { id revision kind status attempts responseStatus error nextAttemptAt deliveredAt } }";
-    state(client, id, select).await["deliveries"]["nodes"].as_array().unwrap().clone()
+    let select = "deliveries(first: 100) { nodes { __typename id revision kind status attempts responseStatus error nextAttemptAt deliveredAt } }";
+    let log = state(client, id, select).await["deliveries"]["nodes"].as_array().unwrap().clone();
+    assert!(log.iter().all(|delivery| delivery["__typename"] == "WebhookDelivery"), "{log:?}");
+    log
 }
 
 /// The id of the first delivery of a webhook, after its first attempt.

@@ -119,9 +119,10 @@ impl Parsed {
         self.is_accepted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the library's validator would accept the document again, whatever the variables are.
+    /// Whether the library's validator would accept the document again, whatever the variables are: they also decide which
+    /// of several root fields are merged before.
     pub fn is_accepted(&self) -> bool {
-        !self.has_checked_variables && self.is_accepted.load(Ordering::Relaxed)
+        self.merges_nothing && !self.has_checked_variables && self.is_accepted.load(Ordering::Relaxed)
     }
 
     /// The document of a request.

@@ -1,6 +1,6 @@
 //! Values of results as JSON.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Value};
@@ -22,7 +22,6 @@ const MAX_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub struct WrittenJson {
     bytes: AtomicUsize,
-    is_running: AtomicBool,
 }
 
 impl WrittenJson {
@@ -30,17 +29,9 @@ impl WrittenJson {
     pub fn write(&self, write: impl FnOnce(&mut Vec<u8>, usize) -> Option<()>) -> Option<Vec<u8>> {
         let limit = MAX_BYTES.checked_sub(self.bytes.load(Ordering::Relaxed))?;
         let mut json = Vec::new();
-        self.is_running.store(true, Ordering::Relaxed);
-        let written = write(&mut json, limit);
-        self.is_running.store(false, Ordering::Relaxed);
-        written?;
+        write(&mut json, limit)?;
         self.bytes.fetch_add(json.len(), Ordering::Relaxed);
         Some(json)
-    }
-
-    /// Whether a list is being written: a value that fails then is resolved again, in the usual way.
-    pub fn is_running(&self) -> bool {
-        self.is_running.load(Ordering::Relaxed)
     }
 }
 

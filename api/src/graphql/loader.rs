@@ -439,7 +439,7 @@ loaders! {
         each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
     };
     With<FileId, VersionFilter> => (File, Slice<FileSnapshot>), |tx, keys| {
-        each(tx, keys, async |tx, key| file::file_with_versions(tx, key.id, &key.page).await).await
+        each(tx, keys, async |tx, key| file::file_with_versions(tx, key.id, key.keep.has_contents, &key.page).await).await
     };
     Part<ProjectId, SessionFilter> => Slice<Session>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep, page| chat::sessions_page(tx, &members(parents), keep, page).await).await

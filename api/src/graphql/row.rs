@@ -110,14 +110,19 @@ impl<C: CursorType + Send + Sync, T: Plain> Rows<'_, C, T> {
     fn json(&self, ctx: &ContextSelectionSet<'_>) -> Option<Value> {
         let caller = caller(ctx).ok().filter(|caller| caller.merges_nothing)?;
         let fields = distinct_fields(ctx)?;
-        if !fields.iter().all(|field| T::is_plain(field.node.name.node.as_str())) {
+        let is_plain = |name: &str| name == "__typename" || T::is_plain(name);
+        if !fields.iter().all(|field| is_plain(field.node.name.node.as_str())) {
             return None;
         }
         let answered = caller.reader.answered();
+        let errors = ctx.query_env.errors.lock().map_or(0, |errors| errors.len());
         let json = caller.json.write(|json, limit| self.write(ctx, &fields, json, limit));
         if json.is_none() {
-            // The rows are resolved again.
+            // The rows are resolved again, with their errors.
             caller.reader.take_back(answered);
+            if let Ok(mut all) = ctx.query_env.errors.lock() {
+                all.truncate(errors);
+            }
         }
         json.map(raw_json)
     }
@@ -134,7 +139,15 @@ impl<C: CursorType + Send + Sync, T: Plain> Rows<'_, C, T> {
             json.push(if index == 0 { b'[' } else { b',' });
             let mut before = b'{';
             for field in fields {
-                let value = edge.node.0.resolve_field(&ctx.with_field(field)).now_or_never()?.ok()?;
+                let row = &edge.node.0;
+                let value = match field.node.name.node.as_str() {
+                    "__typename" => Some(row.introspection_type_name().into_owned().into()),
+                    _ => row.resolve_field(&ctx.with_field(field)).now_or_never()?.ok()?,
+                };
+                // Before it is written: a text can become six times as long.
+                if json.len() > limit || matches!(&value, Some(Value::String(text)) if text.len() > limit) {
+                    return None;
+                }
                 json.push(before);
                 json_text::write_string(field.node.response_key().node.as_str(), json);
                 json.push(b':');

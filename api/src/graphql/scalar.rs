@@ -270,9 +270,6 @@ impl OutputType for Json {
         count(ctx, field, self.0.as_str().len())?;
         Ok(match self.0.compact() {
             Ok(text) => Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::String(text))])),
-            Err(_) if caller(ctx).is_ok_and(|caller| caller.json.is_running()) => {
-                return Err(ServerError::new("a value of a list is damaged", Some(field.pos)));
-            }
             Err(why) => {
                 let cause = format!("the database contains invalid JSON: {why}");
                 ctx.add_error(ctx.set_error_path(ServerError::new(cause, Some(field.pos))));

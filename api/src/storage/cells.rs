@@ -8,7 +8,7 @@ use sqlx::{ColumnIndex, Decode, Postgres, Row, Sqlite, Type};
 use super::db::fail;
 use crate::model::error::{Error, Result};
 
-/// The columns of a row from one of them on.
+/// A row's columns, read in order from a start column.
 pub(super) struct Cells<'r> {
     row: DriverRow<'r>,
     next: usize,

@@ -109,8 +109,7 @@ pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) 
     versions(tx, sql).await
 }
 
-/// The versions of each file, newest first. Without contents, their hashes and sizes are left out: looking up the contents
-/// of many versions takes a quarter of the time.
+/// The versions of each file, newest first. Without contents, their hashes and sizes are left out.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
@@ -157,7 +156,12 @@ fn version_of_file(row: FileSnapshot) -> (Within<FileId>, Cursor, FileSnapshot) 
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
-pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Option<(File, Slice<FileSnapshot>)>> {
+pub async fn file_with_versions(
+    tx: &Tx,
+    id: FileId,
+    has_contents: bool,
+    page: &Page,
+) -> Result<Option<(File, Slice<FileSnapshot>)>> {
     let door = |sql: &mut Sql| {
         sql.push(&FILES_NOW.replacen("v.id", "v.id AS door_id", 1)).push("v.id = ").bind(id.0).push(" AND ");
         is_member(sql, "v.project_id", tx.me());
@@ -167,7 +171,7 @@ pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Opti
         Ok((row.project_id, row))
     };
     let select = |sql: &mut Sql| {
-        sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE v.file_id = ").bind(id.0);
+        sql.push(&select_versions(tx.needed_of(page), has_contents)).push("WHERE v.file_id = ").bind(id.0);
     };
     let read = |row: &QueryResult| {
         let (_, place, row) = version_of_file(version(row)?);

@@ -48,7 +48,7 @@ const MAX_STREAMS: u32 = 100;
 /// Bytes of a response that an HTTP/2 connection holds for a client that does not read.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Most header fields of a request, and most bytes of its head. hyper limits the fields of HTTP/1.1 only, and it ends an HTTP/2
-/// connection with all its requests if a head is much larger than its own limit: so that one is higher.
+/// connection with all its requests if a head is much larger than its own limit, which is therefore higher.
 const MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The colon, the space and the end of the line of a header field.

@@ -79,7 +79,11 @@ impl Asked {
         let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
         request.set_parsed_query(self.document.clone());
-        request.data(self.horizon.clone())
+        request.data.insert(self.horizon.clone());
+        if let Some(parsed) = &self.parsed {
+            request.data.insert(parsed.clone());
+        }
+        request
     }
 
     /// Stores the document, which is now known to be valid.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::operation::Outcome;
 use crate::{
-    graphql::json_text::RAW_VALUE_TOKEN,
+    graphql::json_text::{self, RAW_VALUE_TOKEN},
     model::error::{Error, Result},
 };
 
@@ -162,11 +162,8 @@ impl Pieces {
     /// Writes a value; of a list, an object or a long text only the beginning.
     fn begin(&mut self, value: Value, piece: &mut Vec<u8>) -> serde_json::Result<()> {
         match value {
-            Value::Null => piece.extend_from_slice(b"null"),
-            Value::Boolean(value) => piece.extend_from_slice(if value { b"true" } else { b"false" }),
-            Value::Number(number) => serde_json::to_writer(piece, &number)?,
-            Value::Enum(name) => serde_json::to_writer(piece, name.as_str())?,
-            Value::String(text) if text.len() <= PIECE_BYTES => serde_json::to_writer(piece, &text)?,
+            Value::Null | Value::Boolean(_) | Value::Number(_) | Value::Enum(_) => json_text::write(&value, piece),
+            Value::String(text) if text.len() <= PIECE_BYTES => json_text::write_string(&text, piece),
             Value::String(text) => self.string(text.into(), piece),
             Value::Binary(text) => self.string(text, piece),
             Value::List(items) => {

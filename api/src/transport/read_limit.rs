@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 /// How long what a client still sends is discarded at the end.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// Bytes of a message of which its receiver learns before the message is complete, each time so many more.
+/// An incomplete message is reported each time that it has grown by this many bytes.
 const STEP: usize = 64 * 1024;
 
 /// Size of the buffer for discarded bytes.
@@ -75,6 +75,13 @@ impl ReadLimit {
     /// Begins to count the bytes of another message.
     pub fn begin_message(&self) {
         self.0.of_message.store(0, Ordering::Relaxed);
+    }
+
+    /// Leaves out the bytes of a control frame, which are no part of the message.
+    pub fn forget(&self, bytes: usize) {
+        let without = |count: usize| Some(count.saturating_sub(bytes));
+        // Never fails.
+        let _ = self.0.of_message.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without);
     }
 
     /// Bytes that were read since the message began.

@@ -27,7 +27,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// So many requests of all users, and of one user, run at once. The others wait for a time.
+    /// Runs at most this many requests of all users, and of one user. Further ones wait.
     pub(super) fn new((of_all, of_user): (usize, usize), wait: Duration, what: &'static str) -> Self {
         let free = Arc::new(Semaphore::new(of_all));
         Self { free, shares: Mutex::default(), of_all, of_user, wait, what }
@@ -60,11 +60,19 @@ impl Slots {
         let Ok(Ok(own)) = own else { return Err(refused("A user", self.of_user)) };
         let shared = timeout(self.wait, self.free.clone().acquire_owned()).await;
         let Ok(Ok(shared)) = shared else { return Err(refused("The server", self.of_all)) };
-        Ok(Slot { _permits: [own, shared] })
+        Ok(Slot { _own: own, shared: Some(shared) })
     }
 }
 
 /// A counted request.
 pub(super) struct Slot {
-    _permits: [OwnedSemaphorePermit; 2],
+    _own: OwnedSemaphorePermit,
+    shared: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    /// Makes room for other users.
+    pub(super) fn release_shared(&mut self) {
+        self.shared = None;
+    }
 }

@@ -264,7 +264,11 @@ pub(super) fn budget_error(error: &sqlx::Error) -> Option<&OverBudget> {
 pub(super) fn breaks(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
-            Some(error) => matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic),
+            // The codes are those of prepared statements that do not fit any more; a new connection prepares them again.
+            Some(error) => {
+                matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+                    || matches!(error.code(), "0A000" | "26000" | "42P05")
+            }
             None => !is_of_the_statement(&**error),
         },
         // Errors of this side, about a statement's values or rows.

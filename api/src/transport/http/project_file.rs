@@ -7,7 +7,7 @@ use axum::{
     Extension,
     extract::{ConnectInfo, Path, State},
     http::{
-        HeaderMap, HeaderName, StatusCode,
+        HeaderMap, HeaderName, Method, StatusCode,
         header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
@@ -47,7 +47,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Size of the pieces of a file, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Exports of all users, and of one user, that run at once.
+/// Exports of all users that are made at once, and of one user that are made or sent.
 const MAX_RUNNING: (usize, usize) = (4, 1);
 
 /// How long an export waits for the others.
@@ -64,10 +64,11 @@ pub async fn project_file(
     Extension(RequestId(id)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(project): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
     let address = state.throttle.address(peer.ip(), &headers);
-    match answer(&state, &project, &headers, address, &id).await {
+    match answer(&state, &project, (&method, &headers), address, &id).await {
         Ok(response) => response,
         Err(refusal) => refuse(Media::Json, &refusal, &id),
     }
@@ -76,7 +77,7 @@ pub async fn project_file(
 async fn answer(
     state: &AppState,
     project: &str,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
     address: Option<Address>,
     id: &str,
 ) -> Result<Response, Box<Refusal>> {
@@ -87,15 +88,19 @@ async fn answer(
         Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer")
     })?;
     let project = ProjectId::parse(project, "id")?;
-    let slot = state.exports.take(actor.user_id).await?;
+    let mut slot = state.exports.take(actor.user_id).await?;
     let export = Export::begin(&state.services, &actor, project).await?;
+    if method == Method::HEAD {
+        // The length is known only when the file is made.
+        return Ok([(CONTENT_TYPE, FILE_TYPE)].into_response());
+    }
     let attachment = format!("attachment; filename=\"{}.{SUFFIX}\"", project.0);
     if accepts_parts(headers) {
         let boundary = hex::encode(rand::random::<[u8; 16]>());
         let content_type = format!("multipart/mixed; boundary={boundary}");
         let id = id.to_owned();
         let body = written(move |body| {
-            let parts = Parts { body, boundary, attachment, id, _slot: slot };
+            let parts = Parts { body, boundary, attachment, id, slot };
             parts.write(export).in_current_span()
         });
         // nginx and similar proxies would buffer the progress.
@@ -103,6 +108,7 @@ async fn answer(
         return Ok(([(CACHE_CONTROL, "no-store"), unbuffered], [(CONTENT_TYPE, content_type)], body).into_response());
     }
     let made = Made::by(export, &mut |_, _| ()).await?;
+    slot.release_shared();
     let headers = [
         (CONTENT_TYPE, FILE_TYPE.to_owned()),
         (CONTENT_DISPOSITION, attachment),
@@ -159,11 +165,11 @@ struct Parts {
     attachment: String,
     /// The request's id.
     id: String,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Parts {
-    async fn write(self, export: Export) -> Option<()> {
+    async fn write(mut self, export: Export) -> Option<()> {
         let (sender, progress) = watch::channel((0, None));
         let mut report = |rows, total| {
             sender.send_replace((rows, Some(total)));
@@ -185,6 +191,7 @@ impl Parts {
                 }
             }
         };
+        self.slot.release_shared();
         match made {
             Ok(made) => {
                 let progress = *progress.borrow();

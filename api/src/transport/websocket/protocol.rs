@@ -163,6 +163,28 @@ pub(super) fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
 
+/// Whether a message was refused for its size. The library wraps the cause twice.
+pub(super) fn is_too_big(error: &axum::Error) -> bool {
+    says(error, "Message too long")
+}
+
+/// How a socket ends whose client breaks the rules of RFC 6455 (section 7.4.1).
+pub(super) fn violation(error: &axum::Error) -> Option<Close> {
+    // A client that disconnects without a close frame has broken no rule that it could be told.
+    if says(error, "without closing handshake") {
+        return None;
+    }
+    let codes = [("WebSocket protocol error", PROTOCOL_ERROR), ("UTF-8", INVALID_TEXT)];
+    let (_, code) = codes.into_iter().find(|(text, _)| says(error, text))?;
+    Some(Close::new(code, error.to_string()))
+}
+
+/// Whether an error of the WebSocket library, which has no types here, contains a text.
+fn says(error: &axum::Error, text: &str) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.any(|error| error.to_string().contains(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

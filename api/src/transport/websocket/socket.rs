@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use super::protocol::{
     ALREADY_EXISTS, BAD_REQUEST, Close, FORBIDDEN, FromClient, GOING_AWAY, INIT_TIMEOUT, INVALID_TEXT,
     MAX_REASON_BYTES, PROTOCOL, PROTOCOL_ERROR, Refreshed, SUBPROTOCOL_NOT_ACCEPTABLE, TIMED_OUT, TOO_BIG,
-    TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, has_types, parse,
+    TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, has_types, is_too_big, parse, violation,
 };
 use crate::{
     domain::profile,
@@ -46,6 +46,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(5);
 const MAX_WAITING: usize = 64;
 /// Longest payload of a `ping` that the `pong` repeats, in bytes.
 const MAX_ECHO_BYTES: usize = 1024;
+/// The head of a client's control frame, with its mask, in bytes.
+const CONTROL_HEAD_BYTES: usize = 6;
 /// Size of the read and the write buffer of each socket, in bytes; messages can be larger.
 pub(super) const BUFFER_BYTES: usize = 4 * 1024;
 
@@ -76,7 +78,7 @@ enum Phase {
 /// What is known of a peer since its last message.
 #[derive(Default)]
 struct Silence {
-    /// Pings.
+    /// Number of unanswered pings.
     unanswered: u32,
     /// When an incomplete message began, and how many bytes of it had arrived at the last ping.
     message: Option<(Instant, usize)>,
@@ -208,7 +210,8 @@ impl Socket {
                     self.is_flushed = true;
                 }
                 message = self.stream.next(), if self.waiting.len() < MAX_WAITING => {
-                    silence = Silence::default();
+                    let is_control = matches!(message, Some(Ok(Message::Ping(_) | Message::Pong(_))));
+                    silence = Silence { unanswered: 0, message: silence.message.filter(|_| is_control) };
                     self.received(message).await?;
                 }
                 Some((id, step)) = self.operations.next(), if self.is_flushed => {
@@ -288,7 +291,10 @@ impl Socket {
         let text = match message {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_))) => return Err(Close::new(BAD_REQUEST, "Messages must be text").into()),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                self.read_limit.forget(payload.len() + CONTROL_HEAD_BYTES);
+                return Ok(());
+            }
             Some(Ok(Message::Close(_))) => return Err(End::ClosedByPeer),
             Some(Err(error)) if is_too_big(&error) => {
                 let limit = self.state.limits.max_body_bytes;
@@ -574,26 +580,4 @@ fn poll_write(
         }
     }
     sink.poll_flush_unpin(context)
-}
-
-/// Whether a message was refused for its size. The library wraps the cause twice.
-fn is_too_big(error: &axum::Error) -> bool {
-    says(error, "Message too long")
-}
-
-/// How a socket ends whose client breaks the rules of RFC 6455 (section 7.4.1).
-fn violation(error: &axum::Error) -> Option<Close> {
-    // A client that disconnects without a close frame has broken no rule that it could be told.
-    if says(error, "without closing handshake") {
-        return None;
-    }
-    let codes = [("WebSocket protocol error", PROTOCOL_ERROR), ("UTF-8", INVALID_TEXT)];
-    let (_, code) = codes.into_iter().find(|(text, _)| says(error, text))?;
-    Some(Close::new(code, error.to_string()))
-}
-
-/// Whether an error of the WebSocket library, which has no types here, contains a text.
-fn says(error: &axum::Error, text: &str) -> bool {
-    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.any(|error| error.to_string().contains(text))
 }
