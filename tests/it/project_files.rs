@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use antiphon::{commands, storage::copy_error::Refusal, transport::auth::user_of};
+use antiphon::{commands, storage::copy_error::FileRefusal, transport::auth::user_of};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tests::{
@@ -402,9 +402,9 @@ const FUTURES: &[(&str, &str)] = &[
     ("a time that is a number", "UPDATE chat_messages SET timestamp = 1.5"),
 ];
 
-fn refusal(imported: anyhow::Result<String>, what: &str) -> Refusal {
+fn refusal(imported: anyhow::Result<String>, what: &str) -> FileRefusal {
     let error = imported.err().unwrap_or_else(|| panic!("{what} is imported"));
-    error.downcast::<Refusal>().unwrap_or_else(|error| panic!("{what}: {error:#}"))
+    error.downcast::<FileRefusal>().unwrap_or_else(|error| panic!("{what}: {error:#}"))
 }
 
 tests::on_both! {
@@ -439,7 +439,7 @@ tests::on_both! {
             let path = folder.path(what);
             fs::File::create(&path).unwrap().write_all(&bytes).unwrap();
             let refused = refusal(import(&target, &path).await, what);
-            assert!(matches!(refused, Refusal::Unreadable(_) | Refusal::Damaged(_)), "{what}: {refused:?}");
+            assert!(matches!(refused, FileRefusal::Unreadable(_) | FileRefusal::Damaged(_)), "{what}: {refused:?}");
         }
         // A pipe is not opened.
         let pipe = folder.path("pipe.antiphon");
@@ -451,27 +451,27 @@ tests::on_both! {
         let mut connection = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", foreign.display())).await.unwrap();
         sqlx::raw_sql("CREATE TABLE projects (id)").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        assert!(matches!(refusal(import(&target, &foreign).await, "foreign"), Refusal::Foreign(_)));
+        assert!(matches!(refusal(import(&target, &foreign).await, "foreign"), FileRefusal::Foreign(_)));
         let newer = copy("newer");
         edit(&newer, "INSERT INTO seaql_migrations VALUES ('m29991231_000000_future', 0)").await;
-        assert!(matches!(refusal(import(&target, &newer).await, "newer"), Refusal::Version(_)));
+        assert!(matches!(refusal(import(&target, &newer).await, "newer"), FileRefusal::Version(_)));
         for (what, sql) in SCHEMAS {
             let path = copy(what);
             edit(&path, sql).await;
             let refused = refusal(import(&target, &path).await, what);
-            let is_expected = matches!(refused, Refusal::Foreign(_) | Refusal::Unreadable(_));
+            let is_expected = matches!(refused, FileRefusal::Foreign(_) | FileRefusal::Unreadable(_));
             assert!(is_expected, "{what}: {refused:?}");
         }
         for (what, sql) in HISTORIES {
             let path = copy(what);
             edit(&path, sql).await;
             let refused = refusal(import(&target, &path).await, what);
-            assert!(matches!(refused, Refusal::Damaged(_) | Refusal::Unreadable(_)), "{what}: {refused:?}");
+            assert!(matches!(refused, FileRefusal::Damaged(_) | FileRefusal::Unreadable(_)), "{what}: {refused:?}");
         }
         for (what, sql) in FUTURES {
             let path = copy(what);
             edit(&path, sql).await;
-            let Refusal::Damaged(why) = refusal(import(&target, &path).await, what) else { panic!("{what}") };
+            let FileRefusal::Damaged(why) = refusal(import(&target, &path).await, what) else { panic!("{what}") };
             let is_named = ["in the column", "has a number", "another number", "the log goes to"].iter().any(|words| why.contains(words));
             assert!(is_named, "{what}: {why}");
         }
@@ -481,7 +481,7 @@ tests::on_both! {
         ] {
             let path = copy(what);
             edit(&path, sql).await;
-            assert!(matches!(refusal(import(&target, &path).await, what), Refusal::TooLarge(_)), "{what}");
+            assert!(matches!(refusal(import(&target, &path).await, what), FileRefusal::TooLarge(_)), "{what}");
         }
         // Then nothing of them is there, and the whole file still is imported.
         assert_eq!(problems(&target).await, [""; 0]);

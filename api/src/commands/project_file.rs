@@ -30,7 +30,7 @@ use crate::{
     migrations::{apply, begin, failure},
     model::{clock, ids::ProjectId},
     storage::{
-        copy_error::Refusal,
+        copy_error::FileRefusal,
         db::{Db, sqlite_url},
         project_copy::{Copied, Owner, Report, copy, to_file},
     },
@@ -67,7 +67,7 @@ pub(super) async fn export(
 /// Imports a project from a file. It gets its old id if that is free. Returns what was imported.
 ///
 /// # Errors
-/// A [`Refusal`], or why the database cannot be written; then nothing is imported.
+/// A [`FileRefusal`], or why the database cannot be written; then nothing is imported.
 pub async fn import_file(settings: &Settings, file: &Path, email: &str, report: Report<'_>) -> anyhow::Result<Copied> {
     let (id, email) = user_of(email).map_err(for_operator)?;
     let folder = tempfile::tempdir()
@@ -112,18 +112,18 @@ async fn take(file: &Path, own: &Path) -> anyhow::Result<()> {
     let page = if number(16, 2) == 1 { 65_536 } else { number(16, 2) };
     let length = page * number(28, 4);
     if !is_whole {
-        bail!(Refusal::Unreadable("it is no SQLite database".to_owned()));
+        bail!(FileRefusal::Unreadable("it is no SQLite database".to_owned()));
     }
     if length != found.len() {
         let why = format!("it has {} bytes, and its header says {length}", found.len());
-        bail!(Refusal::Unreadable(why));
+        bail!(FileRefusal::Unreadable(why));
     }
     let cannot = || format!("cannot copy {} to {} (TMPDIR)", file.display(), own.display());
     source.rewind().with_context(cannot)?;
     let mut copy = File::create_new(own).with_context(cannot)?;
     let copied = tokio::task::spawn_blocking(move || io::copy(&mut source, &mut copy)).await?.with_context(cannot)?;
     if copied != length {
-        bail!(Refusal::Unreadable("it changes while it is read".to_owned()));
+        bail!(FileRefusal::Unreadable("it changes while it is read".to_owned()));
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ async fn check_engine(own: &Path, folder: &Path, settings: &Settings) -> anyhow:
     let applied = applied(&mut connection).await?;
     let expected = schema_of(applied, folder, settings).await?;
     if schema(&mut connection).await.map_err(unreadable)? != expected {
-        bail!(Refusal::Foreign("its tables are not those of antiphon".to_owned()));
+        bail!(FileRefusal::Foreign("its tables are not those of antiphon".to_owned()));
     }
     for check in ["PRAGMA integrity_check(1)", "PRAGMA foreign_key_check"] {
         let rows = sqlx::raw_sql(check).fetch_all(&mut connection).await.map_err(unreadable)?;
@@ -143,7 +143,7 @@ async fn check_engine(own: &Path, folder: &Path, settings: &Settings) -> anyhow:
             (text != "ok").then_some(text)
         });
         if let Some(problem) = problem {
-            bail!(Refusal::Unreadable(format!("{check} finds {problem}")));
+            bail!(FileRefusal::Unreadable(format!("{check} finds {problem}")));
         }
     }
     check_sizes(&mut connection, settings).await?;
@@ -158,9 +158,9 @@ async fn read(file: &Path) -> sqlx::Result<SqliteConnection> {
     options.disable_statement_logging().connect().await
 }
 
-fn unreadable(error: sqlx::Error) -> Refusal {
+fn unreadable(error: sqlx::Error) -> FileRefusal {
     let text = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-    Refusal::Unreadable(text)
+    FileRefusal::Unreadable(text)
 }
 
 /// How many of this version's migrations made the file.
@@ -169,14 +169,14 @@ async fn applied(connection: &mut SqliteConnection) -> anyhow::Result<usize> {
     let rows = sqlx::raw_sql("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'");
     let tables: i64 = rows.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(unreadable)?;
     if tables == 0 {
-        bail!(Refusal::Foreign("it has no table of antiphon".to_owned()));
+        bail!(FileRefusal::Foreign("it has no table of antiphon".to_owned()));
     }
     let rows = sqlx::raw_sql("SELECT version FROM seaql_migrations ORDER BY version").fetch_all(connection);
     let rows = rows.await.map_err(unreadable)?;
     let applied: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(unreadable)?;
     if applied.is_empty() || !known.starts_with(&applied) {
         let last = applied.last().map_or("none", String::as_str);
-        bail!(Refusal::Version(format!("its newest migration is {last:?}")));
+        bail!(FileRefusal::Version(format!("its newest migration is {last:?}")));
     }
     Ok(applied.len())
 }
@@ -223,10 +223,10 @@ async fn check_sizes(connection: &mut SqliteConnection, settings: &Settings) -> 
             let why = format!(
                 "a value of the table {table} has {longest} bytes; MAX_FILE_BYTES and MAX_TEXT_BYTES are lower"
             );
-            bail!(Refusal::TooLarge(why));
+            bail!(FileRefusal::TooLarge(why));
         }
         if nul > 0 {
-            bail!(Refusal::Damaged(format!("a text of the table {table} contains NUL")));
+            bail!(FileRefusal::Damaged(format!("a text of the table {table} contains NUL")));
         }
     }
     Ok(())
@@ -256,7 +256,7 @@ async fn check_times(connection: &mut SqliteConnection) -> anyhow::Result<()> {
                 "{wrong} times in the column {name} of the table {table} are in the future, before the year 1, or in \
                  another form than that of antiphon"
             );
-            bail!(Refusal::Damaged(why));
+            bail!(FileRefusal::Damaged(why));
         }
     }
     Ok(())

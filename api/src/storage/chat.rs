@@ -9,7 +9,7 @@ use super::access::{self, Member, is_member};
 use super::cells::Cells;
 use super::columns::{JSON, Long, TEXT, columns};
 use super::db::{Tx, fail, unknown};
-use super::door::{self, List};
+use super::door::{self, ListQuery};
 use super::revision::{self, Conversation, Counts};
 use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
@@ -173,7 +173,7 @@ pub async fn project_with_sessions(
         let row = Session::from(chat_sessions::Model::from_query_result(row, "").map_err(fail)?);
         Ok((Cursor(vec![Key::Number(row.revision.into())]), row))
     };
-    project::with_list(tx, project, List { order: NEWEST_FIRST, page, select: &select, read: &read }).await
+    project::with_list(tx, project, ListQuery { order: NEWEST_FIRST, page, select: &select, read: &read }).await
 }
 
 /// Total length of the list of [`sessions_page`], per project.
@@ -322,7 +322,7 @@ pub async fn session_with_messages(
     };
     let read =
         |row: &QueryResult| selected_message(row).map(|row| (Cursor(vec![Key::Number(row.revision.into())]), row));
-    door::open(tx, door, row, List { order: OLDEST_FIRST, page, select: &select, read: &read }).await
+    door::open(tx, door, row, ListQuery { order: OLDEST_FIRST, page, select: &select, read: &read }).await
 }
 
 /// Total length of the list of [`messages_page`], per session.

@@ -11,7 +11,7 @@ use crate::model::error::Error;
 
 /// Why a file is not imported. Nothing of it is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum FileRefusal {
     /// It is no SQLite database, or not a whole one.
     Unreadable(String),
     /// It is a SQLite database of something else.
@@ -24,7 +24,7 @@ pub enum Refusal {
     Damaged(String),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for FileRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(why) => write!(f, "the file cannot be read: {why}"),
@@ -36,7 +36,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for FileRefusal {}
 
 /// Why there is no copy.
 #[derive(Debug)]
@@ -61,10 +61,10 @@ impl From<CopyError> for anyhow::Error {
     fn from(error: CopyError) -> Self {
         match error {
             CopyError::Missing => anyhow!("there is no such project"),
-            CopyError::Source(error) => anyhow!(Refusal::Damaged(error.to_string())),
-            CopyError::Damaged(why) => anyhow!(Refusal::Damaged(why)),
+            CopyError::Source(error) => anyhow!(FileRefusal::Damaged(error.to_string())),
+            CopyError::Damaged(why) => anyhow!(FileRefusal::Damaged(why)),
             CopyError::Target(error) => match constraint(&error) {
-                Some(why) => anyhow!(Refusal::Damaged(why)),
+                Some(why) => anyhow!(FileRefusal::Damaged(why)),
                 None => anyhow!("the project cannot be written: {error}"),
             },
         }

@@ -15,7 +15,7 @@ use crate::model::page::{Cursor, Page, Slice};
 pub(super) const PREFIX: &str = "door_";
 
 /// A list of the row.
-pub(super) struct List<'p, T> {
+pub(super) struct ListQuery<'p, T> {
     pub(super) order: Order,
     pub(super) page: &'p Page,
     /// Adds `SELECT …`, ending inside a `WHERE`. The columns include `id`, which is never null.
@@ -33,7 +33,7 @@ pub(super) async fn open<R, T>(
     tx: &Tx,
     door: impl FnOnce(&mut Sql),
     row: impl Fn(&QueryResult) -> Result<(ProjectId, R)>,
-    List { order, page, select, read }: List<'_, T>,
+    ListQuery { order, page, select, read }: ListQuery<'_, T>,
 ) -> Result<Option<(R, Slice<T>)>> {
     // Rows of both, side by side: with a join on a condition, each row of the list would repeat the columns of the row.
     let mut sql = Sql::new("WITH door AS (SELECT ");

@@ -9,7 +9,7 @@ use super::access::{self, Member, is_member};
 use super::blob::{BlobId, BlobRef};
 use super::cells::Cells;
 use super::db::{Tx, fail, unknown};
-use super::door::List;
+use super::door::ListQuery;
 use super::snapshot::hash;
 use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
@@ -280,7 +280,7 @@ pub async fn project_with_page(
         let row = file(row)?;
         Ok((Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row))
     };
-    project::with_list(tx, project, List { order: BY_PATH_NOW, page, select: &select, read: &read }).await
+    project::with_list(tx, project, ListQuery { order: BY_PATH_NOW, page, select: &select, read: &read }).await
 }
 
 /// Total length of the list of [`page`], per project and moment.

@@ -9,7 +9,7 @@ use super::access::{self, Member, is_member};
 use super::cells::Cells;
 use super::columns::TEXT;
 use super::db::{Tx, fail, unknown};
-use super::door::{self, List};
+use super::door::{self, ListQuery};
 use super::file::{FILES_NOW, below, file_from, get, mode, place};
 use super::project;
 use super::save;
@@ -177,7 +177,7 @@ pub async fn file_with_versions(
         let (_, place, row) = version_of_file(version(row)?);
         Ok((place, row))
     };
-    door::open(tx, door, row, List { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read }).await
+    door::open(tx, door, row, ListQuery { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read }).await
 }
 
 /// As [`versions_page`], optionally up to a revision, with autosaves coalesced that are at most this many seconds
@@ -295,7 +295,7 @@ pub async fn project_with_changes(
         let row = version(row)?;
         Ok((place_of_change(&row), row))
     };
-    project::with_list(tx, project, List { order: NEWEST_CHANGE_FIRST, page, select: &select, read: &read }).await
+    project::with_list(tx, project, ListQuery { order: NEWEST_CHANGE_FIRST, page, select: &select, read: &read }).await
 }
 
 /// Total length of the list of [`changes_page`], per project.

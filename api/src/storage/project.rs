@@ -9,7 +9,7 @@ use sea_orm::{FromQueryResult, Value};
 use super::access::{self, Member, is_member, memberships, role, role_of};
 use super::columns::{JSON, Long, TEXT, columns};
 use super::db::{Tx, fail, unknown};
-use super::door::{self, List};
+use super::door::{self, ListQuery};
 use super::revision::{self, Target};
 use super::sql::{Order, Sql, union};
 use crate::model::enums::{ProjectRole, ProjectStatus};
@@ -45,7 +45,11 @@ fn project_columns<'s>(sql: &'s mut Sql, tx: &Tx, needed: LongColumns) -> &'s mu
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
-pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
+pub(super) async fn with_list<T>(
+    tx: &Tx,
+    id: ProjectId,
+    list: ListQuery<'_, T>,
+) -> Result<Option<(Project, Slice<T>)>> {
     let door = |sql: &mut Sql| {
         columns::<projects::Entity>(sql, ("p", door::PREFIX), &LONG, tx.needed());
         role_of(sql.push(", "), "p", tx.me());

@@ -6,7 +6,7 @@ use sea_orm::{FromQueryResult, QueryResult, Value};
 use super::access::{self, Member, is_member};
 use super::columns::{Long, TEXT, columns};
 use super::db::{Tx, fail};
-use super::door::List;
+use super::door::ListQuery;
 use super::project;
 use super::sql::{Order, Sql, pages};
 use crate::model::error::{Error, Result};
@@ -182,7 +182,7 @@ pub async fn project_with_page(
         let row = snapshot(row)?;
         Ok((Cursor(vec![Key::Number(row.created_revision.into())]), row))
     };
-    project::with_list(tx, project, List { order: NEWEST_FIRST, page, select: &select, read: &read }).await
+    project::with_list(tx, project, ListQuery { order: NEWEST_FIRST, page, select: &select, read: &read }).await
 }
 
 /// The number of snapshots per project.

@@ -11,7 +11,7 @@ use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 pub use crate::storage::copy_error::no_temporary_file;
-use crate::storage::copy_error::{CopyError, Refusal};
+use crate::storage::copy_error::{CopyError, FileRefusal};
 use crate::storage::db::{Db, Needs, Size, Tx, vacuum_into};
 use crate::storage::operator;
 use crate::storage::project_copy::{self, Report};
@@ -50,7 +50,7 @@ impl Export {
         let (file, _) = copied.map_err(CopyError::of_request)?;
         // The rest does not need the connection.
         drop(source);
-        finish(file, &scratch, to).await.map_err(|error| match error.downcast::<Refusal>() {
+        finish(file, &scratch, to).await.map_err(|error| match error.downcast::<FileRefusal>() {
             Ok(refusal) => Error::internal(format!("a project cannot be exported: {refusal}")),
             Err(error) => no_temporary_file(&format!("{error:#}")),
         })
@@ -61,7 +61,7 @@ impl Export {
 /// without free pages.
 ///
 /// # Errors
-/// A [`Refusal`], or why there is no file.
+/// A [`FileRefusal`], or why there is no file.
 pub async fn finish(file: Db, scratch: &Path, to: &Path) -> anyhow::Result<()> {
     let checked = check(&file).await;
     file.close().await;
@@ -72,17 +72,17 @@ pub async fn finish(file: Db, scratch: &Path, to: &Path) -> anyhow::Result<()> {
 /// Checks that a database has one project without problems, and returns it.
 ///
 /// # Errors
-/// A [`Refusal`], or why it cannot be read.
+/// A [`FileRefusal`], or why it cannot be read.
 pub async fn check(db: &Db) -> anyhow::Result<ProjectId> {
     let mut problems = Vec::new();
     let report = &mut |_, problem| problems.push(problem);
     let shown = |error: Error| error.cause().map_or_else(|| error.message(), str::to_owned);
-    let verified = verify::verify(db, None, report).await.map_err(|error| Refusal::Damaged(shown(error)))?;
+    let verified = verify::verify(db, None, report).await.map_err(|error| FileRefusal::Damaged(shown(error)))?;
     if let Some(problem) = problems.first() {
-        bail!(Refusal::Damaged(problem.clone()));
+        bail!(FileRefusal::Damaged(problem.clone()));
     }
     if verified.projects != 1 {
-        bail!(Refusal::Foreign(format!("it has {} projects instead of one", verified.projects)));
+        bail!(FileRefusal::Foreign(format!("it has {} projects instead of one", verified.projects)));
     }
     let operator = db.operator().await.map_err(|error| anyhow!(shown(error)))?;
     let found = operator::projects(&operator, None).await.map_err(|error| anyhow!(shown(error)))?;

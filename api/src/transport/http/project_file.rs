@@ -25,7 +25,7 @@ use super::{
     caller::{caller, refuse},
     media::Media,
     refusal::Refusal,
-    writer::{Writer, written},
+    writer::{BodyWriter, written},
 };
 use crate::{
     domain::import_export::project_file::{Export, SUFFIX, no_temporary_file},
@@ -115,7 +115,7 @@ async fn answer(
         (CONTENT_LENGTH, made.bytes.to_string()),
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
-    let body = written(async move |body: Writer| {
+    let body = written(async move |body: BodyWriter| {
         let _slot = slot;
         made.write(&body).await
     });
@@ -145,7 +145,7 @@ impl Made {
         Ok(Self { file, bytes })
     }
 
-    async fn write(self, body: &Writer) -> Option<()> {
+    async fn write(self, body: &BodyWriter) -> Option<()> {
         let mut file = tokio::fs::File::from_std(self.file);
         loop {
             let mut piece = Vec::with_capacity(PIECE_BYTES);
@@ -159,7 +159,7 @@ impl Made {
 
 /// A body with parts (RFC 2046, section 5.1): the progress, and then the file or an error.
 struct Parts {
-    body: Writer,
+    body: BodyWriter,
     boundary: String,
     /// The `Content-Disposition` of the file.
     attachment: String,

@@ -18,7 +18,7 @@ use super::{
     batch::Batch,
     media::Media,
     refusal::Refusal,
-    writer::{Writer, written},
+    writer::{BodyWriter, written},
 };
 use crate::{
     domain::{heavy, profile},
@@ -187,7 +187,7 @@ pub(in crate::transport) fn sent(mut pieces: Pieces, budgets: Budgets) -> Result
 
 /// Writes the pieces of a body as they are sent.
 fn streamed(first: Vec<u8>, mut pieces: Pieces, budgets: Budgets) -> Body {
-    written(async move |body: Writer| {
+    written(async move |body: BodyWriter| {
         let _budgets = budgets;
         let mut piece = first;
         loop {

@@ -14,9 +14,9 @@ use tokio::{
 const STALL_TIME: Duration = Duration::from_secs(60);
 
 /// Sends the pieces of a body.
-pub(super) struct Writer(mpsc::Sender<Vec<u8>>);
+pub(super) struct BodyWriter(mpsc::Sender<Vec<u8>>);
 
-impl Writer {
+impl BodyWriter {
     /// Sends a piece. `None` if the client has disconnected or stopped reading.
     pub(super) async fn write(&self, piece: Vec<u8>) -> Option<()> {
         timeout(STALL_TIME, self.0.send(piece)).await.ok()?.ok()
@@ -30,12 +30,12 @@ impl Writer {
 
 /// The body that `write` writes in a task; `None` cuts it off. A client that stops reading loses the connection: the response
 /// takes memory that others need.
-pub(super) fn written<W>(write: impl FnOnce(Writer) -> W) -> Body
+pub(super) fn written<W>(write: impl FnOnce(BodyWriter) -> W) -> Body
 where
     W: Future<Output = Option<()>> + Send + 'static,
 {
     let (sender, mut receiver) = mpsc::channel(1);
-    let writer = tokio::spawn(write(Writer(sender)));
+    let writer = tokio::spawn(write(BodyWriter(sender)));
     let pieces = try_stream! {
         while let Some(piece) = receiver.recv().await {
             yield piece;
