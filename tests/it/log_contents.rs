@@ -144,7 +144,7 @@ tests::on_both! {
         let before: Vec<&str> = log.lines().take_while(|line| !line.contains("listening")).collect();
         assert!(before.len() <= 2, "{before:#?}");
         if blank.file().is_some() {
-            assert!(before.iter().any(|line| line.contains("up to date")), "{before:#?}");
+            assert!(before.iter().any(|line| line.contains("was migrated")), "{before:#?}");
         }
         fs::remove_file(&path).unwrap();
         blank.remove().await;
