@@ -25,6 +25,7 @@ tests::on_both! {
 
         let listed = agent.ok("list_projects", json!({ "search": "our" })).await;
         assert_eq!((&listed["projects"][0]["id"], &listed["projects"][0]["role"]), (&json!(project.id), &json!("OWNER")));
+        assert_eq!(listed["projects"][0]["lastActivityAt"], project.ask("stats { lastActivityAt }").await["stats"]["lastActivityAt"]);
         // A write makes a chat session with a message, and a revision of files that belongs to the message.
         let first = agent.ok("write_file", of(json!({ "path": "/src//a.ts", "content": "one\ntwo\nthree\n" }))).await;
         assert_eq!((&first["path"], &first["version"], &first["hasChanged"]), (&json!("src/a.ts"), &json!(1), &json!(true)));

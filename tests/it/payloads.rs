@@ -8,7 +8,7 @@ use tests::{
 };
 
 /// Refused arguments of the lists of a project, and the refused argument.
-const OF_PROJECT: [(&str, &str); 26] = [
+const OF_PROJECT: [(&str, &str); 33] = [
     ("files(first: 501) { totalCount }", "first"),
     ("files(first: -1) { totalCount }", "first"),
     ("files(last: 501) { totalCount }", "last"),
@@ -34,6 +34,14 @@ const OF_PROJECT: [(&str, &str); 26] = [
     ("diff(from: -1) { path }", "from"),
     ("diff(from: 0, after: \"..\") { path }", "after"),
     ("agentConfigurations(after: \"nonsense\") { id }", "after"),
+    ("webhooks(after: \"nonsense\") { id }", "after"),
+    ("collaborators(after: \"nonsense\") { id }", "after"),
+    ("emailInvitations(after: \"\") { id }", "after"),
+    ("accessTokens(after: \"nonsense\") { id }", "after"),
+    // A cursor of `changes`.
+    ("collaborators(after: \"WyJjaGFuZ2VzIixbeyJuIjoxfV1d\") { id }", "after"),
+    ("emailInvitations(after: \"WyJjaGFuZ2VzIixbeyJuIjoxfV1d\") { id }", "after"),
+    ("accessTokens(after: \"WyJjaGFuZ2VzIixbeyJuIjoxfV1d\") { id }", "after"),
     ("files { nodes { blame(first: -1) { startLine } versions(first: 501) { totalCount } } }", "first"),
 ];
 

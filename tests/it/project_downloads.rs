@@ -75,6 +75,20 @@ tests::on_both! {
         let (name, length) = (format!("attachment; filename=\"{}.antiphon\"", project.id), plain.body.len().to_string());
         assert_eq!(headers.map(|header| plain.header(header)), ["application/vnd.sqlite3", &name, &length, "", "no-store"]);
 
+        let token = format!("Bearer {}", ada.token().unwrap());
+        for (accept, kind) in [
+            ("*/*", "application/vnd.sqlite3"),
+            ("*/*, multipart/mixed;q=0", "application/vnd.sqlite3"),
+            ("application/vnd.sqlite3, multipart/mixed;q=0.1", "application/vnd.sqlite3"),
+            ("multipart/mixed", "multipart/mixed; boundary="),
+            ("application/vnd.sqlite3;q=0.5, Multipart/Mixed", "multipart/mixed; boundary="),
+        ] {
+            let headers = [("authorization", token.as_str()), ("accept", accept)];
+            let head = ada.send("HEAD", &path(&project.id), &headers, Vec::new()).await.unwrap();
+            assert_eq!((head.status, head.header("content-length"), head.header("cache-control")), (200, "", "no-store"), "{head:?}");
+            assert!(head.header("content-type").starts_with(kind), "{head:?}");
+        }
+
         let answer = get(&ada, &path(&project.id), &[("accept", "multipart/mixed, */*")]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut parts = parts(&answer);

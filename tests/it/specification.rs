@@ -308,6 +308,38 @@ tests::on_sqlite! {
         assert_eq!(post(&ada, &several.to_string()).await.error_code(), INPUT);
     }
 
+    async fn only_the_chosen_operation_counts(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Chosen").await;
+        let ada = &project.client;
+        let aliases = |count: usize| (0..count).map(|n| format!("a{n}: id ")).collect::<String>();
+        let costly = "x: projects { nodes { files { nodes { versions(last: 100) { nodes { id } } } } } }";
+        let id = json!({ "x": project.id });
+        for (a, variables, b) in [
+            // Variables belong to an operation.
+            ("query A { viewer { id } }", json!({}), "query B($x: Int!) { projects(first: $x) { nodes { id } } }".to_owned()),
+            ("query A { viewer { id } }", json!({}), "query B($x: Int!) { ...F } fragment F on Query { projects(first: $x) { nodes { id } } }".to_owned()),
+            ("query A($x: ID!) { viewer { id } project(id: $x) { id } }", id.clone(), "query B($x: Int) { projects(first: $x) { nodes { id } } }".to_owned()),
+            ("query A($x: ID!) { viewer { id } project(id: $x) { id } }", id, "query B($x: Int = -1) { projects(first: $x) { nodes { id } } }".to_owned()),
+            // So do limits.
+            ("query A { viewer { id } }", json!({}), format!("query B {{ viewer {{ {} }} }} query C {{ viewer {{ {} }} }}", aliases(60), aliases(60))),
+            ("query A { viewer { id } }", json!({}), format!("query B {{ {costly} y{costly} }}")),
+        ] {
+            let query = format!("{a} {b}");
+            // The second time from the cache.
+            for _ in 0..2 {
+                let body = json!({ "query": query, "operationName": "A", "variables": variables }).to_string();
+                assert!(post(ada, &body).await.ok()["viewer"]["id"].is_string(), "{query}");
+            }
+        }
+        let both = format!("query A {{ viewer {{ id }} }} query B {{ {costly} y{costly} }}");
+        let second = json!({ "query": both, "operationName": "B" }).to_string();
+        let first = json!({ "query": both, "operationName": "A" }).to_string();
+        for _ in 0..2 {
+            post(ada, &first).await.ok();
+            assert_eq!(post(ada, &second).await.error_code(), "QUERY_TOO_COMPLEX");
+        }
+    }
+
     async fn a_lone_surrogate_ends_only_its_operation(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Surrogates").await;
         let ada = &project.client;

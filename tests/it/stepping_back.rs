@@ -125,9 +125,10 @@ tests::on_both! {
             json!([made + 1, [made], made + 2, format!("Undo of revision {made}")]),
             json!([made + 2, [made + 1], null, format!("Redo of revision {made}")]),
         ]);
+        // This undoes the redo, so that the first undo is effective again.
         undo(&project, json!({})).await;
-        let log = project.ask(&format!("events(afterRevision: {}, first: 1) {{ undoneBy }}", made - 1)).await;
-        assert_eq!(log["events"][0]["undoneBy"], made + 3);
+        let log = project.ask(&format!("events(afterRevision: {}) {{ undoneBy }}", made - 1)).await;
+        assert_eq!(each(&log["events"], "undoneBy"), [json!(made + 1), json!(null), json!(made + 3), json!(null)]);
 
         // Changes of the project's own fields are steps too.
         project.client.mutate("updateProject", json!({ "id": project.id, "name": "Second" }), "revision").await.ok();
@@ -288,6 +289,29 @@ tests::on_both! {
             redo(&project).await;
         }
         assert_eq!(project.contents().await, [("a".to_owned(), "a1\n".to_owned()), ("b".to_owned(), "b2\n".to_owned())]);
+        refused(&project, "redo", json!({}), "BAD_USER_INPUT").await;
+    }
+
+    async fn a_redo_is_the_next_step_back(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Again").await;
+        project.create_file("a", "1\n").await;
+        undo(&project, json!({})).await;
+        project.create_file("a/b", "2\n").await;
+        project.write("deleteFile", json!({ "path": "a/b" }), "revision").await;
+        redo(&project).await;
+        assert_eq!(content(&project, "a").await.as_deref(), Some("1\n"));
+        // While `a` is a file, nothing can be below it, so no other order of the steps is possible.
+        let steps = [None, Some("2\n"), None];
+        for (step, below) in steps.into_iter().enumerate() {
+            undo(&project, json!({})).await;
+            assert_eq!(content(&project, "a/b").await.as_deref(), below, "step {step}");
+        }
+        assert_eq!(project.contents().await, []);
+        refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        for _ in steps {
+            redo(&project).await;
+        }
+        assert_eq!(project.contents().await, [("a".to_owned(), "1\n".to_owned())]);
         refused(&project, "redo", json!({}), "BAD_USER_INPUT").await;
     }
 

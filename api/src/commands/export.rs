@@ -59,7 +59,7 @@ pub async fn export(
             let archived = export::archive(&services, (&owner, newest), project, at, to).await.map_err(for_operator)?;
             let renamed = archived.renamed.into_iter().map(|(path, name)| format!("renamed: {path:?} is {name:?}"));
             let links =
-                archived.plain_links.into_iter().map(|path| format!("no link: {path:?} leads out of the archive"));
+                archived.plain_links.into_iter().map(|path| format!("no link: {path:?} could lead out of the archive"));
             renamed.chain(links).chain([format!("{} files written to {}", archived.files, to.display())]).collect()
         }
         (None, Some(folder)) => {

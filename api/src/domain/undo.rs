@@ -26,7 +26,7 @@ pub enum UndoTarget {
     /// Everything that was written for a message and is not undone yet. The second value is the argument `revision`,
     /// which must not be given too.
     Message(MessageId, Option<i32>),
-    /// The newest change that is not undone.
+    /// The newest change that is not undone. A redo is a change.
     Newest,
     /// The newest undo that is not undone itself, so that its change is effective again.
     NewestUndo,
@@ -186,7 +186,9 @@ impl Taking {
                         return Err(in_the_way.unwrap_or_else(nothing));
                     };
                     before = *oldest;
-                    let candidates = candidates.into_iter().filter(|revision| !undos.is_undo(*revision)).collect();
+                    // A redo is a change, newer than those before it.
+                    let is_change = |revision: &i32| undos.is_undo_of_change(*revision) != Some(true);
+                    let candidates = candidates.into_iter().filter(is_change).collect();
                     let candidates = Self::standing(tx, member, &undos, &undone, candidates).await?;
                     if let Some(taking) =
                         Self::first_possible(write, member, &undone, candidates, &mut in_the_way).await?

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Member, Tx, access};
+use crate::model::clock;
 use crate::model::enums::EventKind;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
@@ -91,10 +92,6 @@ async fn messages(tx: &Tx, project: Member<'_>, events: Vec<Event>) -> Result<Ve
     Ok(events.into_iter().map(message).collect())
 }
 
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
 fn body(event: &Event, id: &str, actor: Option<Value>, changes: ChangeSummary) -> String {
     let change = |change: &FileSnapshot| {
         json!({
@@ -107,13 +104,13 @@ fn body(event: &Event, id: &str, actor: Option<Value>, changes: ChangeSummary) -
     };
     let body = json!({
         "type": event.kind.as_str(),
-        "timestamp": time(event.created_at),
+        "timestamp": clock::text(event.created_at),
         "data": {
             "id": id,
             "project": { "id": event.project_id.0 },
             "revision": event.revision,
             "kind": event.kind.as_str(),
-            "createdAt": time(event.created_at),
+            "createdAt": clock::text(event.created_at),
             "actor": actor,
             "session": event.session_id.map(|id| json!({ "id": id.0 })),
             "message": event.message_id.map(|id| json!({ "id": id.0 })),

@@ -14,11 +14,13 @@ use super::types::{
     insights,
 };
 use crate::model::{
+    access_token::AccessToken,
+    collaborator::{Collaborator, EmailInvitation},
     error::{Error, Result},
     ids::{FolderId, MessageId, ReadId},
     limits::Limits,
     node_id::{MAX_NODES, NodeId},
-    page::{self, KeyKind, List, Page, PageSize},
+    page::{self, Cursor, KeyKind, List, Page, PageSize},
     path::FilePath,
     search::Search,
 };
@@ -34,8 +36,8 @@ enum Parts {
     Log(PageSize),
     /// The first rows only.
     Most(PageSize),
-    /// Rows after a row with an id. The list itself checks the argument.
-    Rest,
+    /// Rows after a row, by its cursor in the list of this name or by its id.
+    Placed(&'static str),
     /// Lines after a line.
     AfterLine,
     /// Differences after the entry with a cursor or after a path.
@@ -61,13 +63,13 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("Insights", "busiestHours", Parts::Most(insights::HOURS)),
     ("Insights", "contributors", Parts::Most(insights::USERS)),
     ("Insights", "mostChangedFiles", Parts::Most(insights::FILES)),
-    ("Project", "accessTokens", Parts::Rest),
+    ("Project", "accessTokens", Parts::Placed(AccessToken::LIST)),
     ("Project", "agentConfigurations", Parts::AfterNode),
     ("Project", "changes", Parts::Pages(List::CHANGES, BY_NUMBER_AND_ID)),
     ("Project", "children", Parts::Pages(List::CHILDREN, BY_PATH)),
-    ("Project", "collaborators", Parts::Rest),
+    ("Project", "collaborators", Parts::Placed(Collaborator::LIST)),
     ("Project", "diff", Parts::AfterPath),
-    ("Project", "emailInvitations", Parts::Rest),
+    ("Project", "emailInvitations", Parts::Placed(EmailInvitation::LIST)),
     ("Project", "events", Parts::Log(page::EVENTS)),
     ("Project", "files", Parts::Pages(List::FILES, BY_PATH_AND_ID)),
     ("Project", "sessions", Parts::Pages(List::SESSIONS, BY_NUMBER)),
@@ -162,12 +164,15 @@ fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
             part(limits, first)?;
             line(arguments.int("after"))?;
         }
-        Parts::Rest | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
+        Parts::Placed(_) | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
             part(limits, first)?;
             match (parts, after) {
                 (Parts::AfterPath, Some(after)) => drop(FileDiff::path_of(&after)?),
                 (Parts::AfterMessage, Some(after)) => drop(ReadId::<MessageId>::parse(&after, "after")?),
-                (Parts::AfterNode, Some(after)) => drop(NodeId::parse(&after, "after")?),
+                (Parts::Placed(list), Some(after)) if Cursor::is_cursor(&after) => {
+                    drop(Cursor::parse(&after, list, "after")?);
+                }
+                (Parts::Placed(_) | Parts::AfterNode, Some(after)) => drop(NodeId::parse(&after, "after")?),
                 _ => {}
             }
         }

@@ -94,7 +94,7 @@ pub struct Parsed {
     pub merges_nothing: bool,
     /// Whether the library's validator must check the values of variables.
     has_checked_variables: bool,
-    /// Whether the library's validator has accepted the document.
+    /// Whether the library's validator has accepted the document, which has one operation.
     is_accepted: AtomicBool,
 }
 
@@ -114,9 +114,11 @@ impl Parsed {
         Self { document, tokens, size, selects_interfaces, merges_nothing, has_checked_variables, is_accepted }
     }
 
-    /// Records that the library's validator has accepted the document.
+    /// Records that the library's validator has accepted the operation of a request. It sees no other one.
     pub fn accept(&self) {
-        self.is_accepted.store(true, Ordering::Relaxed);
+        if self.document.operations.iter().count() == 1 {
+            self.is_accepted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether the library's validator would accept the document again, whatever the variables are: they also decide which

@@ -49,14 +49,16 @@ pub fn check_text(text: &str, limits: &Limits) -> Result<usize> {
 pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
     let mut expander = Expander { document, known: HashMap::new() };
     let mut all = Cost::default();
-    let mut root_fields = 0;
+    let (mut root_fields, mut aliases, mut directives) = (0, 0, 0);
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
         let cost = expander.cost(&operation.selection_set.node);
         root_fields = root_fields.max(cost.own_fields);
-        all.add(cost);
+        aliases = aliases.max(cost.aliases);
         let variables = operation.variable_definitions.iter().map(|variable| variable.node.directives.len());
-        all.directives = all.directives.saturating_add(operation.directives.len()).saturating_add(variables.sum());
+        let own_directives = operation.directives.len().saturating_add(variables.sum());
+        directives = directives.max(cost.directives.saturating_add(own_directives));
+        all.add(cost);
     }
     check_limit("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
     let selects = "selects, with its fragments expanded,";
@@ -69,8 +71,8 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
             limits.max_query_depth.saturating_mul(NESTING)
         )));
     }
-    check_limit("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
-    check_limit("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
+    check_limit("has", aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
+    check_limit("has", directives, "directives", limits.max_query_directives, "--max-query-directives")?;
     if all.introspected_lists > MAX_RECURSIVE_LISTS {
         return Err(Error::QueryTooComplex(format!(
             "The introspection nests {} lists; the limit is {MAX_RECURSIVE_LISTS}.",

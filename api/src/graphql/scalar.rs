@@ -13,10 +13,11 @@ use async_graphql::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Timelike, Utc};
 
 use super::context::caller;
 use super::json_text::{RAW_VALUE_TOKEN, raw_json};
+use crate::model::clock;
 use crate::model::json::{self, MAX_DEPTH};
 use crate::model::text::shown;
 
@@ -53,7 +54,7 @@ impl ScalarType for Time {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        Value::String(clock::text(self.0))
     }
 }
 

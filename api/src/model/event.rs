@@ -89,11 +89,6 @@ impl Undos {
     pub fn is_undo_of_change(&self, revision: i32) -> Option<bool> {
         self.is_undo_of_change.get(&revision).copied()
     }
-
-    /// Whether `revision` is an undo.
-    pub fn is_undo(&self, revision: i32) -> bool {
-        self.undoes.contains_key(&revision)
-    }
 }
 
 /// Which changes of files are undone.

@@ -150,7 +150,7 @@ pub struct Limits {
     /// Maximum nesting of fields in an operation. From 1 to 1000
     #[arg(long, env = "MAX_QUERY_DEPTH", default_value_t = 20, global = true, value_name = "N", value_parser = number(1_usize..=1_000))]
     pub max_query_depth: usize,
-    /// Maximum number of fields and fragments in an operation, with fragments expanded. From 1 to 1000000
+    /// Maximum number of fields and fragments in a document, with fragments expanded in each operation. From 1 to 1000000
     #[arg(long, env = "MAX_QUERY_FIELDS", default_value_t = 2_000, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
     pub max_query_fields: usize,
     /// Maximum number of fields of Query, Mutation or Subscription in an operation. From 1 to 1000000

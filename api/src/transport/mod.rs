@@ -4,6 +4,7 @@
 //! [`operation::prepare`] and the schema as a [`measure::Measured`], pass every response to [`operation::settle`], and
 //! mount the endpoint in [`router`].
 
+mod accept;
 pub mod auth;
 mod coding;
 pub mod connections;

@@ -341,6 +341,7 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
     request.variables =
         front_end.coerce(&parsed.document, operation, std::mem::take(&mut request.variables)).map_err(located)?;
     let mut document = parsed.document.clone();
+    document::keep_chosen(&mut document, name.as_deref());
     document::without_absent(&mut document, name.as_deref(), &request.variables);
     document::merge_root_fields(&mut document, name.as_deref(), &request.variables);
     let kind = operation.ty;

@@ -12,7 +12,7 @@ use axum::{
     body::{Body, Bytes},
     http::{
         HeaderMap, HeaderName, HeaderValue,
-        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
+        header::{CACHE_CONTROL, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
 };
@@ -20,7 +20,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::{Duration, sleep};
 
 use super::{
-    auth, listening, operation,
+    accept, auth, listening, operation,
     state::AppState,
     step::{Connection, Step},
 };
@@ -43,27 +43,22 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a client accepts; `None` if it accepts neither.
+    /// The format that a client prefers; `None` if it accepts neither.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).find_map(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let name = parts.next().unwrap_or_default();
-            let mut parts =
-                parts.filter_map(|part| part.split_once('=')).map(|(key, value)| (key.trim(), value.trim()));
-            let is_refused =
-                |(key, value): (&str, &str)| key.eq_ignore_ascii_case("q") && value.parse::<f32>() == Ok(0.0);
-            if parts.clone().any(is_refused) {
-                return None;
-            }
-            if name.eq_ignore_ascii_case("text/event-stream") {
-                return Some(Self::Events);
-            }
+        let formats = accept::ranges(headers).filter(|range| range.weight > 0.0).filter_map(|range| {
             // Other clients accept multipart responses for deferred fields, which this schema does not have.
-            let is_ours = name.eq_ignore_ascii_case("multipart/mixed")
-                && parts.any(|(key, _)| key.eq_ignore_ascii_case("subscriptionSpec"));
-            is_ours.then_some(Self::Parts)
-        })
+            let is_of_subscriptions = |(key, _): &(&str, &str)| key.eq_ignore_ascii_case("subscriptionSpec");
+            if range.is("text/event-stream") {
+                Some((range.weight, Self::Events))
+            } else if range.is("multipart/mixed") && range.parameters.iter().any(is_of_subscriptions) {
+                Some((range.weight, Self::Parts))
+            } else {
+                None
+            }
+        });
+        // Of equal weights, the first.
+        let preferred = formats.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        preferred.map(|(_, format)| format)
     }
 
     /// The format of the response to this operation. An operation with one result is sent as events only if the client
@@ -246,6 +241,8 @@ fn body(
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::ACCEPT;
+
     use super::*;
 
     #[test]
@@ -255,6 +252,10 @@ mod tests {
             ("application/json;q=0.5, Text/Event-Stream", Some(Format::Events)),
             (r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0", application/json"#, Some(Format::Parts)),
             ("multipart/mixed;deferSpec=20220824, application/json", None),
+            (r#"text/event-stream;q=0.5, multipart/mixed;subscriptionSpec="1.0""#, Some(Format::Parts)),
+            (r#"text/event-stream, multipart/mixed;subscriptionSpec="1.0""#, Some(Format::Events)),
+            (r#"text/event-stream;Q=0.0, multipart/mixed;subscriptionSpec="1.0";q=0.1"#, Some(Format::Parts)),
+            ("text/event-stream;q=0", None),
             ("application/json", None),
             ("*/*", None),
         ] {

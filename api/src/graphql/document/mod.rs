@@ -181,7 +181,7 @@ pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
 pub use interfaces::{correct as correct_interfaces, select_kinds};
-pub use root_fields::merge as merge_root_fields;
+pub use root_fields::{keep_chosen, merge as merge_root_fields};
 
 fn named_type(base: &BaseType) -> &str {
     match base {

@@ -26,6 +26,16 @@ pub(super) fn chosen<'d>(
     operation.map(|operation| &mut operation.node)
 }
 
+/// Removes the operations that a request does not choose, and the fragments that only they use: the library's validator
+/// would judge them by the variables of the chosen one.
+pub fn keep_chosen(document: &mut ExecutableDocument, name: Option<&str>) {
+    let DocumentOperations::Multiple(operations) = &mut document.operations else { return };
+    if operations.len() > 1 {
+        operations.retain(|other, _| Some(other.as_str()) == name);
+        drop_unused(document, name);
+    }
+}
+
 /// Merges the root fields of the chosen operation that have one response key. `variables` are coerced.
 pub fn merge(document: &mut ExecutableDocument, name: Option<&str>, variables: &Variables) {
     let Some(operation) = chosen(&mut document.operations, name) else { return };

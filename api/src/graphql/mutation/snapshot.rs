@@ -278,11 +278,11 @@ impl SnapshotMutation {
     /// Undoes a revision that changed files or the project's own fields (`updateProject`), including restores and other
     /// undos: removes what it created, restores what it deleted, resets fields, shows messages that it hid, and the
     /// reverse. Without `revision` and `messageId` it goes back step by step: each call undoes the newest change of any
-    /// member that is not undone. A step never deletes a project that was restored: it skips that change. Later changes
-    /// elsewhere are kept, including those in other lines of the same files. If later changes are in the way, nothing
-    /// is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash,
-    /// merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is already
-    /// undone. Only the author of a session can undo a revision that hid its messages.
+    /// member that is not undone; a redo is a change too. A step never deletes a project that was restored: it skips that
+    /// change. Later changes elsewhere are kept, including those in other lines of the same files. If later changes are in
+    /// the way, nothing is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion,
+    /// currentHash, merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is
+    /// already undone. Only the author of a session can undo a revision that hid its messages.
     async fn undo(
         &self,
         ctx: &Context<'_>,

@@ -6,7 +6,7 @@ use axum::http::{
 };
 
 use super::refusal::Refusal;
-use crate::model::error::Error;
+use crate::{model::error::Error, transport::accept};
 
 /// Media type of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,38 +18,27 @@ pub(super) enum Media {
 /// The media type of the response (RFC 9110, section 12.5.1): the one that the client weighs highest. Without a
 /// preference it is `application/json`, which every client reads. `None` if the client accepts neither.
 pub(super) fn negotiate(headers: &HeaderMap) -> Option<Media> {
-    let mut ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-    if ranges.peek().is_none() {
+    if !headers.contains_key(ACCEPT) {
         return Some(Media::Json);
     }
     // For each type, how exactly the range named it, and its weight. The most exact range wins.
     let mut graphql = (0, 0.0);
     let mut json = (0, 0.0);
-    for range in ranges.flat_map(|value| value.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let mut weight = 1.0;
-        let mut is_utf8 = true;
-        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
-            match key.trim().to_ascii_lowercase().as_str() {
-                "q" => weight = value.trim().parse::<f32>().unwrap_or(0.0),
-                "charset" => is_utf8 = names_utf8(value),
-                _ => {}
-            }
-        }
-        if !is_utf8 {
+    for range in accept::ranges(headers) {
+        let mut charsets = range.parameters.iter().filter(|(key, _)| key.eq_ignore_ascii_case("charset"));
+        if !charsets.all(|(_, charset)| names_utf8(charset)) {
             continue;
         }
-        let exactness = match name.as_str() {
+        let exactness = match range.name {
             "*/*" => 1,
-            "application/*" => 2,
+            name if name.eq_ignore_ascii_case("application/*") => 2,
             _ => 3,
         };
-        if exactness >= graphql.0 && (exactness < 3 || name == "application/graphql-response+json") {
-            graphql = (exactness, weight);
+        if exactness >= graphql.0 && (exactness < 3 || range.is("application/graphql-response+json")) {
+            graphql = (exactness, range.weight);
         }
-        if exactness >= json.0 && (exactness < 3 || name == "application/json") {
-            json = (exactness, weight);
+        if exactness >= json.0 && (exactness < 3 || range.is("application/json")) {
+            json = (exactness, range.weight);
         }
     }
     match (graphql, json) {

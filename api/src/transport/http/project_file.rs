@@ -5,13 +5,15 @@ use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
+    body::Body,
     extract::{ConnectInfo, Path, State},
     http::{
         HeaderMap, HeaderName, Method, StatusCode,
-        header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
 };
+use futures::stream;
 use serde_json::json;
 use tokio::{
     io::AsyncReadExt,
@@ -31,6 +33,7 @@ use crate::{
     domain::import_export::project_file::{Export, SUFFIX, no_temporary_file},
     model::{error::Error, ids::ProjectId},
     transport::{
+        accept,
         operation::{self, Outcome},
         slots::{Slot, Slots},
         state::{AppState, RequestId},
@@ -90,42 +93,51 @@ async fn answer(
     let project = ProjectId::parse(project, "id")?;
     let mut slot = state.exports.take(actor.user_id).await?;
     let export = Export::begin(&state.services, &actor, project).await?;
-    if method == Method::HEAD {
-        // The length is known only when the file is made.
-        return Ok([(CONTENT_TYPE, FILE_TYPE)].into_response());
-    }
     let attachment = format!("attachment; filename=\"{}.{SUFFIX}\"", project.0);
-    if accepts_parts(headers) {
+    let cached = [(CACHE_CONTROL, "no-store")];
+    if prefers_parts(headers) {
         let boundary = hex::encode(rand::random::<[u8; 16]>());
-        let content_type = format!("multipart/mixed; boundary={boundary}");
+        let content_type = [(CONTENT_TYPE, format!("multipart/mixed; boundary={boundary}"))];
+        // nginx and similar proxies would buffer the progress.
+        let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
+        if method == Method::HEAD {
+            return Ok((cached, unbuffered, content_type, of_unknown_length()).into_response());
+        }
         let id = id.to_owned();
         let body = written(move |body| {
             let parts = Parts { body, boundary, attachment, id, slot };
             parts.write(export).in_current_span()
         });
-        // nginx and similar proxies would buffer the progress.
-        let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
-        return Ok(([(CACHE_CONTROL, "no-store"), unbuffered], [(CONTENT_TYPE, content_type)], body).into_response());
+        return Ok((cached, unbuffered, content_type, body).into_response());
+    }
+    let headers = [(CONTENT_TYPE, FILE_TYPE.to_owned()), (CONTENT_DISPOSITION, attachment)];
+    if method == Method::HEAD {
+        return Ok((cached, headers, of_unknown_length()).into_response());
     }
     let made = Made::by(export, &mut |_, _| ()).await?;
     slot.release_shared();
-    let headers = [
-        (CONTENT_TYPE, FILE_TYPE.to_owned()),
-        (CONTENT_DISPOSITION, attachment),
-        (CONTENT_LENGTH, made.bytes.to_string()),
-        (CACHE_CONTROL, "no-store".to_owned()),
-    ];
+    let length = [(CONTENT_LENGTH, made.bytes.to_string())];
     let body = written(async move |body: BodyWriter| {
         let _slot = slot;
         made.write(&body).await
     });
-    Ok((headers, body).into_response())
+    Ok((cached, headers, length, body).into_response())
 }
 
-fn accepts_parts(headers: &HeaderMap) -> bool {
-    let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = ranges.flat_map(|value| value.split(',')).filter_map(|range| range.split(';').next());
-    types.any(|name| name.trim().eq_ignore_ascii_case("multipart/mixed"))
+/// The body of a response to HEAD, whose length is known only when the file is made: hyper would send the length of an empty
+/// body.
+fn of_unknown_length() -> Body {
+    Body::from_stream(stream::empty::<io::Result<Vec<u8>>>())
+}
+
+/// Whether a client names the type with the progress, and does not prefer the plain file.
+fn prefers_parts(headers: &HeaderMap) -> bool {
+    let weight = |name: &str| {
+        let named = accept::ranges(headers).filter(|range| range.is(name));
+        named.map(|range| range.weight).reduce(f32::max).unwrap_or_default()
+    };
+    let parts = weight("multipart/mixed");
+    parts > 0.0 && parts >= weight(FILE_TYPE)
 }
 
 /// An exported project. Its file has no name any more, and is gone when it is closed.

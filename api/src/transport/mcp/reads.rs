@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{access, file, heavy, project},
     model::{
+        clock,
         enums::FileType,
         error::{Error, Result},
         file::{Entry, File, FileFilter, Hash},
@@ -89,7 +90,7 @@ pub async fn list_projects(call: Call, arguments: ListProjects) -> Result<Answer
         status: project.status.as_str().to_uppercase(),
         revision: project.revision,
         file_count: project.file_count,
-        last_activity_at: project.last_activity_at.to_rfc3339(),
+        last_activity_at: clock::text(project.last_activity_at),
     };
     let projects: Vec<ProjectRow> = slice.rows.into_iter().map(|(_, project)| row(project)).collect();
     let lines = projects.iter().map(|row| {
@@ -155,7 +156,7 @@ impl From<&File> for FileRow {
             version: file.number(),
             hash: file.hash.map(hex::encode),
             language: file.language.clone(),
-            updated_at: file.updated_at.to_rfc3339(),
+            updated_at: clock::text(file.updated_at),
         }
     }
 }

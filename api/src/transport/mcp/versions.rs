@@ -19,6 +19,7 @@ use crate::{
     },
     model::{
         chat::{Message, MessageFilter},
+        clock,
         enums::FileType,
         error::{Error, Result},
         event::Moment,
@@ -292,7 +293,7 @@ impl Names {
             deletions: row.deletions,
             description: row.change_description.as_deref().map(str::to_owned),
             author: self.author(row),
-            created_at: row.created_at.to_rfc3339(),
+            created_at: clock::text(row.created_at),
             message_id: row.message_id.map(|id| id.0.to_string()),
             message: self.message(row),
         }
@@ -368,7 +369,7 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
         revision: range.version.revision,
         version: range.version.number(),
         author: names.author(&range.version),
-        created_at: range.version.created_at.to_rfc3339(),
+        created_at: clock::text(range.version.created_at),
         message_id: range.version.message_id.map(|id| id.0.to_string()),
         message: names.message(&range.version),
     };
@@ -449,7 +450,7 @@ pub async fn list_messages(call: Call, arguments: ListMessages) -> Result<Answer
         role: message.role.as_str().to_uppercase(),
         content: message.content.as_ref().to_owned(),
         author: authors.get(&message.author_id).cloned().flatten(),
-        created_at: message.timestamp.to_rfc3339(),
+        created_at: clock::text(message.timestamp),
         revision: message.revision,
         is_checkpoint: message.is_checkpoint,
     };
