@@ -116,6 +116,33 @@ fn entry_name(path: &str) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
+/// The names of the entries for these paths and for the folders above them. A name that another path has itself gets `%` at
+/// its end, so that no two are the same.
+fn entry_names<'p>(paths: impl Iterator<Item = &'p str>) -> HashMap<&'p str, String> {
+    let with_folders = |path: &'p str| {
+        let folders = path.match_indices('/').filter_map(move |(at, _)| path.get(..at));
+        folders.chain([path])
+    };
+    let paths: Vec<&str> = paths.flat_map(with_folders).collect();
+    let mut taken: HashSet<String> =
+        paths.iter().filter(|path| entry_name(path) == ***path).map(|path| (*path).to_owned()).collect();
+    let mut names: HashMap<&str, String> = HashMap::new();
+    for path in paths {
+        if names.contains_key(path) {
+            continue;
+        }
+        let mut name = match path.rsplit_once('/').and_then(|(folder, last)| Some((names.get(folder)?, last))) {
+            Some((folder, last)) => format!("{folder}/{}", entry_name(last)),
+            None => entry_name(path),
+        };
+        while name != path && !taken.insert(name.clone()) {
+            name.push('%');
+        }
+        names.insert(path, name);
+    }
+    names
+}
+
 /// Whether Windows treats a name as a device, with any extension and in any case.
 fn is_device(name: &str) -> bool {
     let stem = name.split(['.', ':']).next().unwrap_or_default().trim_end().to_ascii_uppercase();
@@ -179,17 +206,13 @@ pub async fn archive(
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default());
     let mut archived = Archived::default();
-    let taken: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let mut names = entry_names(files.iter().map(|file| file.path.as_str()));
     for group in groups(&files, |file| file.size_bytes) {
         let contents = contents(&tx, project, group.iter().filter_map(|file| file.hash)).await?;
         for file in group {
             let path = file.path.as_str();
-            let name = entry_name(path);
+            let name = names.remove(path).ok_or_else(|| Error::internal(format!("{path:?} has no name")))?;
             if name != path {
-                if taken.contains(name.as_str()) {
-                    let message = format!("{path:?} would be {name:?} in an archive, which is another file's path.");
-                    return Err(Error::bad_input("to", message));
-                }
                 archived.renamed.push((path.to_owned(), name.clone()));
             }
             if file.file_type == FileType::Folder {
@@ -497,5 +520,15 @@ mod tests {
         ] {
             assert_eq!(entry_name(path), name);
         }
+    }
+
+    #[test]
+    fn no_two_entries_have_the_same_name() {
+        let paths = ["a:b/c", "a:b/d:", "a%3Ab", "a%3Ab%", "x:y", "x%3Ay/z", "x%3Ay/z:", "x%3Ay/z%3A"];
+        let names = entry_names(paths.into_iter());
+        let named: Vec<&str> = paths.iter().map(|path| names[path].as_str()).collect();
+        let expected =
+            ["a%3Ab%%/c", "a%3Ab%%/d%3A", "a%3Ab", "a%3Ab%", "x%3Ay%", "x%3Ay/z", "x%3Ay/z%3A%", "x%3Ay/z%3A"];
+        assert_eq!(named, expected);
     }
 }
