@@ -124,6 +124,41 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn bodies_and_commits_are_counted_in_the_memory_of_all(database: Database) {
+        let flags = ["--max-memory-bytes=4000000"];
+        let Pushing { folder, server, project, clone } = Pushing::start(&database, &flags).await;
+        let client = project.client.clone();
+        // The body of a fetch is held until git has read it.
+        let have = |count: usize| line(&format!("have {:040}\n", 1)).repeat(count).into_bytes();
+        let refused = post(&client, &project, "git-upload-pack", &[], have(100_000)).await;
+        assert_eq!(refused.status, 413);
+        assert!(String::from_utf8_lossy(&refused.body).contains("--max-memory-bytes"), "{:?}", refused.body);
+        // The body of a push goes to the disk as it arrives, whatever its size; then its commits are counted.
+        let mut random = Random(7);
+        for n in 0..5 {
+            fs::write(clone.join(format!("{n}.bin")), noise(&mut random, 900_000)).unwrap();
+            if n % 2 == 1 {
+                commit(&clone, "Two files").await;
+            }
+        }
+        let pushed = post(&client, &project, "git-receive-pack", &[], pack(&clone, "HEAD~2").repeat(2)).await;
+        assert_eq!(pushed.status, 400, "{:?}", String::from_utf8_lossy(&pushed.body));
+        push(&clone).await.ok();
+        let before = project.ask("revision").await;
+        fs::write(clone.join("zeros.bin"), vec![0; 5_000_000]).unwrap();
+        commit(&clone, "Too large").await;
+        let refused = push(&clone).await.refused();
+        assert!(refused.contains("--max-memory-bytes"), "{refused}");
+        assert_eq!(project.ask("revision").await, before);
+        // All memory is released again.
+        git(&clone, &["reset", "-q", "--hard", "HEAD~1"]).await.ok();
+        fs::write(clone.join("last.bin"), noise(&mut random, 2_000_000)).unwrap();
+        commit(&clone, "Last").await;
+        push(&clone).await.ok();
+        drop(folder);
+        server.stop().await;
+    }
+
     async fn pushes_and_other_writes_at_once_lose_nothing(database: Database) {
         let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
         let ada = project.client.clone();

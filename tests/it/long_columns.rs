@@ -11,7 +11,7 @@ use tests::{
 };
 
 /// Bytes of an operation. Every text of this test is longer.
-const BUDGET: usize = 200_000;
+const BUDGET: usize = 100_000;
 
 fn long(start: &str) -> String {
     format!("{start} {}", "x".repeat(BUDGET))

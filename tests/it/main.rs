@@ -88,6 +88,7 @@ mod siblings;
 mod siege;
 mod socket_frames;
 mod sockets;
+mod sorted_texts;
 mod specification;
 mod stepping_back;
 mod stopped_commands;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::{
+    mcp::Agent,
     project::{Project, each, number, text},
     server::Server,
 };
@@ -45,9 +46,9 @@ tests::on_both! {
         for (name, input, field) in [
             ("updateFile", json!({ "path": "link", "content": "" }), "content"),
             ("updateFile", json!({ "path": "link", "content": "a\0b" }), "content"),
-            ("updateFile", json!({ "path": "link", "contentBase64": "" }), "content"),
+            ("updateFile", json!({ "path": "link", "contentBase64": "" }), "contentBase64"),
             ("updateFile", json!({ "path": "empty", "mode": "SYMLINK" }), "mode"),
-            ("syncFiles", json!({ "files": [{ "path": "link", "content": "" }] }), "files"),
+            ("syncFiles", json!({ "files": [{ "path": "link", "content": "" }] }), "files[0].content"),
             ("syncFiles", json!({ "files": [{ "path": "empty", "mode": "SYMLINK" }] }), "files"),
         ] {
             let refused = project.mutate(name, input.clone(), "revision").await;
@@ -61,6 +62,45 @@ tests::on_both! {
         let back = json!({ "fileId": changed, "version": 1 });
         let back = project.client.mutate("revertFile", back, "file { mode content }").await.ok();
         assert_eq!(back["revertFile"]["file"], json!({ "mode": "FILE", "content": "" }));
+    }
+
+    async fn a_stored_link_without_a_target_is_accepted_as_it_was_read(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Links").await;
+        let database = server.database();
+        let binary = json!({ "path": "nul", "contentBase64": "YQBi" });
+        project.write("syncFiles", json!({ "files": [{ "path": "empty", "content": "" }, binary, { "path": "file", "content": "" }] }), "revision").await;
+        // An older import could store such links.
+        for (table, path) in [("project_files", "file_path"), ("file_snapshots", "path")] {
+            let sql = format!("UPDATE {table} SET mode = 2 WHERE {path} IN ('empty', 'nul')");
+            assert_eq!(database.execute(&sql).await, 2);
+        }
+        let revision = project.revision().await;
+        let (empty, nul) = (json!({ "path": "empty", "content": "", "mode": "SYMLINK" }), json!({ "path": "nul", "contentBase64": "YQBi", "mode": "SYMLINK" }));
+        for link in [&empty, &nul, &json!({ "path": "empty", "content": "" }), &json!({ "path": "empty", "mode": "SYMLINK" })] {
+            let written = project.write("updateFile", link.clone(), "revision file { mode }").await;
+            assert_eq!(written, json!({ "revision": revision, "file": { "mode": "SYMLINK" } }), "{link}");
+            let synced = project.write("syncFiles", json!({ "files": [link] }), "revision unchanged").await;
+            assert_eq!(synced, json!({ "revision": revision, "unchanged": 1 }), "{link}");
+        }
+        let agent = Agent::start(&project.client).await;
+        let again = json!({ "projectId": project.id, "path": "empty", "content": "", "expectedVersion": 1 });
+        assert_eq!(agent.ok("write_file", again).await["revision"], json!(revision));
+        // Beside a change of another file, and with a change of its own, too.
+        let files = json!({ "files": [{ "path": "empty", "content": "", "mode": "SYMLINK", "language": "text" }, nul, { "path": "file", "content": "x" }] });
+        let synced = project.write("syncFiles", files, "revision unchanged").await;
+        assert_eq!(synced, json!({ "revision": revision + 1, "unchanged": 1 }));
+        // Other contents without a target are refused.
+        for (name, input, field) in [
+            ("updateFile", json!({ "path": "nul", "content": "", "mode": "SYMLINK" }), "content"),
+            ("updateFile", json!({ "path": "nul", "contentBase64": "" }), "contentBase64"),
+            ("updateFile", json!({ "path": "file", "contentBase64": "", "mode": "SYMLINK" }), "contentBase64"),
+            ("syncFiles", json!({ "files": [empty, { "path": "nul", "content": "", "mode": "SYMLINK" }] }), "files[1].content"),
+            ("syncFiles", json!({ "files": [{ "path": "nul", "contentBase64": "" }] }), "files[0].contentBase64"),
+        ] {
+            let refused = project.mutate(name, input.clone(), "revision").await;
+            assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", field), "{name} {input}");
+        }
+        assert_eq!(project.revision().await, revision + 1);
     }
 
     async fn a_stale_write_of_a_link_is_not_merged(server: Server) {

@@ -12,6 +12,15 @@ use tests::{
     server::{NO_SECRET, Server, token_with, user_id},
 };
 
+/// Longest address of a picture that the schema allows, in bytes.
+const MAX_AVATAR_URL_BYTES: usize = 128 * 1024;
+
+/// An address of this length in bytes.
+fn address(bytes: usize) -> String {
+    let start = "https://a/";
+    format!("{start}{}", "x".repeat(bytes - start.len()))
+}
+
 const VIEWER: &str = "{ viewer { id email fullName avatarUrl } }";
 
 struct Provider {
@@ -248,6 +257,12 @@ tests::on_both! {
         let server = Server::start(&database).await;
         let again = server.anonymous().with_token(first.token().map(str::to_owned));
         assert_eq!(shown(profile(&again).await), ["ada@newest.example", "The Countess", "https://mine"].map(|text| json!(text)));
+        // A small picture can be in the address itself; a long address is refused.
+        let picture = format!("data:image/png;base64,{}", "A".repeat(64 * 1024 / 3 * 4 + 4));
+        let stored = again.mutate("updateProfile", json!({ "avatarUrl": picture }), "avatarUrl").await.ok();
+        assert_eq!(stored["updateProfile"]["avatarUrl"], picture);
+        let refused = again.mutate("updateProfile", json!({ "avatarUrl": address(MAX_AVATAR_URL_BYTES + 1) }), "avatarUrl").await;
+        assert_eq!((refused.error_code(), refused.field()), ("PAYLOAD_TOO_LARGE", "avatarUrl"));
         // Fields that the user has removed stay empty.
         let removed = again.mutate("updateProfile", json!({ "fullName": null, "avatarUrl": null }), "fullName avatarUrl").await.ok();
         assert_eq!(removed["updateProfile"], json!({ "fullName": null, "avatarUrl": null }));
@@ -289,6 +304,7 @@ tests::on_both! {
             ("lines@example.com", json!({ "full_name": " A\r\nda\t\u{7f}\u{85} " }), json!(["lines@example.com", "Ada", null])),
             ("none@example.com", json!({ "full_name": "\u{0}\u{1} ", "name": "Ada\u{fffe}\u{ffff}" }), json!(["none@example.com", "Ada", null])),
             ("long@example.com", json!({ "full_name": "x".repeat(2_000) }), json!(["long@example.com", "x".repeat(1_000), null])),
+            ("url@example.com", json!({ "avatar_url": address(10_000) }), json!(["url@example.com", "url@example.com", address(10_000)])),
             ("shape@example.com", json!({ "full_name": ["Ada"], "avatar_url": 5 }), json!(["shape@example.com", "shape@example.com", null])),
             ("text@example.com", json!("Ada"), json!(["text@example.com", "text@example.com", null])),
         ] {

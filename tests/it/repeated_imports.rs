@@ -84,6 +84,61 @@ tests::on_both! {
         both.server.stop().await;
     }
 
+    async fn a_file_that_was_moved_on_both_sides_stays_one_file(database: Database) {
+        let both = Imported::new(database, &[("a", LINES.as_bytes())]).await;
+        both.rename("a", "b").await;
+        both.repository.git(&["mv", "a", "c"]);
+        both.repository.commit("Second");
+        assert_eq!(both.again().await, ["b: It is moved here, and there to \"c\"."]);
+        assert_eq!(both.files().await, map(&[("b", LINES)]));
+        // A later import follows the file that is at another path there.
+        both.repository.write("c", line(9, "there")).commit("Third");
+        assert_eq!(both.again().await, [""; 0]);
+        assert_eq!(both.files().await, map(&[("b", &line(9, "there"))]));
+        both.project.update_file("b", &line(9, "there").replace("1\n", "here\n")).await;
+        both.repository.write("c", line(9, "there").replace("5\n", "again\n")).commit("Fourth");
+        assert_eq!(both.again().await, [""; 0]);
+        let merged = line(9, "there").replace("1\n", "here\n").replace("5\n", "again\n");
+        assert_eq!(both.files().await, map(&[("b", &merged)]));
+        // Wherever it moves there.
+        both.repository.git(&["mv", "c", "d"]);
+        both.repository.commit("Fifth");
+        assert_eq!(both.again().await, ["b: It is moved here, and there to \"d\"."]);
+        both.repository.write("d", line(9, "there").replace("5\n", "at d\n")).write("c", "new\n").commit("Sixth");
+        assert_eq!(both.again().await, [""; 0]);
+        let merged = merged.replace("again\n", "at d\n");
+        assert_eq!(both.files().await, map(&[("b", &merged), ("c", "new\n")]));
+        both.repository.git(&["rm", "-q", "c", "d"]);
+        both.repository.commit("Seventh");
+        assert_eq!(both.again().await, ["b: It is changed here and deleted there."]);
+        assert_eq!(both.files().await, map(&[("b", &merged)]));
+        both.server.stop().await;
+    }
+
+    async fn a_file_that_is_kept_is_followed_where_it_is_there(database: Database) {
+        let content = |path: &str, first: &str| {
+            let rest: String = (2..=12).map(|number| format!("{number} of {path}\n")).collect();
+            format!("{first}\n{rest}")
+        };
+        let files = ["edited", "gone"].map(|path| (path, content(path, "1")));
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        let imported = Imported::new(database, &files).await;
+        imported.project.update_file("edited", &content("edited", "here")).await;
+        imported.delete("gone").await;
+        let repository = &imported.repository;
+        repository.git(&["mv", "edited", "away"]);
+        repository.git(&["mv", "gone", "elsewhere"]);
+        repository.write("away", content("edited", "there")).commit("Second");
+        let mut named = imported.again().await;
+        named.sort();
+        assert_eq!(named, ["edited: It is changed here and there in the same lines.", "elsewhere: It is deleted here and changed there."]);
+        let end = |text: String| text.replace("12 of", "twelve of");
+        repository.write("away", end(content("edited", "there"))).write("elsewhere", content("gone", "there")).commit("Third");
+        assert_eq!(imported.again().await, ["elsewhere: It is deleted here and changed there."]);
+        assert_eq!(imported.files().await, map(&[("edited", &end(content("edited", "here")))]));
+        imported.server.stop().await;
+    }
+
     async fn edits_in_the_same_lines_stay_and_are_named(database: Database) {
         let both = Imported::new(database, &[("a", LINES.as_bytes()), ("b", b"b\n")]).await;
         both.project.update_file("a", &line(5, "here")).await;

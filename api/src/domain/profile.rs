@@ -9,8 +9,8 @@ use super::{Services, Writer, check_json, check_name, check_text, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
-use crate::model::error::Result;
-use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
+use crate::model::error::{Error, Result};
+use crate::model::profile::{MAX_AVATAR_URL_BYTES, PreferenceChanges, Preferences, Profile, ProfileChanges};
 use crate::storage::profile;
 pub use crate::storage::profile::{by_ids, preferences};
 
@@ -67,6 +67,11 @@ pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> 
     }
     if let Some(Some(avatar_url)) = &changes.avatar_url {
         check_text(writer.limits(), "avatarUrl", avatar_url)?;
+        if avatar_url.len() > MAX_AVATAR_URL_BYTES {
+            let size = avatar_url.len();
+            let message = format!("`avatarUrl` has {size} bytes; at most {MAX_AVATAR_URL_BYTES} are allowed.");
+            return Err(Error::too_large("avatarUrl", message));
+        }
     }
     let tx = writer.open().await?;
     profile::ensure(&tx, clock::now()).await?;

@@ -12,7 +12,7 @@ use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
 use crate::model::enums::{ChangeType, EventKind, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
-use crate::model::file::{File, FileMode, Hash};
+use crate::model::file::{File, FileMode, Hash, NO_LINK_TARGET, is_link_target};
 use crate::model::ids::ProjectId;
 use crate::model::long_columns::LongColumns;
 use crate::model::path::FilePath;
@@ -150,6 +150,18 @@ impl Job {
     fn links(&self) -> Option<&'static str> {
         (!self.allows_any_link).then_some("files")
     }
+
+    /// Checks that new contents of a symbolic link are a target. A link that is stored without one can stay.
+    fn check_target(&self, index: usize, content: &Content, mode: FileMode) -> Result<()> {
+        match content {
+            Content::Bytes(bytes, _)
+                if !self.allows_any_link && mode == FileMode::Symlink && !is_link_target(bytes) =>
+            {
+                Err(Error::bad_input(format!("files[{index}].content"), NO_LINK_TARGET))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The target state of a file: path, type, other properties, content.
@@ -207,7 +219,7 @@ impl Ahead {
 
 /// The edits of a sync, and the number of files that already have the target state.
 async fn gather(tx: &Tx, project: ProjectId, states: &FileStates, job: &Job) -> Result<(Gathered, usize)> {
-    let (edits, unchanged) = plan(states, job.wanted.clone(), &job.deletes, job.mirror)?;
+    let (edits, unchanged) = plan(states, job)?;
     let edits = detect_renames(tx, project, edits).await?;
     Ok((Gathered::read(tx, project, states, edits, "files").await?, unchanged))
 }
@@ -421,7 +433,8 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
 }
 
 /// The edits for the wanted files, and the number of files that already have the target state.
-fn plan(states: &FileStates, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) -> Result<(Vec<Edit>, usize)> {
+fn plan(states: &FileStates, job: &Job) -> Result<(Vec<Edit>, usize)> {
+    let (wanted, deletes, mirror) = (job.wanted.clone(), &job.deletes, job.mirror);
     let (mut edits, mut unchanged) = (Vec::new(), 0);
     let mut gone: HashMap<FilePath, FileState> = HashMap::new();
     for path in deletes {
@@ -449,6 +462,7 @@ fn plan(states: &FileStates, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: 
                     unchanged += 1;
                 } else {
                     let content = if is_same { Content::Same } else { content };
+                    job.check_target(index, &content, meta.mode.unwrap_or(state.file.mode))?;
                     let edit = Edit { language: meta.language, ..Edit::update(state.clone(), content) };
                     edits.push(edit.with_mode(meta.mode));
                 }
@@ -458,11 +472,11 @@ fn plan(states: &FileStates, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: 
                 return Err(Error::conflict("files", message));
             }
             _ if matches!(content, Content::Same) => return Err(no_content(index)),
-            _ => new.push((path, file_type, meta, content)),
+            _ => new.push((path, file_type, meta, content, index)),
         }
     }
     new.sort_by(|a, b| a.0.cmp(&b.0));
-    for (path, file_type, Meta { language, mode }, content) in new {
+    for (path, file_type, Meta { language, mode }, content, index) in new {
         // A file that is deleted at one path and created at another with the same content was renamed.
         let moved = match &content {
             Content::Bytes(bytes, hash) if !bytes.is_empty() => {
@@ -478,7 +492,10 @@ fn plan(states: &FileStates, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: 
         };
         match moved.and_then(|from| gone.remove(&from)) {
             Some(state) => edits.push(Edit { language, ..Edit::rename(state, path, Content::Same) }.with_mode(mode)),
-            None => edits.push(Edit::create(path, file_type, language, content).with_mode(mode)),
+            None => {
+                job.check_target(index, &content, mode.unwrap_or_default())?;
+                edits.push(Edit::create(path, file_type, language, content).with_mode(mode));
+            }
         }
     }
     let mut gone: Vec<FileState> = gone.into_values().collect();

@@ -30,8 +30,8 @@ use crate::model::{
 enum Parts {
     /// A connection, with the sort keys in its cursors; `None` if they depend on other arguments.
     Pages(List, Option<&'static [KeyKind]>),
-    /// A connection that is ordered by the argument `orderBy`.
-    Ordered(List),
+    /// The projects, which are ordered by the argument `orderBy`.
+    Projects,
     /// The log: pages without cursors.
     Log(PageSize),
     /// The first rows only.
@@ -81,7 +81,7 @@ const LISTS: &[(&str, &str, Parts)] = &[
     ("ProjectSnapshot", "diff", Parts::AfterPath),
     ("ProjectSnapshot", "files", Parts::Pages(List::FILES, BY_PATH_AND_ID)),
     ("Query", "invitations", Parts::Pages(List::INVITATIONS, BY_TIME_AND_ID)),
-    ("Query", "projects", Parts::Ordered(List::PROJECTS)),
+    ("Query", "projects", Parts::Projects),
     ("Query", "recentActivity", Parts::Pages(List::RECENT_ACTIVITY, None)),
     ("RestorePreview", "diff", Parts::AfterPath),
     ("Webhook", "deliveries", Parts::Pages(List::DELIVERIES, BY_NUMBER)),
@@ -154,9 +154,11 @@ fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
                 page.check_keys(keys.iter().copied())?;
             }
         }
-        Parts::Ordered(list) => {
-            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *list)?;
-            page.check_keys(arguments.keys_of_order())?;
+        Parts::Projects => {
+            let (keys, descending) = arguments.order();
+            let list = List::projects(descending);
+            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), list)?;
+            page.check_keys(keys)?;
         }
         Parts::Most(size) => drop(insights::limit(first, *size)?),
         Parts::Log(size) => drop(size.limit("first", first)?),
@@ -205,18 +207,17 @@ impl Arguments<'_> {
         }
     }
 
-    /// The sort keys of `orderBy` for projects.
-    fn keys_of_order(&self) -> [KeyKind; 2] {
-        let by = match self.0.get("orderBy") {
-            Some(Value::Object(order)) => order.get("field"),
-            _ => None,
-        };
-        let by = match by {
-            Some(Value::Enum(field)) => field.as_str(),
-            Some(Value::String(field)) => field,
+    /// The sort keys of `orderBy` for projects, and whether the order is descending.
+    fn order(&self) -> ([KeyKind; 2], bool) {
+        let given = |name: &str| match self.0.get("orderBy") {
+            Some(Value::Object(order)) => match order.get(name) {
+                Some(Value::Enum(value)) => value.as_str(),
+                Some(Value::String(value)) => value,
+                _ => "",
+            },
             _ => "",
         };
-        let kind = match by {
+        let kind = match given("field") {
             "NAME" => KeyKind::Text,
             "CREATED_AT" => KeyKind::TimeOf("CREATED_AT"),
             "LAST_ACCESSED_AT" => KeyKind::TimeOf("LAST_ACCESSED_AT"),
@@ -224,7 +225,7 @@ impl Arguments<'_> {
             // The default.
             _ => KeyKind::TimeOf("UPDATED_AT"),
         };
-        [kind, KeyKind::Id]
+        ([kind, KeyKind::Id], given("direction") != "ASC")
     }
 
     fn check_ids(&self) -> Result<()> {

@@ -1,5 +1,5 @@
 //! Pages of lists: the arguments of Relay connections, parsed once, and keyset cursors. A cursor contains the sort key
-//! of a row, so it stays valid when rows are added, and the name of its list, so that other lists refuse it.
+//! of a row, so it stays valid when rows are added, and the name of its list, so that other lists and other orders refuse it.
 //! <https://relay.dev/graphql/connections.htm>
 
 use std::mem::discriminant;
@@ -82,10 +82,16 @@ impl List {
     pub const INVITATIONS: Self = Self { name: "invitations", size: LIST };
     pub const MESSAGES: Self = Self { name: "messages", size: MESSAGES };
     pub const PROJECTS: Self = Self { name: "projects", size: LIST };
+    pub const PROJECTS_ASCENDING: Self = Self { name: "projects, ascending", size: LIST };
     pub const RECENT_ACTIVITY: Self = Self { name: "recentActivity", size: LIST };
     pub const SESSIONS: Self = Self { name: "sessions", size: LIST };
     pub const SNAPSHOTS: Self = Self { name: "snapshots", size: LIST };
     pub const VERSIONS: Self = Self { name: "versions", size: LIST };
+
+    /// The list of projects in a direction. The field by which they are sorted is in the keys of the cursors.
+    pub fn projects(descending: bool) -> Self {
+        if descending { Self::PROJECTS } else { Self::PROJECTS_ASCENDING }
+    }
 }
 
 impl Page {

@@ -5,6 +5,9 @@ use chrono::{DateTime, Utc};
 use super::ids::UserId;
 use super::json::Json;
 
+/// Longest URL of a picture, in bytes. A `data:` URL of a picture of 64 KiB has 86 KiB.
+pub const MAX_AVATAR_URL_BYTES: usize = 128 * 1024;
+
 /// A user's profile.
 #[derive(Clone, Debug)]
 pub struct Profile {

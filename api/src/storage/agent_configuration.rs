@@ -176,8 +176,10 @@ pub async fn of_projects(
     if !keep.include_deleted {
         sql.push(" AND NOT v.is_deletion");
     }
-    sql.push(" ORDER BY v.project_id, c.created_at, c.id");
-    versions(tx, sql).await
+    // SQLite would sort the rows with their long columns.
+    let mut found = versions(tx, sql).await?;
+    found.sort_by_key(|version| (version.project_id, version.created_at, version.id));
+    Ok(found)
 }
 
 /// The number of a project's configurations, without deleted ones.
@@ -243,8 +245,9 @@ pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new("");
     select(&mut sql, tx.needed()).pairs("(v.project_id, v.revision)", revisions.iter().copied());
-    sql.push(" ORDER BY v.project_id, v.revision, c.created_at, c.id");
-    versions(tx, sql).await
+    let mut found = versions(tx, sql).await?;
+    found.sort_by_key(|version| (version.project_id, version.revision, version.created_at, version.id));
+    Ok(found)
 }
 
 /// Makes the other configurations of a locked project inactive.

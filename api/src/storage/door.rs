@@ -54,9 +54,5 @@ pub(super) async fn open<R, T>(
     let Some((project, row)) = door else { return Ok(None) };
     access::opened(tx, [project]);
     // A join does not preserve the order.
-    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if order.is_backwards(page) {
-        rows.reverse();
-    }
-    Ok(Some((row, Slice::cut(rows, page))))
+    Ok(Some((row, Slice::cut(order.restore(rows, page), page))))
 }

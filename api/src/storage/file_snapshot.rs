@@ -1,20 +1,20 @@
 //! `file_snapshots` as versions of a file, and as changes of a project.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
 use super::cells::Cells;
-use super::columns::TEXT;
 use super::db::{Tx, fail, unknown};
 use super::door::{self, ListQuery};
 use super::file::{FILES_NOW, below, file_from, get, mode, place};
 use super::project;
 use super::save;
 use super::snapshot::hash;
-use super::sql::{Order, Sql, pages, union};
+use super::sql::{Order, ROWS_PER_STATEMENT, Sql, pages, union};
 use crate::model::enums::{ChangeType, EventKind};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, File, FileSnapshot};
@@ -26,8 +26,7 @@ use crate::model::project::Project;
 
 /// `SELECT …` of versions `v`, and the author, time and context of the event of their revisions, up to the `WHERE`. Without
 /// contents, what depends on them is left out: looking up the contents of many versions takes a quarter of the time.
-fn select_versions(needed: LongColumns, has_contents: bool) -> String {
-    let description = if needed.has(LongColumn::ChangeDescription) { "e.description" } else { TEXT };
+fn select_versions(has_contents: bool) -> String {
     let (of_content, contents) = if has_contents {
         (
             "v.additions, v.deletions, v.mode, v.restored_version, b.sha256, b.size",
@@ -39,7 +38,7 @@ fn select_versions(needed: LongColumns, has_contents: bool) -> String {
     };
     format!(
         "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.version_offset, v.change_type, v.path, \
-         e.actor_id, e.session_id, e.message_id, {description} AS description, e.created_at, {of_content}, e.kind \
+         e.actor_id, e.session_id, e.message_id, e.description IS NOT NULL AS is_described, e.created_at, {of_content}, e.kind \
          FROM file_snapshots v \
          JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision {contents}"
     )
@@ -68,7 +67,8 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         created_by: cells.next::<Option<Uuid>>()?.map(UserId),
         session_id: cells.next::<Option<Uuid>>()?.map(SessionId),
         message_id: cells.next::<Option<Uuid>>()?.map(MessageId),
-        change_description: cells.next::<Option<&str>>()?.map(Into::into),
+        // A placeholder until [`describe`] reads the text.
+        change_description: cells.next::<bool>()?.then(|| "".into()),
         created_at: cells.next()?,
         // The others are null in a list without contents.
         additions: cells.next::<Option<i32>>()?.unwrap_or_default(),
@@ -80,33 +80,68 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
     })
 }
 
-async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
-    tx.rows(sql).await?.iter().map(version).collect()
+async fn versions(tx: &Tx, sql: Sql, needed: LongColumns) -> Result<Vec<FileSnapshot>> {
+    let mut rows = tx.rows(sql).await?.iter().map(version).collect::<Result<Vec<_>>>()?;
+    describe(tx, &mut rows, needed).await?;
+    Ok(rows)
+}
+
+/// Reads the descriptions of changes, if they are needed. All changes of a write have the same one, which is read once.
+async fn describe(tx: &Tx, rows: impl IntoIterator<Item = &mut FileSnapshot>, needed: LongColumns) -> Result<()> {
+    if !needed.has(LongColumn::ChangeDescription) {
+        return Ok(());
+    }
+    let mut rows: Vec<_> = rows.into_iter().filter(|row| row.change_description.is_some()).collect();
+    let write = |row: &FileSnapshot| (row.project_id.0, row.revision);
+    let writes: BTreeSet<(Uuid, i32)> = rows.iter().map(|row| write(row)).collect();
+    let mut texts: HashMap<(Uuid, i32), Arc<str>> = HashMap::new();
+    // A page never has more.
+    for writes in Vec::from_iter(writes).chunks(ROWS_PER_STATEMENT) {
+        let mut sql = Sql::new("SELECT e.project_id, e.revision, e.description FROM project_events e WHERE ");
+        sql.pairs("(e.project_id, e.revision)", writes.iter().copied()).push(" AND ");
+        is_member(&mut sql, "e.project_id", tx.me());
+        for row in tx.rows(sql).await? {
+            let text: String = get(&row, "description")?;
+            texts.insert((get(&row, "project_id")?, get(&row, "revision")?), text.into());
+        }
+    }
+    for row in &mut rows {
+        row.change_description = texts.get(&write(row)).cloned();
+    }
+    Ok(())
 }
 
 /// The rows of a list with autosave coalescing.
-async fn joined(tx: &Tx, mut sql: Sql, autosave_coalesce_seconds: u32) -> Result<Vec<FileSnapshot>> {
+async fn joined(
+    tx: &Tx,
+    mut sql: Sql,
+    autosave_coalesce_seconds: u32,
+    needed: LongColumns,
+) -> Result<Vec<FileSnapshot>> {
     save::with_follows(&mut sql, tx, autosave_coalesce_seconds);
     let joined = |row| Ok(FileSnapshot { follows: get(row, "follows")?, ..version(row)? });
-    tx.rows(sql).await?.iter().map(if autosave_coalesce_seconds > 0 { joined } else { version }).collect()
+    let read = if autosave_coalesce_seconds > 0 { joined } else { version };
+    let mut rows = tx.rows(sql).await?.iter().map(read).collect::<Result<Vec<_>>>()?;
+    describe(tx, &mut rows, needed).await?;
+    Ok(rows)
 }
 
 /// The versions among `ids` in the actor's projects.
 pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(tx.needed(), true));
+    let mut sql = Sql::new(&select_versions(true));
     sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
-    let found = versions(tx, sql).await?;
+    let found = versions(tx, sql, tx.needed()).await?;
     access::opened(tx, found.iter().map(|version| version.project_id));
     Ok(found)
 }
 
 /// The versions of files with these numbers.
 pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(tx.needed(), true));
+    let mut sql = Sql::new(&select_versions(true));
     sql.push("WHERE ").pairs("(v.file_id, v.version)", keys.iter().map(|(_, (file, version))| (file.0, *version)));
     access::inside(sql.push(" AND "), "v.project_id", keys);
-    versions(tx, sql).await
+    versions(tx, sql, tx.needed()).await
 }
 
 /// The versions of each file, newest first. Without contents, their hashes and sizes are left out.
@@ -139,11 +174,12 @@ pub async fn versions_page(
         }
     }
     access::among(sql.push(" FROM project_files f WHERE "), ("f.project_id", "f.id"), of);
-    sql.push(") ").push(&select_versions(tx.needed_of(page), has_contents));
+    sql.push(") ").push(&select_versions(has_contents));
     sql.push("JOIN w ON w.id = v.file_id AND v.version >= w.first AND v.version < w.stop WHERE TRUE");
     NEWEST_VERSION_FIRST.between(&mut sql, page)?;
     NEWEST_VERSION_FIRST.order(&mut sql, page);
-    Ok(super::group(versions(tx, sql).await?.into_iter().map(version_of_file).collect(), page))
+    let rows = versions(tx, sql, tx.needed_of(page)).await?;
+    Ok(super::group(rows.into_iter().map(version_of_file).collect(), page))
 }
 
 /// A version with the file whose list it is in, and its cursor.
@@ -171,13 +207,14 @@ pub async fn file_with_versions(
         Ok((row.project_id, row))
     };
     let select = |sql: &mut Sql| {
-        sql.push(&select_versions(tx.needed_of(page), has_contents)).push("WHERE v.file_id = ").bind(id.0);
+        sql.push(&select_versions(has_contents)).push("WHERE v.file_id = ").bind(id.0);
     };
     let read = |row: &QueryResult| {
         let (_, place, row) = version_of_file(version(row)?);
         Ok((place, row))
     };
-    door::open(tx, door, row, ListQuery { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read }).await
+    let list = ListQuery { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read };
+    described(tx, door::open(tx, door, row, list).await?, page).await
 }
 
 /// As [`versions_page`], optionally up to a revision, with autosaves coalesced that are at most this many seconds
@@ -192,7 +229,7 @@ pub async fn coalesced_versions_page(
     page: &Page,
 ) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
     let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, (project, file)| {
-        sql.push(&select_versions(tx.needed_of(page), true))
+        sql.push(&select_versions(true))
             .push("WHERE v.file_id = ")
             .bind(file.0)
             .push(" AND v.project_id = ")
@@ -202,7 +239,7 @@ pub async fn coalesced_versions_page(
         }
         save::keep_last(sql, tx, autosave_coalesce_seconds, until);
     })?;
-    let rows = joined(tx, sql, autosave_coalesce_seconds).await?;
+    let rows = joined(tx, sql, autosave_coalesce_seconds, tx.needed_of(page)).await?;
     Ok(super::group(rows.into_iter().map(version_of_file).collect(), page))
 }
 
@@ -267,9 +304,9 @@ pub async fn changes_page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
     let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
-        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project.project(), keep);
+        keep_changes(sql.push(&select_versions(true)).push("WHERE "), tx, project.project(), keep);
     })?;
-    let rows = joined(tx, sql, keep.autosave_coalesce_seconds).await?.into_iter();
+    let rows = joined(tx, sql, keep.autosave_coalesce_seconds, tx.needed_of(page)).await?.into_iter();
     let rows = rows.map(|row| (row.project_id, place_of_change(&row), row));
     Ok(super::group(rows.collect(), page))
 }
@@ -288,14 +325,25 @@ pub async fn project_with_changes(
     keep: &ChangeFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<FileSnapshot>)>> {
-    let select = |sql: &mut Sql| {
-        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project, keep)
-    };
+    let select = |sql: &mut Sql| keep_changes(sql.push(&select_versions(true)).push("WHERE "), tx, project, keep);
     let read = |row: &QueryResult| {
         let row = version(row)?;
         Ok((place_of_change(&row), row))
     };
-    project::with_list(tx, project, ListQuery { order: NEWEST_CHANGE_FIRST, page, select: &select, read: &read }).await
+    let list = ListQuery { order: NEWEST_CHANGE_FIRST, page, select: &select, read: &read };
+    described(tx, project::with_list(tx, project, list).await?, page).await
+}
+
+/// A row with a list, with the descriptions of the rows of the list.
+async fn described<R>(
+    tx: &Tx,
+    mut found: Option<(R, Slice<FileSnapshot>)>,
+    page: &Page,
+) -> Result<Option<(R, Slice<FileSnapshot>)>> {
+    if let Some((_, list)) = &mut found {
+        describe(tx, list.rows.iter_mut().map(|(_, row)| row), tx.needed_of(page)).await?;
+    }
+    Ok(found)
 }
 
 /// Total length of the list of [`changes_page`], per project.
@@ -315,10 +363,10 @@ pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter
 
 /// The changes of these revisions, oldest first.
 pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(tx.needed(), true));
+    let mut sql = Sql::new(&select_versions(true));
     sql.push("WHERE ").pairs("(v.project_id, v.revision)", revisions.iter().copied());
     sql.push(" ORDER BY v.revision, v.id");
-    versions(tx, sql).await
+    versions(tx, sql, tx.needed()).await
 }
 
 /// The number of changes in a revision, with the lines that they added and removed, and the first changes by path.
@@ -351,7 +399,7 @@ pub async fn summaries(
     }
     let changed: Vec<i32> = summaries.keys().copied().collect();
     let sql = union(&changed, |sql, revision| {
-        sql.push(&select_versions(tx.needed(), true))
+        sql.push(&select_versions(true))
             .push("WHERE v.project_id = ")
             .bind(project)
             .push(" AND v.revision = ")
@@ -359,7 +407,7 @@ pub async fn summaries(
         sql.push(" ORDER BY v.path, v.id LIMIT ").bind(limit);
         Ok(())
     })?;
-    for change in versions(tx, sql).await? {
+    for change in versions(tx, sql, tx.needed()).await? {
         summaries.entry(change.revision).or_default().first.push(change);
     }
     Ok(summaries)
@@ -367,11 +415,11 @@ pub async fn summaries(
 
 /// The changes that were made for these messages, oldest first.
 pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(tx.needed(), true));
+    let mut sql = Sql::new(&select_versions(true));
     sql.push("WHERE e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
     access::among(&mut sql, ("v.project_id", "e.message_id"), messages);
     sql.push(" ORDER BY v.revision, v.id");
-    versions(tx, sql).await
+    versions(tx, sql, tx.needed()).await
 }
 
 /// A version of one of several files.
@@ -394,13 +442,15 @@ pub async fn versions_until(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))], lim
         sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(*project).push(", ");
         sql.bind(file.0).push(", ").bind(version.saturating_sub(limit)).push(", ").bind(*version).push(")");
     }
-    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(&select_versions(tx.needed(), true));
+    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(&select_versions(true));
     sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
     let version_of = |row: &QueryResult| {
         let is_restored = get::<String>(row, "kind")? == EventKind::ProjectRestored.as_str();
         Ok(VersionOf { place: place(row)?, version: version(row)?, is_restored })
     };
-    tx.rows(sql).await?.iter().map(version_of).collect()
+    let mut versions = tx.rows(sql).await?.iter().map(version_of).collect::<Result<Vec<_>>>()?;
+    describe(tx, versions.iter_mut().map(|of| &mut of.version), tx.needed()).await?;
+    Ok(versions)
 }
 
 /// For each of these versions, the newest earlier version of another file with the same path and content. A restore

@@ -12,6 +12,7 @@ use crate::model::chat::Message;
 use crate::model::enums::ChangeType;
 use crate::model::error::Result;
 use crate::model::ids::{FileId, MessageId, ProjectId};
+use crate::model::json::Json;
 use crate::model::path::FilePath;
 
 /// The condition that the session `s` is one of an import.
@@ -46,6 +47,20 @@ pub async fn has_written_after(tx: &Tx, project: ProjectId, revision: i32) -> Re
     sql.push(IS_IMPORT).push(" AND e.kind IN ('SESSION_STARTED', 'MESSAGE_ADDED') AND e.project_id = ");
     sql.bind(project.0).push(" AND e.revision > ").bind(revision).push(" LIMIT 1");
     Ok(tx.row(sql).await?.is_some())
+}
+
+/// The metadata of the messages of imported commits that move files in git which are edited here, with their revisions,
+/// oldest first; only after a revision.
+pub async fn moves(tx: &Tx, project: Member<'_>, after: i32) -> Result<Vec<(i32, Json)>> {
+    let mut sql = Sql::new(
+        "SELECT m.revision, m.metadata FROM chat_sessions s JOIN chat_messages m ON m.session_id = s.id WHERE ",
+    );
+    sql.push(IS_IMPORT).push(" AND s.project_id = ").bind(project).push(" AND m.revision > ").bind(after);
+    sql.push(" AND m.metadata LIKE '%\"commit\":%' AND m.metadata LIKE '%\"moved\":%'");
+    let metadata = |row: &QueryResult| Ok((get(row, "revision")?, Json::stored(get::<String>(row, "metadata")?)));
+    let mut found = tx.rows(sql).await?.iter().map(metadata).collect::<Result<Vec<_>>>()?;
+    found.sort_by_key(|(revision, _)| *revision);
+    Ok(found)
 }
 
 /// A version of a file that has at least one version by an edit.

@@ -151,10 +151,13 @@ pub async fn page(
             &[("p.last_activity_at", KeyKind::TimeOf("LAST_ACTIVITY_AT")), ("p.id", KeyKind::Id)]
         }
     };
+    let order = Order { columns: columns_of_order, descending };
+    // Sorts the keys of all projects, and reads the rows of the page, which can be large.
     let mut sql = Sql::new("SELECT ");
-    project_columns(&mut sql, tx, tx.needed_of(page));
+    project_columns(&mut sql, tx, tx.needed_of(page)).push(" FROM projects p WHERE p.id IN (SELECT p.id");
     filter(&mut sql, tx, keep);
-    Order { columns: columns_of_order, descending }.page(&mut sql, page)?;
+    order.page(&mut sql, page)?;
+    sql.push(")");
     let rows = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
     access::opened(tx, rows.iter().map(|project| project.id));
     let rows = rows.into_iter().map(|row| {
@@ -167,7 +170,7 @@ pub async fn page(
         };
         (Cursor(vec![key, Key::Id(row.id.0)]), row)
     });
-    Ok(Slice::cut(rows.collect(), page))
+    Ok(Slice::cut(order.restore(rows.collect(), page), page))
 }
 
 /// Total length of the list of [`page`].

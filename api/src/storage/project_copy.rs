@@ -25,6 +25,7 @@ use super::db::{Db, sqlite_url};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
 use crate::model::path::FilePath;
+use crate::model::profile::MAX_AVATAR_URL_BYTES;
 
 /// Rows that are read and written at once, and their bytes; at least one row.
 const PAGE: usize = 100;
@@ -300,7 +301,7 @@ impl<C: ConnectionTrait> Copy<'_, C> {
         // Only the columns that members can read.
         let columns = [Column::Id, Column::FullName, Column::AvatarUrl, Column::CreatedAt, Column::UpdatedAt];
         let profiles = user_profiles::Entity::find().select_only().columns(columns).column(Column::IsMachine);
-        let profiles: Vec<(Uuid, _, _, _, _, bool)> = profiles
+        let profiles: Vec<(Uuid, _, Option<String>, _, _, bool)> = profiles
             .filter(Column::Id.is_in(people.iter().copied()))
             .into_tuple()
             .all(self.from)
@@ -311,7 +312,8 @@ impl<C: ConnectionTrait> Copy<'_, C> {
                 id,
                 email: None,
                 full_name,
-                avatar_url,
+                // A file can claim any length.
+                avatar_url: avatar_url.filter(|url| url.len() <= MAX_AVATAR_URL_BYTES),
                 created_at,
                 updated_at,
                 own_full_name: false,

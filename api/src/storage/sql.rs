@@ -227,8 +227,17 @@ impl Order {
     }
 
     /// Whether the rows of a page are read in descending order.
-    pub(super) fn is_backwards(self, page: &Page) -> bool {
+    fn is_backwards(self, page: &Page) -> bool {
         self.descending != page.from_end
+    }
+
+    /// The rows of a page in the order in which [`Order::order`] reads them.
+    pub(super) fn restore<T>(self, mut rows: Vec<(Cursor, T)>, page: &Page) -> Vec<(Cursor, T)> {
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if self.is_backwards(page) {
+            rows.reverse();
+        }
+        rows
     }
 
     /// Adds the order, reversed if the page is counted from the end.

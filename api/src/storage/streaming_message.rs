@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::streaming_messages;
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member, role, role_of};
@@ -43,9 +44,12 @@ fn select(tx: &Tx) -> Sql {
     sql
 }
 
+/// The selected messages, oldest first. SQLite would sort them with their long columns.
 async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
     let rows: Vec<streaming_messages::Model> = tx.all(sql).await?;
-    rows.into_iter().map(streaming).collect()
+    let mut messages = rows.into_iter().map(streaming).collect::<Result<Vec<_>>>()?;
+    messages.sort_by_key(|message| (message.started_at, message.id));
+    Ok(messages)
 }
 
 /// The streaming messages among `ids` that the actor can see.
@@ -62,7 +66,6 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>>
 pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
     let mut sql = select(tx);
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
-    sql.push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
@@ -70,19 +73,23 @@ pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Resul
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
     let mut sql = select(tx);
     sql.push("g.project_id = ").bind(project.0).push(" AND ");
-    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
+    is_member(&mut sql, "g.project_id", tx.me());
     all(tx, sql).await
 }
 
 /// The texts so far of these streaming messages. Messages without text are left out.
 pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<(MessageId, String)>> {
-    let mut sql = Sql::new("SELECT c.message_id, c.text FROM streaming_chunks c WHERE ");
+    let mut sql = Sql::new("SELECT c.message_id, c.start, c.text FROM streaming_chunks c WHERE ");
     access::among(&mut sql, ("c.project_id", "c.message_id"), messages);
-    sql.push(" ORDER BY c.message_id, c.start");
+    let rows = tx.rows(sql).await?;
+    let chunk = |row: &QueryResult| -> Result<(MessageId, i32, String)> {
+        let (start, text) = (row.try_get("", "start").map_err(fail)?, row.try_get("", "text").map_err(fail)?);
+        Ok((MessageId(row.try_get("", "message_id").map_err(fail)?), start, text))
+    };
+    let mut chunks = rows.iter().map(chunk).collect::<Result<Vec<_>>>()?;
+    chunks.sort_by_key(|(id, start, _)| (*id, *start));
     let mut texts: Vec<(MessageId, String)> = Vec::new();
-    for row in tx.rows(sql).await? {
-        let id = MessageId(row.try_get("", "message_id").map_err(fail)?);
-        let text: String = row.try_get("", "text").map_err(fail)?;
+    for (id, _, text) in chunks {
         match texts.last_mut() {
             Some((last, before)) if *last == id => before.push_str(&text),
             _ => texts.push((id, text)),

@@ -27,6 +27,7 @@ use crate::model::{
     collaborator::EmailAddress,
     error::{Error, Result},
     ids::UserId,
+    profile::MAX_AVATAR_URL_BYTES,
 };
 
 /// Tolerated clock difference between the issuer and this server, in seconds.
@@ -60,7 +61,7 @@ const BY_KEY: [Algorithm; 9] = [
 /// Seconds after which a client should try again if the issuer's keys have not been fetched yet.
 const KEYS_RETRY_AFTER: u64 = 10;
 
-/// Longest name or picture URL taken from a token, in characters. Longer texts are cut.
+/// Longest name taken from a token, in characters. Longer texts are cut.
 const MAX_CLAIM_CHARS: usize = 1_000;
 
 const BAD_SIGNATURE: &str = "The token's signature is invalid: it was signed with another secret or key.";
@@ -383,7 +384,7 @@ fn read(claims: &serde_json::Value, accepted: &[String]) -> Result<Actor> {
     let said = Claims {
         email: email.map(str::to_owned),
         full_name: full_name(claims),
-        avatar_url: profile_claim(claims, &["picture", "avatar_url"]),
+        avatar_url: avatar_url(claims),
         // The cast truncates fractions and saturates.
         issued_at: time("iat").map(|time| time as i64),
     };
@@ -416,8 +417,18 @@ fn check_role(claims: &serde_json::Value, accepted: &[String]) -> Result<()> {
 /// The first non-empty one of these claims: at the top level (OpenID Connect Core, section 5.1), then in Supabase's
 /// `user_metadata`.
 fn profile_claim(claims: &serde_json::Value, names: &[&str]) -> Option<String> {
+    first_claim(claims, names, |text| clean(text, MAX_CLAIM_CHARS))
+}
+
+fn first_claim(claims: &serde_json::Value, names: &[&str], read: impl Fn(&str) -> Option<String>) -> Option<String> {
     let places = [Some(claims), claims.get("user_metadata")];
-    places.into_iter().flatten().find_map(|object| names.iter().find_map(|name| clean(text(object, name)?)))
+    places.into_iter().flatten().find_map(|object| names.iter().find_map(|name| read(text(object, name)?)))
+}
+
+/// The whole URL of the picture, since a part of it leads nowhere.
+fn avatar_url(claims: &serde_json::Value) -> Option<String> {
+    const { assert!(MAX_TOKEN_BYTES <= MAX_AVATAR_URL_BYTES, "a token has no longer URL than a profile") };
+    first_claim(claims, &["picture", "avatar_url"], |text| clean(text, usize::MAX))
 }
 
 fn full_name(claims: &serde_json::Value) -> Option<String> {
@@ -431,9 +442,9 @@ fn full_name(claims: &serde_json::Value) -> Option<String> {
 }
 
 /// A text for a profile, without characters that cannot be displayed: the databases differ in whether they accept them.
-fn clean(text: &str) -> Option<String> {
+fn clean(text: &str, max_chars: usize) -> Option<String> {
     let is_shown = |character: &char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
-    let shown: String = text.chars().filter(is_shown).take(MAX_CLAIM_CHARS).collect();
+    let shown: String = text.chars().filter(is_shown).take(max_chars).collect();
     let shown = shown.trim();
     (!shown.is_empty()).then(|| shown.to_owned())
 }

@@ -199,7 +199,11 @@ impl Run<'_> {
                     let object = read_commit(&mut self.objects, step).await?;
                     let mut commit = Commit::parse(&object);
                     let replaced = std::mem::take(&mut commit.replaced);
-                    let metadata = record::metadata(&step.commit, &object, &commit, is_empty);
+                    let mut metadata = record::metadata(&step.commit, &object, &commit, is_empty);
+                    let moved = self.present.moved(&theirs);
+                    if !moved.is_empty() {
+                        metadata.insert(record::MOVED.to_owned(), moved.into());
+                    }
                     (self.add_checkpoint(session, commit, metadata).await?, replaced)
                 }
             };

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::git::{Object, Objects};
+use super::record::MOVED;
 use crate::domain::edit::{Changed, FileStates};
 use crate::domain::sync::SyncFile;
 use crate::domain::{Member, Services, Tx, access, file, project};
@@ -26,11 +28,15 @@ pub(super) struct Present {
     paths: HashMap<FileId, FilePath>,
     /// The files that have versions which no import wrote, including deleted files.
     edited: HashSet<FileId>,
-    /// The edited file that corresponds to a path in git, with the revision that an import wrote there.
+    /// The edited file that corresponds to a path in git, with the revision that an import wrote there, or that moved the
+    /// path in git.
     origins: HashMap<FilePath, (i32, FileId)>,
     /// The revision of this state.
     pub(super) revision: i32,
 }
+
+/// The most bytes of paths that a message records of the files that its commit moves.
+const MAX_MOVED_BYTES: usize = 1024 * 1024;
 
 /// A live file or folder.
 #[derive(Clone, Copy)]
@@ -154,16 +160,55 @@ impl Present {
         Ok(())
     }
 
-    /// Reads which of the files that changed after a revision have versions that no import wrote.
+    /// Reads which of the files that changed after a revision have versions that no import wrote, and where they are in git.
     async fn read_edited(&mut self, tx: &Tx, member: Member<'_>, after: i32) -> Result<()> {
+        let mut moves = storage::import::moves(tx, member, after).await?.into_iter().peekable();
         for version in storage::import::of_edited_files(tx, member, after).await? {
+            while let Some((revision, metadata)) = moves.next_if(|(revision, _)| *revision < version.revision) {
+                self.follow_moves(revision, &metadata.value());
+            }
             self.edited.insert(version.file);
-            let is_older = |origin: &(i32, FileId)| origin.0 <= version.revision;
-            if version.is_imported && !version.is_deletion && self.origins.get(&version.path).is_none_or(is_older) {
-                self.origins.insert(version.path, (version.revision, version.file));
+            if version.is_imported && !version.is_deletion {
+                self.found_in_git(version.path, (version.revision, version.file));
             }
         }
+        moves.for_each(|(revision, metadata)| self.follow_moves(revision, &metadata.value()));
         Ok(())
+    }
+
+    /// Follows the moves in git that the metadata of a commit's message records.
+    fn follow_moves(&mut self, revision: i32, metadata: &Value) {
+        let path = |text: &str| FilePath::parse(text, "path").ok();
+        let moved = metadata.get(MOVED).and_then(Value::as_object).into_iter().flatten();
+        let moved: Vec<_> = moved
+            .filter_map(|(to, from)| {
+                let (_, file) = self.origins.get(&path(from.as_str()?)?)?;
+                Some((path(to)?, (revision, *file)))
+            })
+            .collect();
+        moved.into_iter().for_each(|(to, origin)| self.found_in_git(to, origin));
+    }
+
+    fn found_in_git(&mut self, path: FilePath, origin: (i32, FileId)) {
+        if self.origins.get(&path).is_none_or(|known| known.0 <= origin.0) {
+            self.origins.insert(path, origin);
+        }
+    }
+
+    /// The paths to which a commit moves edited files, with their paths before: what [`MOVED`] records. A move of very many
+    /// files is recorded in part.
+    pub(super) fn moved(&self, theirs: &[Theirs]) -> Map<String, Value> {
+        let (mut moved, mut room) = (Map::new(), MAX_MOVED_BYTES);
+        for Theirs { before, after } in theirs {
+            let Some((before, after)) = before.as_ref().zip(after.as_ref()) else { continue };
+            let is_edited = || self.of_git(&before.path).is_some_and(|file| self.edited.contains(&file));
+            let bytes = before.path.as_str().len() + after.path.as_str().len();
+            if before.path != after.path && bytes <= room && is_edited() {
+                room -= bytes;
+                moved.insert(after.path.as_str().to_owned(), before.path.as_str().into());
+            }
+        }
+        moved
     }
 
     fn put(&mut self, file: &File) {

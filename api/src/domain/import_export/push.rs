@@ -184,7 +184,9 @@ impl Received {
             let read = reader.next(step).await;
             if let Ok(Ok(ready)) = &read {
                 let bytes = ready.bytes();
-                services.memory.take(&mut memory, bytes.saturating_sub(largest))?;
+                if let Err(error) = services.memory.take(&mut memory, bytes.saturating_sub(largest)) {
+                    return Ok(Err(Refused::of(&error)));
+                }
                 largest = largest.max(bytes);
             }
             let why = match read {

@@ -15,6 +15,10 @@ const EMPTY: &str = "empty";
 /// The key with the whole commit object in base64. Set only if the rest of the message does not determine it.
 const OBJECT: &str = "object";
 
+/// The key with the paths to which the commit moves files that are edited here, each with its path before. The file here can
+/// be at neither of them.
+pub(super) const MOVED: &str = "moved";
+
 /// The largest commit object that is recorded, in bytes.
 const MAX_OBJECT_BYTES: usize = 1024 * 1024;
 

@@ -14,7 +14,6 @@ use crate::graphql::types::file::ProjectFile;
 use crate::graphql::types::project::Project;
 use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
-use crate::model::file::{NO_LINK_TARGET, is_link_target};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::node_id::NodeId;
 use crate::model::path::FilePath;
@@ -235,25 +234,39 @@ fn context(session: Option<ID>, message: Option<ID>, change_description: Option<
     })
 }
 
-/// The content from the argument that the caller gave: `content` or `contentBase64`.
-fn content(
-    text: Option<String>,
-    bytes: Option<Base64>,
-    mode: Option<FileMode>,
-    prefix: &str,
-) -> Result<Option<Vec<u8>>> {
-    let field = if bytes.is_some() { "contentBase64" } else { "content" };
-    let content = match (text, bytes) {
-        (Some(_), Some(_)) => {
-            return Err(Error::bad_input(format!("{prefix}{field}"), "Give `content` or `contentBase64`, not both."));
+/// The contents that the caller gave: by `content` or by `contentBase64`.
+#[derive(Default)]
+struct Contents {
+    /// The arguments `content` in whose place the caller gave `contentBase64`.
+    in_base64: Vec<String>,
+}
+
+impl Contents {
+    /// The content of a file, whose arguments have this prefix.
+    fn read(&mut self, text: Option<String>, bytes: Option<Base64>, prefix: &str) -> Result<Option<Vec<u8>>> {
+        match (text, bytes) {
+            (Some(_), Some(_)) => {
+                let field = format!("{prefix}contentBase64");
+                Err(Error::bad_input(field, "Give `content` or `contentBase64`, not both."))
+            }
+            (Some(text), None) => Ok(Some(text.into_bytes())),
+            (None, None) => Ok(None),
+            (None, Some(bytes)) => {
+                self.in_base64.push(format!("{prefix}content"));
+                Ok(Some(bytes.0))
+            }
         }
-        (Some(text), None) => Some(text.into_bytes()),
-        (None, bytes) => bytes.map(|bytes| bytes.0),
-    };
-    if mode == Some(FileMode::Symlink) && content.as_ref().is_some_and(|content| !is_link_target(content)) {
-        return Err(Error::bad_input(format!("{prefix}{field}"), NO_LINK_TARGET));
     }
-    Ok(content)
+
+    /// An error that names the argument that the caller gave.
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::BadInput { field, message } if self.in_base64.contains(&field) => {
+                Error::BadInput { field: field + "Base64", message }
+            }
+            error => error,
+        }
+    }
 }
 
 #[Object]
@@ -266,17 +279,18 @@ impl FileMutation {
     ) -> Attempt<FilePayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
+            let mut contents = Contents::default();
             let new = NewFile {
                 project_id: ProjectId::parse(&input.project_id, "projectId")?,
                 path: FilePath::parse(&input.path, "path")?,
                 file_type: input.file_type.unwrap_or(FileType::File).into(),
-                content: content(input.content, input.content_base64, input.mode, "")?,
+                content: contents.read(input.content, input.content_base64, "")?,
                 mode: input.mode.map(Into::into),
                 language: input.language,
             };
             let caller = caller(ctx)?;
             let done = caller.write(ctx, |writer| file::create(writer, new, conversation));
-            Ok(done.await?.into())
+            Ok(done.await.map_err(|error| contents.named(error))?.into())
         })
         .await
     }
@@ -291,14 +305,15 @@ impl FileMutation {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
-            let content = content(input.content, input.content_base64, input.mode, "")?;
+            let mut contents = Contents::default();
+            let content = contents.read(input.content, input.content_base64, "")?;
             let mode = input.mode.map(Into::into);
             if content.is_none() && mode.is_none() {
                 return Err(Error::bad_input("content", "Give `content` or `contentBase64`."));
             }
             let caller = caller(ctx)?;
             let done = caller.write(ctx, |writer| file::update(writer, named, content, mode, conversation));
-            Ok(done.await?.into())
+            Ok(done.await.map_err(|error| contents.named(error))?.into())
         })
         .await
     }
@@ -367,12 +382,12 @@ impl FileMutation {
     ) -> Attempt<SyncPayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
-            let mut files = Vec::with_capacity(input.files.len());
+            let (mut files, mut contents) = (Vec::with_capacity(input.files.len()), Contents::default());
             for (at, file) in input.files.into_iter().enumerate() {
                 files.push(SyncFile {
                     path: FilePath::parse(&file.path, &format!("files[{at}].path"))?,
                     file_type: file.file_type.unwrap_or(FileType::File).into(),
-                    content: content(file.content, file.content_base64, file.mode, &format!("files[{at}]."))?,
+                    content: contents.read(file.content, file.content_base64, &format!("files[{at}]."))?,
                     mode: file.mode.map(Into::into),
                     language: file.language,
                 });
@@ -391,7 +406,7 @@ impl FileMutation {
             };
             let caller = caller(ctx)?;
             let done = caller.write(ctx, |writer| sync::sync(writer, sync, conversation));
-            let synced = done.await?;
+            let synced = done.await.map_err(|error| contents.named(error))?;
             let project = super::project_of(ctx, project).await?;
             let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));
             Ok(SyncPayload {

@@ -17,7 +17,8 @@ pub struct ProfileMutation;
 struct UpdateProfileInput {
     /// The name shown to others. Null removes it. Absent: unchanged.
     full_name: MaybeUndefined<String>,
-    /// The URL of the picture shown to others. Null removes it. Absent: unchanged.
+    /// The URL of the picture shown to others, of at most 128 KiB: a small picture can be in a `data:` URL. Null removes
+    /// it. Absent: unchanged.
     avatar_url: MaybeUndefined<String>,
 }
 

@@ -89,14 +89,15 @@ impl ProjectQuery {
         >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<Project>> {
-        let page = PageArguments::parse(first, after, last, before, List::PROJECTS)?
-            .needing(of_rows(&ctx.look_ahead(), "Project"));
-        let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
         let order = order_by.unwrap_or_else(newest_first);
         let descending = order.direction == OrderDirection::Desc;
+        let list = List::projects(descending);
+        let page =
+            PageArguments::parse(first, after, last, before, list)?.needing(of_rows(&ctx.look_ahead(), "Project"));
+        let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
         let tx = caller(ctx)?.reader.tx().await?;
         let slice = project::page(&tx, &keep, order.field.into(), descending, &page).await?;
-        Ok(connection(List::PROJECTS, slice, Total::Projects(keep), Project))
+        Ok(connection(list, slice, Total::Projects(keep), Project))
     }
 
     /// The newest messages of the caller's active projects, newest first. Hidden messages are left out.

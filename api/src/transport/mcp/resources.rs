@@ -28,7 +28,7 @@ use crate::{
 
 /// The number of resources on a page, and of projects that are read to find one with files.
 const RESOURCES: List = List { size: PageSize { default: 200, max: 200 }, ..List::FILES };
-const PROJECTS: List = List { size: PageSize { default: 100, max: 100 }, ..List::PROJECTS };
+const PROJECTS: List = List { size: PageSize { default: 100, max: 100 }, ..List::PROJECTS_ASCENDING };
 
 /// Where the list continues: after a project, or within the one that follows it.
 #[derive(Default, Serialize, Deserialize)]

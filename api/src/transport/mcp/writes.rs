@@ -139,7 +139,6 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
         Some(_) => return Err(Error::bad_input("path", "This is a folder.")),
         None => None,
     };
-    check_link(present.as_ref(), mode, &content)?;
     let replaced = check_precondition(&path, present.as_ref(), arguments.expected_version, expected_hash)?;
     let hash = Hash::from(Sha256::digest(&content));
     if let Some(file) =
@@ -147,6 +146,7 @@ pub async fn write_file(call: Call, arguments: WriteFile) -> Result<Answer> {
     {
         return unchanged(file, project.revision);
     }
+    check_link(present.as_ref(), mode, &content)?;
     if present.is_none() {
         check_place(&call, &project, &path, "path").await?;
     }
