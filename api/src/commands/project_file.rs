@@ -26,7 +26,10 @@ use super::{backup::Unfinished, database::open};
 use crate::{
     config::Settings,
     database_url::for_operator,
-    domain::import_export::project_file::{check, finish},
+    domain::import_export::{
+        project_file::{check, finish},
+        scratch::Scratch,
+    },
     migrations::{apply, begin, failure},
     model::{clock, ids::ProjectId},
     storage::{
@@ -70,7 +73,7 @@ pub(super) async fn export(
 /// A [`FileRefusal`], or why the database cannot be written; then nothing is imported.
 pub async fn import_file(settings: &Settings, file: &Path, email: &str, report: Report<'_>) -> anyhow::Result<Copied> {
     let (id, email) = user_of(email).map_err(for_operator)?;
-    let folder = tempfile::tempdir()
+    let folder = Scratch::new_temporary()
         .with_context(|| format!("cannot make a folder in {} (TMPDIR)", env::temp_dir().display()))?;
     let cannot = || format!("cannot write to the temporary folder {} (TMPDIR)", folder.path().display());
     // What is checked cannot change afterwards, and SQLite reads no log that lies next to the file.
