@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempPath;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{serve::stop_signal, terminal::print};
+use super::{database::check_exists, serve::stop_signal, terminal::print};
 use crate::{
     config::{Backup, Settings},
     database_url::{DatabaseUrl, for_operator},
@@ -40,8 +40,7 @@ const SUFFIX: &str = ".db";
 /// Why there is no backup.
 pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Verified>> {
     let source = sqlite(settings, "pg_dump or the backups of your provider")?;
-    let file = source.get_filename().display();
-    ensure!(source.get_filename().exists(), "there is no SQLite file {file}; see --database-url (DATABASE_URL)");
+    check_exists(source.get_filename())?;
     ensure!(!to.is_dir(), "{} is a folder: add --every MINUTES, or name a new file", to.display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
     // First: whoever opens a file with the log of another one can damage it.
