@@ -30,6 +30,7 @@ mod git_check;
 mod git_http;
 mod git_limits;
 mod git_push;
+mod git_stops;
 mod graphiql;
 
 mod harness;
