@@ -137,7 +137,7 @@ const EXPORT_USAGE: &str = "antiphon export PROJECT --to FILE.zip [--at REVISION
 #[derive(Debug, Subcommand)]
 enum Named {
     /// Serve the API (the default)
-    Serve(ServeLine),
+    Serve(Box<ServeLine>),
     /// Apply pending migrations, or revert migrations
     Migrate {
         /// Report what data is lost by reverting this many migrations; with --yes, revert them
@@ -304,7 +304,7 @@ impl Cli {
 impl From<Named> for Command {
     fn from(named: Named) -> Self {
         match named {
-            Named::Serve(ServeLine { serve, .. }) => Self::Serve(serve),
+            Named::Serve(line) => Self::Serve(line.serve),
             Named::Doctor { .. } => Self::Doctor,
             Named::Migrate { down, yes, .. } => Self::Migrate { down, yes },
             Named::Token { email, name, hours, .. } => Self::Token { email, name, hours },
