@@ -124,11 +124,20 @@ struct ServeLine {
     settings: Settings,
 }
 
+/// The forms of `import`, of which one must be chosen.
+const IMPORT_USAGE: &str = "antiphon import FILE.antiphon [--email EMAIL]
+       antiphon import --git DIR [--branch NAME] [--max N] [--name NAME | --project ID] [--email EMAIL]";
+
+/// The forms of `export`.
+const EXPORT_USAGE: &str = "antiphon export PROJECT --to FILE.zip [--at REVISION]
+       antiphon export PROJECT --to FILE.antiphon
+       antiphon export PROJECT --git DIR";
+
 /// The commands with the settings that each uses.
 #[derive(Debug, Subcommand)]
 enum Named {
     /// Serve the API (the default)
-    Serve(ServeLine),
+    Serve(Box<ServeLine>),
     /// Apply pending migrations, or revert migrations
     Migrate {
         /// Report what data is lost by reverting this many migrations; with --yes, revert them
@@ -142,12 +151,12 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
-    /// Print a bearer token for a user of this server (needs its JWT secret)
+    /// Print a bearer token for a user of this server, signed with JWT_SECRET or with the secret next to its SQLite file
     Token {
         /// E-mail address of the user; the same address is the same user
         #[arg(long)]
         email: String,
-        /// Full name of the user
+        /// Full name of the user, which others see (default: the part of the address before the @)
         #[arg(long)]
         name: Option<String>,
         /// Lifetime of the token, in hours (at most ten years)
@@ -160,8 +169,11 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
-    /// Check the installation, and explain each problem and its remedy; exits with 1 if there is one
-    Doctor(ServeLine),
+    /// Check the installation, and explain each problem and its remedy; changes nothing, and exits with 1 if there is a problem
+    Doctor {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
     /// Print the GraphQL schema
     Schema,
     /// Print a script that completes this command line in a shell
@@ -174,13 +186,14 @@ enum Named {
         /// The command that the page is about; the program as a whole if there is none
         command: Option<String>,
     },
-    /// Import a git repository's history as a project (each commit becomes a checkpoint with its files), or a project from a file
+    /// Import a project from a file, or a git repository's history as a project (each commit becomes a checkpoint with its files)
     ///
-    /// Follows first parents from HEAD, oldest first. The message's metadata records the commit's id, author,
+    /// With --git: follows first parents from HEAD, oldest first. The message's metadata records the commit's id, author,
     /// committer, times, other parents and file modes.
     /// Submodules, and files that the service does not accept, are left out and reported. An unreadable part of a
     /// commit (a missing date, an unknown encoding) is replaced by a default and reported. A repeated run continues
     /// after the last imported commit.
+    #[command(override_usage = IMPORT_USAGE)]
     Import {
         #[command(flatten)]
         import: Import,
@@ -190,6 +203,7 @@ enum Named {
         log: Log,
     },
     /// Export a project's files as a zip archive, its history as a git repository, or the whole project as one file
+    #[command(override_usage = EXPORT_USAGE)]
     Export {
         #[command(flatten)]
         export: Export,
@@ -213,7 +227,7 @@ enum Named {
     },
     /// Check the integrity of one or all projects, and report problems; exits with 1 if there is one
     Verify {
-        /// Id of the project
+        /// Id of the only project to check (default: all projects)
         project: Option<String>,
         #[command(flatten)]
         store: Store,
@@ -290,8 +304,8 @@ impl Cli {
 impl From<Named> for Command {
     fn from(named: Named) -> Self {
         match named {
-            Named::Serve(ServeLine { serve, .. }) => Self::Serve(serve),
-            Named::Doctor(_) => Self::Doctor,
+            Named::Serve(line) => Self::Serve(line.serve),
+            Named::Doctor { .. } => Self::Doctor,
             Named::Migrate { down, yes, .. } => Self::Migrate { down, yes },
             Named::Token { email, name, hours, .. } => Self::Token { email, name, hours },
             Named::Schema => Self::Schema,
@@ -397,23 +411,23 @@ pub struct Import {
     /// that id, and its history keeps its authors. Nobody but the owner becomes a member
     #[arg(value_name = "FILE.antiphon", required_unless_present = "git", conflicts_with_all = ["git", "branch", "max", "name", "project"])]
     pub file: Option<PathBuf>,
-    /// The repository, or a folder in it
+    /// The repository whose history is imported, or a folder in it; instead of FILE.antiphon
     #[arg(long, value_name = "DIR")]
     pub git: Option<PathBuf>,
-    /// Branch to import (default: HEAD)
+    /// With --git: branch to import (default: HEAD)
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
-    /// Maximum number of commits to import in this run
+    /// With --git: maximum number of commits to import in this run
     #[arg(long, value_name = "N", value_parser = number(1..=1_000_000_000_usize))]
     pub max: Option<usize>,
-    /// E-mail address of the user; the same user as a token's
+    /// E-mail address of the user who imports, and who owns a new project: the user of `antiphon token --email`
     #[arg(long, visible_alias = "owner", default_value = DEV_EMAIL)]
     pub email: String,
-    /// Name of the user's project, which is created if there is none (default: the name of the folder; a project that
+    /// With --git: name of the user's project, which is created if there is none (default: the name of the folder; a project that
     /// has the repository's history and another name is continued)
     #[arg(long)]
     pub name: Option<String>,
-    /// Id of the project to continue, in which the user can write
+    /// With --git: id of the project to continue, in which the user can write
     #[arg(long, value_name = "ID", conflicts_with = "name")]
     pub project: Option<String>,
 }
@@ -425,13 +439,13 @@ pub struct Export {
     /// Id of the project; `ID@REVISION` is the same as --at REVISION
     pub project: String,
     /// File to write: an archive of the files (FILE.zip; identical files give an identical archive), or the whole project with its
-    /// conversation and history, for `import` (FILE.antiphon)
+    /// conversation and history, for `import` (FILE.antiphon). The name decides which; instead of --git
     #[arg(long, value_name = "FILE", required_unless_present = "git", conflicts_with = "git")]
     pub to: Option<PathBuf>,
-    /// Revision of the files in the archive (default: the newest)
+    /// Revision of the files in a zip archive (default: the newest)
     #[arg(long, value_name = "REVISION", conflicts_with = "git", value_parser = number(1..=i32::MAX))]
     pub at: Option<i32>,
-    /// New or empty folder to write the history to. Each message becomes a commit with the files written for it and its
+    /// New or empty folder to write the history to, instead of --to. Each message becomes a commit with the files written for it and its
     /// text as the commit message; a message without files becomes an empty commit. A write without a message becomes a
     /// commit with its change description. Folders without files are left out, as git does not store them
     #[arg(long, value_name = "DIR")]
@@ -456,7 +470,7 @@ pub struct Backup {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Restore {
-    /// The backup
+    /// The backup: a file that `antiphon backup` wrote
     pub from: PathBuf,
     /// Replace the present database. It is kept next to the new one, with another name
     #[arg(long)]
@@ -592,11 +606,26 @@ mod tests {
                 &["--email", "--hours", "--jwt-secret", "--jwt-issuer", "--database-url"],
                 &["--listen", "--max-text-bytes", "--nats-url"],
             ),
-            ("import", &["--git <", "--email", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
-            ("export", &["--git <", "--to", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
+            (
+                "import",
+                &["import FILE.antiphon [", "import --git DIR", "--git <", "--email", "--database-url"],
+                &["--listen", "--jwt-secret", "--max-user-rate"],
+            ),
+            (
+                "export",
+                &[
+                    "export PROJECT --to FILE.zip [--at",
+                    "--to FILE.antiphon\n",
+                    "export PROJECT --git DIR",
+                    "--git <",
+                    "--to",
+                    "--database-url",
+                ],
+                &["--listen", "--jwt-secret", "--max-user-rate"],
+            ),
             ("verify", &["[PROJECT]", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
             ("serve", &["--listen", "--jwt-secret", "--max-user-rate", "--migrate"], &["--down", "--git <"]),
-            ("doctor", &["--listen", "--jwt-secret", "--max-user-rate"], &["--down", "--git <"]),
+            ("doctor", &["--listen", "--jwt-secret", "--max-user-rate"], &["--down", "--git <", "--migrate"]),
         ] {
             let help = help(&[command]);
             for own in own {

@@ -21,6 +21,8 @@ export async function typed(projectId: string, sessionId: string): Promise<void>
   await db.uploadFile(projectId, 'a.png', bytes ? new Blob([bytes.slice()]) : 'none', { session_id: sessionId });
   const image = await db.downloadFile(projectId, 'a.png', 3);
   if (image) await db.uploadFile(projectId, 'b.png', new Blob([image]));
+  const whole: Blob = await db.downloadProject(projectId);
+  await db.downloadProject(projectId, { onProgress: ({ rows, totalRows }) => console.log(rows / (totalRows ?? 1), whole.size), signal: AbortSignal.timeout(1_000) });
   await db.writeMessage({ session_id: sessionId, role: 'assistant' }, ['Hello', ' there']);
   const { body } = await fetch('https://example.com');
   if (body) await db.writeMessage({ session_id: sessionId, role: 'assistant' }, body.pipeThrough(new TextDecoderStream()), undefined, { signal: AbortSignal.timeout(1_000) });

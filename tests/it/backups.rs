@@ -107,7 +107,9 @@ tests::on_sqlite! {
             // Connections can end a moment later; if several end at once, the next one removes the file.
             while next_to(&foreign, "-wal").exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                let last = SqliteConnectOptions::new().filename(&foreign).connect().await.unwrap();
+                let mut last = SqliteConnectOptions::new().filename(&foreign).connect().await.unwrap();
+                // A connection that has read nothing does not know the log.
+                sqlx::raw_sql("SELECT count(*) FROM sqlite_schema").execute(&mut last).await.unwrap();
                 last.close().await.unwrap();
             }
             if is_empty {

@@ -63,6 +63,12 @@ async fn dump(file: &Path) -> sqlx::Result<BTreeMap<(String, String), Vec<String
     Ok(dump)
 }
 
+/// Checks that notes fit into a terminal.
+fn assert_fit(notes: &[String]) {
+    let long: Vec<_> = notes.iter().flat_map(|note| note.lines()).filter(|line| line.chars().count() > 100).collect();
+    assert_eq!(long, [""; 0]);
+}
+
 fn flip(file: &Path, byte: u64, bit: usize) {
     let file = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
     let mut value = [0];
@@ -139,6 +145,7 @@ fn verify_includes_sqlites_own_check() {
         assert_eq!(wrong, [""; 0]);
         assert!(verified.notes.iter().any(|note| note.contains("integrity_check")), "{:?}", verified.notes);
         assert!(verified.notes.iter().any(|note| note == UNPROVEN));
+        assert_fit(&verified.notes);
 
         // The rules do not read indexes. The index's newest cell is at the end of its page.
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
@@ -158,6 +165,7 @@ fn verify_includes_postgresqls_own_check_if_permitted() {
         let ada = server.user("ada@example.com");
         Project::create(&ada, "Checked").await;
         let notes = verify(&database.url()).await.unwrap().0.notes;
+        assert_fit(&notes);
         assert!(notes.iter().any(|note| note.contains("data checksums are off")), "{notes:?}");
         assert!(notes.iter().any(|note| note.contains("CREATE EXTENSION amcheck")), "{notes:?}");
 

@@ -166,11 +166,15 @@ tests::on_sqlite! {
         let exp = antiphon::model::clock::now().timestamp() + 3;
         let brief = ada.with_token(Some(token_with("ada@example.com", json!({ "exp": exp }))));
         let second = reserve(&brief).await;
-        assert_eq!(ask(&ada, "PUT", "/graphql", None, Value::Null).await.status, 429);
+        let full = ask(&ada, "PUT", "/graphql", None, Value::Null).await;
+        assert_eq!((full.status, full.header("retry-after")), (429, "10"));
         let events = "subscription($id: ID!) { projectEvents(projectId: $id) { revision } }";
         for (id, status) in [("1", 202), ("2", 202), ("3", 429)] {
             assert_eq!(run(&ada, &first, id, events, json!({ "id": project.id })).await, status);
         }
+        let operation = json!({ "query": events, "variables": { "id": project.id }, "extensions": { "operationId": "4" } });
+        let full = ask(&ada, "POST", "/graphql", Some(&first), operation).await;
+        assert_eq!((full.status, full.header("retry-after")), (429, "10"));
         let mut stream = open(&brief, &second).await;
         assert_eq!(run(&ada, &second, "1", events, json!({ "id": project.id })).await, 202);
         assert_eq!(event(&mut stream).await, None);

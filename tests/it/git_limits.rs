@@ -43,7 +43,7 @@ async fn post(client: &Client, project: &Project, service: &str, more: &[(&str, 
     client.send("POST", &format!("/git/{}.git/{service}", project.id), &headers, body).await.unwrap()
 }
 
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     format!("{:04x}{text}", text.len() + 4)
 }
 
@@ -62,7 +62,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The objects of a clone's newest commit that an old one does not have.
-fn pack(clone: &Path, old: &str) -> Vec<u8> {
+pub(super) fn pack(clone: &Path, old: &str) -> Vec<u8> {
     let script = format!("printf 'HEAD\\n^{old}\\n' | git pack-objects --stdout --revs -q");
     let packed = std::process::Command::new("sh").arg("-c").arg(script).current_dir(clone).output().unwrap();
     assert!(packed.status.success());

@@ -42,7 +42,7 @@ impl Pushing {
         clone(&self.folder, name, &url(client, &self.server, &self.project.id)).await
     }
 
-    async fn files(&self) -> Vec<String> {
+    pub(super) async fn files(&self) -> Vec<String> {
         let files = self.project.ask("files(first: 500) { nodes { path } }").await;
         let files = files["files"]["nodes"].as_array().unwrap().clone();
         files.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
@@ -247,7 +247,7 @@ tests::on_both! {
             "merge commits cannot be stored",
             "git keeps \"git~1\" for itself",
             "at most 1024 bytes",
-            "\".gitmodules\": it lists submodules, which a project does not have",
+            ": \".gitmodules\": it lists submodules, which a project does not have",
             ".gitattributes",
         ]
         .into_iter()
@@ -288,6 +288,7 @@ tests::on_both! {
             // git's own check of names comes first.
             let reason = if number == 7 { "hasDotgit" } else { reason };
             assert!(refused.contains("! [remote rejected]") && refused.contains(reason), "{number}: {refused}");
+            assert!(!refused.contains("\".gitmodules\": \".gitmodules\""), "{refused}");
             assert_eq!(pushing.project.revision().await, before, "{number}");
             git(clone, &["reset", "-q", "--hard", &base]).await.ok();
             git(clone, &["clean", "-q", "-f", "-d", "-x", "-f"]).await.ok();

@@ -208,6 +208,32 @@ tests::on_sqlite! {
         assert_eq!((head.status, head.body.len()), (200, 0));
     }
 
+    async fn a_query_string_with_a_wrong_encoding_is_refused(server: Server) {
+        let client = server.user("ada@example.com");
+        let send = async |method: &str, path: &str| client.send(method, path, &[("content-type", JSON)], "{}").await.unwrap();
+        for (wrong, why) in [
+            ("query=%zz", "%25"), ("query=%7B__typename%7D%", "%25"), ("query=%7B__typename%7D&variables=%7", "%25"),
+            ("query=%7B__typename%7D&extensions=%g0", "%25"), ("query=%7B__typename%7D&operationName=%+1", "%25"),
+            ("%zz=1&query=%7B__typename%7D", "%25"), ("token=%zz", "%25"), ("operationId=%", "%25"),
+            ("query=%7B__typename%7D&operationName=%ff", "UTF-8"), ("query=%7B__typename%7D&variables=%7B%22a%22:%22%C3%22%7D", "UTF-8"),
+            ("token=%ff", "UTF-8"),
+        ] {
+            for path in ["/graphql", "/projects/0198f3a0-0000-7000-8000-000000000001/insights.csv"] {
+                for method in if path == "/graphql" { &["GET", "HEAD", "POST", "PUT", "DELETE"][..] } else { &["GET"] } {
+                    let answer = send(method, &format!("{path}?{wrong}")).await;
+                    assert_eq!(answer.status, 400, "{method} {path} {wrong}");
+                    if *method != "HEAD" {
+                        let response = answer.graphql().unwrap();
+                        assert_eq!(response.error_code(), "BAD_USER_INPUT", "{method} {wrong}");
+                        let message = response.error()["message"].as_str().unwrap();
+                        assert!(message.contains(why), "{method} {path} {wrong}: {message}");
+                    }
+                }
+            }
+        }
+        assert_eq!(send("GET", "/graphql?query=%7B__typename%7D&other=%25zz").await.graphql().unwrap().ok()["__typename"], "Query");
+    }
+
     async fn other_methods_and_paths_are_refused(server: Server) {
         let client = server.anonymous();
         for method in ["PATCH", "TRACE"] {
@@ -735,11 +761,11 @@ tests::on_both! {
         let later = asked("ada@example.com", json!({ "user_metadata": { "full_name": "Ada King" } })).await;
         assert_eq!((&later["fullName"], &later["avatarUrl"]), (&json!("Ada King"), &expected["avatarUrl"]));
 
-        // Identity providers send `name`. Some tokens have no name, and the e-mail address replaces it.
+        // Identity providers send `name`. Some tokens have no name; it is the start of the address.
         let bob = asked("bob@example.com", json!({ "user_metadata": { "name": "Bob" } })).await;
         assert_eq!(bob["fullName"], "Bob");
         let eve = asked("eve@example.com", json!({ "user_metadata": null })).await;
-        assert_eq!((&eve["fullName"], &eve["avatarUrl"]), (&json!("eve@example.com"), &Value::Null));
+        assert_eq!((&eve["fullName"], &eve["avatarUrl"]), (&json!("eve"), &Value::Null));
         let nobody = asked("nobody@example.com", json!({ "user_metadata": null, "email": null })).await;
         assert_eq!((&nobody["email"], &nobody["fullName"]), (&Value::Null, &Value::Null));
     }

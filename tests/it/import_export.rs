@@ -24,7 +24,7 @@ use tests::{
     client::Client,
     database::{Database, Kind},
     project::{Project, settings, with},
-    server::{JWT_SECRET, Server, user_id},
+    server::{JWT_SECRET, Server, migrate, user_id},
 };
 
 /// A temporary folder for one test.
@@ -212,6 +212,13 @@ pub(super) async fn import_with(
     Ok((imported, skipped))
 }
 
+/// Creates the database if there is none: an import does not.
+pub(super) async fn create(database: &Database) {
+    if database.file().is_some_and(|file| !file.exists()) {
+        migrate(database).await;
+    }
+}
+
 pub(super) async fn import_reporting(
     database: &Database,
     git: &Path,
@@ -221,6 +228,7 @@ pub(super) async fn import_reporting(
     let base = ["import", "--git", git.to_str().unwrap()];
     let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
     let import: Import = import;
+    create(database).await;
     commands::import(&settings, &import, report).await
 }
 

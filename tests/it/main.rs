@@ -1,6 +1,7 @@
 //! Every test of the public API, in one binary: each additional binary would have to be linked and started on its own.
 //! The `tests` crate describes how to write a test.
 
+mod absent_databases;
 mod access;
 mod access_tokens;
 mod addresses;
@@ -29,6 +30,7 @@ mod git_check;
 mod git_http;
 mod git_limits;
 mod git_push;
+mod git_stops;
 mod graphiql;
 
 mod harness;

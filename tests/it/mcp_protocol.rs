@@ -524,7 +524,8 @@ tests::on_sqlite! {
         }
         let _stream = agent.listen(&[]).await;
         let other = Agent::start(&ada).await;
-        assert_eq!(other.listen(&[]).await.status, 429);
+        let full = other.listen(&[]).await;
+        assert_eq!((full.status, full.header("retry-after")), (429, "10"));
         // A third session ends the one without a stream.
         let third = Agent::start(&ada).await;
         assert_refused(&other.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" })).await, 404, -32600, "NOT_FOUND");

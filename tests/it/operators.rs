@@ -386,7 +386,7 @@ tests::on_sqlite! {
         let server = Server::start(&database).await;
         let own = server.address().to_string();
         for (flags, broken, words) in [
-            (["--listen", own.as_str()].as_slice(), false, "a running antiphon server listens on"),
+            (["--listen", own.as_str()].as_slice(), false, "is in use by a running antiphon server, which is ready"),
             (&["--listen", "192.0.2.1:8080"], true, "cannot listen on"),
             (&["--listen", "127.0.0.1:8099", "--metrics-listen", "127.0.0.1:8099"], true, "METRICS_LISTEN is the same as LISTEN"),
             (&["--metrics-listen", "0.0.0.0:0"], false, "warning  metrics: 0.0.0.0:0 is reachable from other machines"),
@@ -395,6 +395,30 @@ tests::on_sqlite! {
             assert!(is_broken == broken && report.contains(words), "{flags:?}: {report}");
         }
         server.stop().await;
+    }
+
+    async fn the_doctor_knows_the_server_of_another_program(database: Database) {
+        for (answer, words) in [
+            // Many programs answer with these words.
+            ("HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nok\n", "by the HTTP server of another program\n"),
+            ("HTTP/1.0 404 Not Found\r\nServer: SimpleHTTP/0.6 Python/3.11\r\n\r\nnothing", "by the HTTP server of another program (\"SimpleHTTP/0.6 Python/3.11\")"),
+            ("HTTP/1.0 200 OK\r\n\r\n{\"ready\":true,\"parts\":[{\"name\":\"database\"}]}", "by the HTTP server of another program\n"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "by another program, which does not answer HTTP"),
+            ("", "by another program, which does not answer HTTP"),
+        ] {
+            let other = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = other.local_addr().unwrap().to_string();
+            let answering = thread::spawn(move || {
+                let (mut stream, _) = other.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                (line, other)
+            });
+            let (report, is_broken) = examined(&database.url(), &["--listen", &address]).await;
+            assert!(is_broken && report.contains("BROKEN   address: ") && report.contains(words), "{answer}: {report}");
+            assert_eq!(answering.join().unwrap().0, "GET /readyz HTTP/1.0\r\n");
+        }
     }
 }
 

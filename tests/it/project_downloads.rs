@@ -4,6 +4,7 @@
 use std::{
     fs,
     pin::pin,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -228,6 +229,52 @@ tests::on_both! {
             assert!(start.elapsed() < PATIENCE, "{:?}", fs::read_dir(&temporary).unwrap().collect::<Vec<_>>());
             sleep(Duration::from_millis(20)).await;
         }
+        server.stop();
+    }
+}
+
+tests::on_sqlite! {
+    async fn the_next_start_removes_the_files_of_a_killed_server(database: Database) {
+        let folder = Folder::new();
+        let temporary = folder.path("temporary");
+        fs::create_dir(&temporary).unwrap();
+        let variables = [("TMPDIR", temporary.to_str().unwrap())];
+        let names = || -> Vec<String> {
+            fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let mut server = ChildServer::start_with(&database, &variables);
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Killed").await;
+        for file in ["a.txt", "b.txt", "c.txt"] {
+            project.create_file(file, &"x".repeat(5_000_000)).await;
+        }
+        let process = server.id().to_string();
+        let signal = |name: &str| assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
+        let start = Instant::now();
+        // Until a download is stopped in its middle.
+        loop {
+            assert!(start.elapsed() < PATIENCE);
+            let _download = ada.open("GET", &path(&project.id), &[("accept", "multipart/mixed")]).await;
+            while names().is_empty() && start.elapsed() < PATIENCE {}
+            signal("-STOP");
+            if !names().is_empty() {
+                break;
+            }
+            signal("-CONT");
+        }
+        server.kill();
+        assert_eq!(names().len(), 1);
+        // The folder of a process that lives stays, and so does everything else.
+        let living = temporary.join(".antiphon-living");
+        fs::create_dir(&living).unwrap();
+        let lock = fs::File::open(&living).unwrap();
+        lock.lock().unwrap();
+        fs::write(temporary.join("other"), "").unwrap();
+        let server = ChildServer::start_with(&database, &variables);
+        let mut left = names();
+        left.sort();
+        assert_eq!(left, [".antiphon-living", "other"]);
+        assert_eq!(get(&server.user("ada@example.com"), &path(&project.id), &[]).await.status, 200);
         server.stop();
     }
 }

@@ -19,7 +19,7 @@ use tests::{
     server::{Server, settings, token_with},
 };
 
-use super::import_export::{Folder, export};
+use super::import_export::{Folder, create, export};
 
 const ADA: &str = "ada@example.com";
 pub(super) const EVE: &str = "eve@example.com";
@@ -183,6 +183,7 @@ fn number_ids(value: &mut Value, seen: &mut HashMap<String, usize>) {
 
 pub(super) async fn import(database: &Database, file: &Path) -> anyhow::Result<String> {
     let settings = settings(&database.url(), &[]);
+    create(database).await;
     commands::import_file(&settings, file, ADA, &mut |_, _| ()).await.map(|copied| copied.project.0.to_string())
 }
 

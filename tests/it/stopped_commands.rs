@@ -39,7 +39,7 @@ fn command_child() {
 }
 
 /// A child with the command, on a database and with a folder for temporary files.
-fn child(database: &Database, temporary: &Path, arguments: &[&str]) -> Command {
+pub(super) fn child(database: &Database, temporary: &Path, arguments: &[&str]) -> Command {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["--exact", "stopped_commands::command_child", "--nocapture", "--test-threads=1"]);
     child.env(ARGUMENTS, arguments.join("\n")).env("DATABASE_URL", database.url()).env("TMPDIR", temporary);

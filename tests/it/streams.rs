@@ -197,7 +197,7 @@ tests::on_sqlite! {
         let socket = ada.greeted().await;
         let mut refused = listen(&ada, PARTS, &project, json!(0), &[]).await;
         let told = refused.until("}]}").await.unwrap();
-        assert_eq!(refused.status, 429);
+        assert_eq!((refused.status, refused.header("retry-after")), (429, "10"));
         assert!(told.contains("RATE_LIMITED") && told.contains("--max-user-sockets"), "{told}");
         let mut other = ada.socket().await;
         let payload = json!({ "Authorization": format!("Bearer {}", ada.token().unwrap()) });

@@ -1,23 +1,26 @@
 //! `antiphon backup`: makes checked copies of a SQLite database while servers use it.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
-use tempfile::{TempDir, TempPath};
+use tempfile::TempPath;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{serve::stop_signal, terminal::print};
+use super::{database::check_exists, serve::stop_signal, terminal::print};
 use crate::{
     config::{Backup, Settings},
     database_url::{DatabaseUrl, for_operator},
-    domain::import_export::verify::{self, Verified},
+    domain::import_export::{
+        scratch::Scratch,
+        verify::{self, Verified},
+    },
     migrations::missing,
     model::clock,
     storage::{
@@ -37,8 +40,7 @@ const SUFFIX: &str = ".db";
 /// Why there is no backup.
 pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Verified>> {
     let source = sqlite(settings, "pg_dump or the backups of your provider")?;
-    let file = source.get_filename().display();
-    ensure!(source.get_filename().exists(), "there is no SQLite file {file}; see --database-url (DATABASE_URL)");
+    check_exists(source.get_filename())?;
     ensure!(!to.is_dir(), "{} is a folder: add --every MINUTES, or name a new file", to.display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
     // First: whoever opens a file with the log of another one can damage it.
@@ -65,24 +67,17 @@ pub(super) fn sqlite(settings: &Settings, instead: &str) -> anyhow::Result<Sqlit
 /// A file that is being written, in a folder of its own next to its target: SQLite makes files beside it. Only its owner can read it. Dropping
 /// it removes it.
 pub(super) struct Unfinished {
-    folder: TempDir,
-    /// Holds the lock that shows that the folder is in use.
-    _lock: File,
+    folder: Scratch,
     /// The file itself.
     pub(super) file: File,
 }
 
 impl Unfinished {
     pub(super) fn next_to(target: &Path) -> io::Result<Self> {
-        remove_abandoned(folder_of(target));
-        let only_owner = Permissions::from_mode(0o700);
-        let folder =
-            tempfile::Builder::new().prefix(UNFINISHED).permissions(only_owner).tempdir_in(folder_of(target))?;
-        let lock = File::open(folder.path())?;
-        lock.lock()?;
+        let folder = Scratch::new_in(folder_of(target))?;
         let path = folder.path().join(Self::NAME);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { folder, _lock: lock, file })
+        Ok(Self { folder, file })
     }
 
     const NAME: &str = "copy.db";
@@ -103,21 +98,6 @@ impl Unfinished {
         self.file.sync_all()?;
         fs::rename(self.path(), target)?;
         File::open(folder_of(target))?.sync_all()
-    }
-}
-
-/// How the names of the folders of unfinished files begin.
-const UNFINISHED: &str = ".antiphon-";
-
-/// Removes what killed processes left in the folder.
-fn remove_abandoned(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
-        let is_abandoned = || File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
-        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned() {
-            // It is only waste: the next run can remove it.
-            let _ = fs::remove_dir_all(entry.path());
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Opens the database for a command that needs its tables.
 
-use anyhow::ensure;
+use std::path::Path;
+
+use anyhow::{bail, ensure};
 
 use crate::{
     config::{Serve, Settings},
@@ -9,16 +11,36 @@ use crate::{
     storage::db::Db,
 };
 
-/// Opens the database, with its tables. With `must_exist`, a SQLite file that does not exist is an error and is not
-/// created.
-pub(super) async fn open(settings: &Settings, must_exist: bool) -> anyhow::Result<Db> {
+/// Checks that a SQLite file has a database. SQLite would create one, and the command would report that a user or a project is
+/// missing.
+///
+/// # Errors
+/// It has none; says how to name the file.
+pub(super) fn check_exists(file: &Path) -> anyhow::Result<()> {
+    let at = file.display();
+    let why = match file.metadata() {
+        Ok(found) if found.len() > 0 => return Ok(()),
+        Ok(_) => format!("{at} is empty, and not a database of antiphon"),
+        Err(_) => format!("there is no database at {at}"),
+    };
+    bail!(
+        "{why}: run this in the folder of the server, or name its file with --database-url \
+         (DATABASE_URL=sqlite:///PATH/antiphon.db); `antiphon` and `antiphon migrate` create a new one"
+    )
+}
+
+/// The database of the settings, which must exist.
+pub(super) fn existing(settings: &Settings) -> anyhow::Result<DatabaseUrl> {
     let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
     if let DatabaseUrl::Sqlite(options) = &target {
-        ensure!(
-            !must_exist || options.get_filename().exists(),
-            "there is no {target}; see --database-url (DATABASE_URL)"
-        );
+        check_exists(options.get_filename())?;
     }
+    Ok(target)
+}
+
+/// Opens the database, with its tables. It must exist.
+pub(super) async fn open(settings: &Settings) -> anyhow::Result<Db> {
+    let target = existing(settings)?;
     let db = target.connect_directly(settings).await?;
     prepare(&db, &Serve::default()).await?;
     if !db.is_sqlite() {

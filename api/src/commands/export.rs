@@ -37,7 +37,7 @@ pub async fn export(
         }
         (one, other) => one.or(other),
     };
-    let db = open(settings, true).await?;
+    let db = open(settings).await?;
     let ends_in = |to: &Path, wanted: &str| to.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case(wanted));
     if let Some(to) = &wanted.to {
         // A folder is refused when it is written; a pipe or a device gets the archive.

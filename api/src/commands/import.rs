@@ -51,7 +51,7 @@ pub async fn import(
     // These limits bound requests. The operator can spend more.
     let mut limits = settings.limits.clone();
     (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
-    let services = Arc::new(Services::new(open(settings, false).await?, limits, &settings.database));
+    let services = Arc::new(Services::new(open(settings).await?, limits, &settings.database));
     let wanted = import::Import { repository, destination, branch: import.branch.clone(), max: import.max };
     let imported = import::import(&services, &actor, wanted, report).await;
     services.close().await;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use migration::{Migrator, MigratorTrait, SchemaManager, unsquashed};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
-use super::terminal::print;
+use super::{database::existing, terminal::print};
 use crate::{
     config::Settings,
     database_url::DatabaseUrl,
@@ -47,7 +47,7 @@ pub async fn take_back(
     confirmed: bool,
     report: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<Vec<String>> {
-    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect_directly(settings).await?;
+    let db = existing(settings)?.connect_directly(settings).await?;
     check_right(&db).await?;
     let tx = begin(&db).await.map_err(failure)?;
     ensure!(

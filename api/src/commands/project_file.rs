@@ -22,11 +22,17 @@ use sea_orm::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{backup::Unfinished, database::open};
+use super::{
+    backup::Unfinished,
+    database::{existing, open},
+};
 use crate::{
     config::Settings,
     database_url::for_operator,
-    domain::import_export::project_file::{check, finish},
+    domain::import_export::{
+        project_file::{check, finish},
+        scratch::Scratch,
+    },
     migrations::{apply, begin, failure},
     model::{clock, ids::ProjectId},
     storage::{
@@ -70,7 +76,8 @@ pub(super) async fn export(
 /// A [`FileRefusal`], or why the database cannot be written; then nothing is imported.
 pub async fn import_file(settings: &Settings, file: &Path, email: &str, report: Report<'_>) -> anyhow::Result<Copied> {
     let (id, email) = user_of(email).map_err(for_operator)?;
-    let folder = tempfile::tempdir()
+    existing(settings)?;
+    let folder = Scratch::new_temporary()
         .with_context(|| format!("cannot make a folder in {} (TMPDIR)", env::temp_dir().display()))?;
     let cannot = || format!("cannot write to the temporary folder {} (TMPDIR)", folder.path().display());
     // What is checked cannot change afterwards, and SQLite reads no log that lies next to the file.
@@ -81,7 +88,7 @@ pub async fn import_file(settings: &Settings, file: &Path, email: &str, report: 
     let imported = async {
         apply(&source).await.with_context(cannot)?;
         let project = check(&source).await?;
-        let db = open(settings, false).await?;
+        let db = open(settings).await?;
         let copied = async {
             let from = snapshot(&source).await.map_err(failure)?;
             let target = begin(&db).await.map_err(failure)?;

@@ -27,7 +27,7 @@ pub struct Deleted {
 /// # Errors
 /// Why the database cannot be read or changed.
 pub async fn purge(settings: &Settings, days: u32, confirmed: bool) -> anyhow::Result<Vec<Deleted>> {
-    let db = open(settings, true).await?;
+    let db = open(settings).await?;
     let connection = db.migrations();
     let mut projects = deleted(connection, clock::now() - TimeDelta::days(i64::from(days))).await?;
     if confirmed && !projects.is_empty() {

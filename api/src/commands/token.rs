@@ -1,8 +1,6 @@
 //! `antiphon token`: prints a bearer token.
 
-use anyhow::ensure;
-
-use super::backup::is_ours;
+use super::{backup::is_ours, database::check_exists};
 use crate::{
     config::Settings,
     database_url::{DatabaseUrl, for_operator},
@@ -18,11 +16,8 @@ pub async fn token(settings: &Settings, email: &str, name: Option<&str>, hours: 
     let source = secret_source(settings, &target)?;
     if let (SecretSource::OwnFile(secret), DatabaseUrl::Sqlite(options)) = (&source, &target) {
         // A token that is signed with a new secret would be refused by the server.
-        ensure!(
-            secret.exists() || options.get_filename().exists(),
-            "there is no {target}: run this in the folder of the server, or give --database-url (DATABASE_URL)"
-        );
         if !secret.exists() {
+            check_exists(options.get_filename())?;
             is_ours(options.get_filename()).await?;
         }
     }

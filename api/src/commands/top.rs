@@ -11,10 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::database::existing;
 use super::terminal::print;
 use crate::config::Settings;
 use crate::config::listen::Address;
-use crate::database_url::{DatabaseUrl, for_operator};
+use crate::database_url::for_operator;
 use crate::model::clock;
 use crate::storage::db::Db;
 use crate::storage::operator::{self, LiveProject};
@@ -206,8 +207,8 @@ fn projects(page: &mut String, found: Result<Vec<LiveProject>, String>) -> std::
     }
 }
 
-async fn live(db: Option<&Db>) -> Result<Vec<LiveProject>, String> {
-    let db = db.ok_or("there is no such database; see --database-url (DATABASE_URL)")?;
+async fn live(db: Result<&Db, &String>) -> Result<Vec<LiveProject>, String> {
+    let db = db.map_err(String::clone)?;
     let read = async {
         if !db.is_sqlite() && !db.login().await?.reads_all {
             return Ok(Err(
@@ -224,7 +225,8 @@ async fn live(db: Option<&Db>) -> Result<Vec<LiveProject>, String> {
 /// The pages of one server.
 pub struct Top {
     address: Address,
-    db: Option<Db>,
+    /// The database, or why there is none.
+    db: Result<Db, String>,
     before: Sample,
 }
 
@@ -239,12 +241,10 @@ impl Top {
             "start the server with METRICS_LISTEN=127.0.0.1:9090, and give `top` the same setting (--metrics-listen)",
         )?;
         let before = Sample::read(&address).await?;
-        let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
-        let exists = match &target {
-            DatabaseUrl::Sqlite(options) => options.get_filename().exists(),
-            DatabaseUrl::Postgres(_) => true,
+        let db = match existing(settings) {
+            Ok(target) => Ok(target.connect(settings).await?),
+            Err(missing) => Err(format!("{missing:#}")),
         };
-        let db = if exists { Some(target.connect(settings).await?) } else { None };
         Ok(Self { address, db, before })
     }
 

@@ -20,7 +20,7 @@ pub async fn verify(
     report: &mut (dyn FnMut(Option<ProjectId>, String) + Send),
 ) -> anyhow::Result<Verified> {
     let project = project.map(|project| ProjectId::parse(project, "PROJECT")).transpose().map_err(for_operator)?;
-    let db = open(settings, true).await?;
+    let db = open(settings).await?;
     let verified = verify::verify(&db, project, report).await;
     db.close().await;
     verified.map_err(for_operator)

@@ -50,10 +50,11 @@ impl Turns {
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // On PostgreSQL a quarter of the connections is reserved for reads. On SQLite, with one write at a time, this
-        // is the number of writes that can wait for the writer.
-        let writes = if is_sqlite { connections } else { connections - connections / 4 };
-        let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
+        // On PostgreSQL a quarter of the connections, and at least one of several, is reserved for reads. On SQLite, with
+        // one write at a time, this is the number of writes that can wait for the writer.
+        let quarter = (connections / 4).max(1);
+        let writes = if is_sqlite { connections } else { (connections - quarter).max(1) };
+        let large = if is_sqlite { 1 } else { quarter };
         Self {
             reads: Lane::of_reads("read", readers, share),
             replicas: (0..replicas).map(|_| Lane::of_reads("replica", connections, share)).collect(),

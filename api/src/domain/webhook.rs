@@ -45,10 +45,10 @@ const WEBHOOK: Noun = ("webhook", "webhookId");
 /// Longest time for which the previous secret signs too.
 const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-fn webhooks<'w>(writer: &'w Writer, field: &'static str) -> Result<&'w Webhooks> {
+fn webhooks(writer: &Writer) -> Result<&Webhooks> {
     writer.services.webhooks.as_deref().ok_or_else(|| {
         let why = "This server has no webhooks: its operator must set WEBHOOK_SECRET (--webhook-secret).";
-        Error::conflict(field, why)
+        Error::Forbidden(why.to_owned())
     })
 }
 
@@ -78,11 +78,11 @@ async fn begin(writer: &Writer, id: WebhookId, noun: Noun) -> Result<(Write, Web
 /// Adds a webhook to a project. It receives the events after the present revision. Returns it with its secret.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the owner; `BadInput` for the URL; `Conflict` if the server has no webhooks
-/// or the project has too many.
+/// `NotFound`; `Forbidden` unless the actor is the owner, or if the server has no webhooks; `BadInput` for the URL;
+/// `Conflict` if the project has too many.
 pub async fn create(writer: Writer, new: NewWebhook) -> Result<(Webhook, String)> {
     let write = writer.begin_for(Target::Project(new.project_id), PROJECT, policy::may_manage_webhooks).await?;
-    let webhooks = webhooks(&writer, "projectId")?;
+    let webhooks = webhooks(&writer)?;
     let url = webhook_url::parse(&new.url, &webhooks.limits.webhook_allow_networks, "url")?;
     let count = webhook::count(&write.tx, new.project_id).await?;
     super::check_room(count, webhooks.limits.max_webhooks, "projectId", "webhooks", "--max-webhooks")?;
@@ -114,10 +114,10 @@ pub async fn create(writer: Writer, new: NewWebhook) -> Result<(Webhook, String)
 /// Changes a webhook. A webhook that is enabled again continues after the last delivered revision.
 ///
 /// # Errors
-/// `NotFound`; `BadInput` for the URL; `Conflict` if the server has no webhooks or the project is deleted.
+/// `NotFound`; `BadInput` for the URL; `Forbidden` if the server has no webhooks; `Conflict` if the project is deleted.
 pub async fn update(writer: Writer, changes: WebhookChanges) -> Result<Webhook> {
     let (write, mut webhook) = begin(&writer, changes.id, WEBHOOK).await?;
-    let webhooks = webhooks(&writer, WEBHOOK.1)?;
+    let webhooks = webhooks(&writer)?;
     let now = clock::now();
     if let Some(url) = changes.url {
         webhook.url = webhook_url::parse(&url, &webhooks.limits.webhook_allow_networks, "url")?;
@@ -159,7 +159,7 @@ pub async fn delete(writer: Writer, id: WebhookId) -> Result<()> {
 /// Gives a webhook a new secret. The previous one also signs for `overlap`. Returns the webhook with its new secret.
 ///
 /// # Errors
-/// `NotFound`; `BadInput` for the overlap; `Conflict` if the server has no webhooks or the project is deleted.
+/// `NotFound`; `BadInput` for the overlap; `Forbidden` if the server has no webhooks; `Conflict` if the project is deleted.
 pub async fn rotate_secret(writer: Writer, id: WebhookId, overlap_seconds: i32) -> Result<(Webhook, String)> {
     let overlap =
         u64::try_from(overlap_seconds).map(Duration::from_secs).ok().filter(|overlap| *overlap <= MAX_OVERLAP);
@@ -167,7 +167,7 @@ pub async fn rotate_secret(writer: Writer, id: WebhookId, overlap_seconds: i32) 
         Error::bad_input("overlapSeconds", format!("Give a number from 0 to {}.", MAX_OVERLAP.as_secs()))
     })?;
     let (write, mut webhook) = begin(&writer, id, WEBHOOK).await?;
-    let webhooks = webhooks(&writer, WEBHOOK.1)?;
+    let webhooks = webhooks(&writer)?;
     let now = clock::now();
     webhook.secret_number = webhook.secret_number.saturating_add(1);
     webhook.previous_secret_until = (!overlap.is_zero()).then(|| later(now, overlap));
@@ -189,7 +189,7 @@ pub async fn redeliver(writer: Writer, id: WebhookDeliveryId) -> Result<Delivery
         webhook_delivery::by_ids(&tx, &[id]).await?.pop().ok_or_else(missing)?.webhook_id
     };
     let (write, mut webhook) = begin(&writer, webhook, DELIVERY).await?;
-    let webhooks = webhooks(&writer, DELIVERY.1)?;
+    let webhooks = webhooks(&writer)?;
     if !webhook.is_enabled {
         return Err(Error::conflict(DELIVERY.1, "The webhook is disabled; `updateWebhook` enables it."));
     }

@@ -64,8 +64,8 @@ async fn sqlite(db: &Db, check: &mut EngineCheck) -> Result<()> {
     });
     check.problems.extend(orphans);
     check.notes.push(
-        "SQLite has checked its file (integrity_check, foreign_key_check); it has no page checksums, so a changed \
-         letter in a text is not detected"
+        "SQLite has checked its file (integrity_check, foreign_key_check)\n  \
+         it has no page checksums, so a changed letter in a text is not detected"
             .to_owned(),
     );
     Ok(())
@@ -84,16 +84,17 @@ async fn postgres(db: &Db, check: &mut EngineCheck) -> Result<()> {
     let has_checksums: bool = asked.try_get("", "has_checksums").map_err(fail)?;
     check.notes.push(
         if has_checksums {
-            "PostgreSQL's data checksums are on: each page is checked when it is read from disk"
+            "PostgreSQL's data checksums are on: each page is checked when it is read"
         } else {
-            "PostgreSQL's data checksums are off: a page that changed on disk is not detected (pg_checksums --enable)"
+            "PostgreSQL's data checksums are off (pg_checksums --enable)\n  \
+             a page that changed on disk is not detected"
         }
         .to_owned(),
     );
     let Some(schema) = asked.try_get::<Option<String>>("", "amcheck").map_err(fail)? else {
         check.notes.push(
-            "PostgreSQL has not compared its indexes with its tables: this requires CREATE EXTENSION amcheck, and \
-             GRANT EXECUTE on its functions bt_index_check and verify_heapam to this login"
+            "PostgreSQL has not compared its indexes with its tables\n  this requires CREATE EXTENSION amcheck, and \
+             GRANT EXECUTE\n  on its functions bt_index_check and verify_heapam to this login"
                 .to_owned(),
         );
         return Ok(());

@@ -1,6 +1,6 @@
 // What the original does not have: the API's other calls, bytes, and messages that are written piece by piece.
 import { Client, load } from './client.js';
-import type { Call, Variables } from './connection.js';
+import { type Call, unless, type Variables } from './connection.js';
 import type { Api, Operations } from './documents.js';
 import { found } from './rows.js';
 import { textOf } from './texts.js';
@@ -40,6 +40,19 @@ export class Additions extends Client {
   async downloadFile(projectId: string, path: string, at?: number): Promise<types.FileBytes | null> {
     const begin = this.pinned();
     return (await transfer()).download(begin, projectId, path, at);
+  }
+
+  /**
+   * The whole project as one file, for `antiphon import`: conversation, history and configurations. Only its owner gets it. The server
+   * makes the file first, and reports how many rows it has written.
+   */
+  async downloadProject(projectId: string, options: types.ProjectDownload = {}): Promise<Blob> {
+    const download = async () => {
+      const call = await this.begin();
+      const { downloadProject } = await load(import('./projectfile.js'));
+      return downloadProject(call, projectId, options);
+    };
+    return unless(options.signal, download());
   }
 
   /**

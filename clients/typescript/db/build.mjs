@@ -16,7 +16,7 @@ const SOURCES = (await readdir(own('.'))).filter((name) => /^[a-z]+\.ts$/.test(n
 const DOCUMENTS = ['operations', 'edits', 'history', 'live', 'api'];
 /** What is a file of its own: an entry, or what is loaded when it is first used. */
 const FILES = [
-  'index', 'documents', 'react', 'edits', 'history', 'live', 'print', 'transfer', 'writing', 'edits-texts', 'history-texts', 'live-texts', 'api-texts',
+  'index', 'documents', 'react', 'edits', 'history', 'live', 'print', 'projectfile', 'transfer', 'writing', 'edits-texts', 'history-texts', 'live-texts', 'api-texts',
 ];
 
 const parts = await Promise.all(DOCUMENTS.map(async (name) => parse(await readFile(own(`${name}.graphql`), 'utf8'))));

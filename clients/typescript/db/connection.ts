@@ -197,22 +197,32 @@ export class Call {
   }
 
   async post(accept: string, query: string, variables: unknown, signal?: AbortSignal): Promise<Response> {
-    // A method of `this` would give `fetch` a receiver that browsers refuse.
-    const fetch = this.#fetch;
-    const own: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
     let body: string;
     try {
       body = JSON.stringify({ query, variables });
     } catch (cause) {
       throw refuse('values', `${cause}`);
     }
+    return this.request(this.url, { method: 'POST', headers: { 'Content-Type': 'application/json', Accept: accept }, body }, signal);
+  }
+
+  /** The URL of something else of the same server. */
+  beside(path: string): string {
+    // The endpoint can be `/graphql` of the page's host, or below another path.
+    return `${this.url.replace(/[?#].*$/, '').replace(/\/[^/]+\/?$/, '')}/${path}`;
+  }
+
+  /** Sends a request with the user's token. */
+  async request(
+    url: string,
+    { headers, ...init }: { method?: string; headers: Record<string, string>; body?: string },
+    signal?: AbortSignal,
+  ): Promise<Response> {
+    // A method of `this` would give `fetch` a receiver that browsers refuse.
+    const fetch = this.#fetch;
+    const own: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
     try {
-      return await fetch(this.url, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json', Accept: accept, ...own },
-        body,
-        ...(signal ? { signal } : {}),
-      });
+      return await fetch(url, { ...init, headers: { ...headers, ...own }, ...(signal ? { signal } : {}) });
     } catch (cause) {
       const fails = (attempt: () => unknown) => {
         try {
@@ -226,7 +236,7 @@ export class Call {
           ? `"${this.url}" is not a URL here: call \`connect({ url })\` first.`
           : fails(() => new Headers(own))
             ? 'The token cannot be sent in a header.'
-            : `${this.url} cannot be reached.`,
+            : `${url} cannot be reached.`,
         cause,
       );
     }

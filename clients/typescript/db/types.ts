@@ -306,6 +306,23 @@ export type TextSource =
   | Iterable<string>
   | { getReader(): { read(): Promise<{ done: boolean; value?: string | undefined }>; cancel(reason?: unknown): Promise<void> } };
 
+/** How far the download of a project is: the server writes rows to a file, and then sends it. */
+export interface ProjectProgress {
+  rows: number;
+  /** Null until the rows are counted. */
+  totalRows: number | null;
+  bytes: number;
+  /** Null until the file is sent. */
+  totalBytes: number | null;
+}
+
+export interface ProjectDownload {
+  /** Is called at least once a second. */
+  onProgress?: ((progress: ProjectProgress) => unknown) | undefined;
+  /** Ends the download. */
+  signal?: AbortSignal | undefined;
+}
+
 export interface WriteOptions {
   /** Discards the message. */
   signal?: AbortSignal | undefined;

@@ -1,5 +1,6 @@
 // What the db package has besides the original's calls: the API's others, bytes, messages piece by piece, any operation.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { cp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -186,6 +187,59 @@ test('bytes and texts go up and come down as they are', async () => {
   assert.equal((await db.getProjectCodeChanges(id)).at(-1).change_description, 'Logo');
   await db.createProjectFile(id, { file_path: 'docs', file_name: 'docs', file_type: 'folder' });
   assert.deepEqual([await db.downloadFile(id, 'none'), await db.downloadFile(id, 'docs')], [null, null]);
+});
+
+test('a whole project comes down as one file, with progress', async () => {
+  const { id } = await project();
+  await db.uploadFile(id, 'a.bin', randomBytes(300_000));
+  const progress = [];
+  const file = await db.downloadProject(id, { onProgress: (each) => progress.push(each) });
+  assert.equal(file.type, 'application/vnd.sqlite3');
+  assert.equal(await file.slice(0, 15).text(), 'SQLite format 3');
+  assert.ok(file.size > 300_000);
+  const last = progress.at(-1);
+  assert.deepEqual([last.rows, last.bytes], [last.totalRows, last.totalBytes]);
+  assert.equal(last.bytes, file.size);
+  assert.ok(last.rows > 3 && progress.some(({ totalBytes }) => totalBytes === null), JSON.stringify(last));
+  for (const name of ['rows', 'bytes']) assert.deepEqual(progress.map((each) => each[name]), progress.map((each) => each[name]).sort((a, b) => a - b));
+
+  // However the response is cut into pieces.
+  const bytes = Buffer.from(await file.arrayBuffer());
+  const text = (json) => `--b\r\nContent-Type: application/json\r\n\r\n${JSON.stringify(json)}\r\n`;
+  const head = `--b\r\nContent-Type: application/vnd.sqlite3\r\nContent-Length: ${bytes.length}\r\n\r\n`;
+  const whole = Buffer.concat([Buffer.from(text({ rows: 0, totalRows: null }) + text({ rows: 9, totalRows: 9 }) + head), bytes, Buffer.from('\r\n--b--\r\n')]);
+  const answering = (answer, size, type = 'multipart/mixed; boundary=b') => new DatabaseService({
+    url: 'http://host/base/graphql',
+    fetch: async (url) => {
+      assert.equal(url, `http://host/base/projects/${id}/project.antiphon`);
+      let at = 0;
+      const pull = (to) => (at < answer.length ? to.enqueue(new Uint8Array(answer.subarray(at, (at += size)))) : to.close());
+      return new Response(new ReadableStream({ pull }), { headers: { 'content-type': type } });
+    },
+  });
+  for (const size of [997, 4_096, whole.length]) {
+    const again = await answering(whole, size).downloadProject(id);
+    assert.ok(Buffer.from(await again.arrayBuffer()).equals(bytes), `${size}`);
+  }
+  for (const size of [1, 2, 3]) {
+    const short = Buffer.from(`${text({ rows: 1, totalRows: 1 })}--b\r\nContent-Length: 5\r\n\r\n\n\r\n--\r\n--b--\r\n`);
+    assert.equal(await (await answering(short, size).downloadProject(id)).text(), '\n\r\n--');
+  }
+  // What ends early, or is something else, is no file.
+  for (const end of [10, head.length + 200, whole.length - 20, whole.length - 8]) {
+    await assert.rejects(answering(whole.subarray(0, end), 1_000).downloadProject(id), { code: 'NETWORK' }, `${end}`);
+  }
+  const failure = text({ errors: [{ message: 'No room.', extensions: { code: 'RATE_LIMITED' } }] });
+  await assert.rejects(answering(Buffer.from(`${failure}--b--\r\n`), 9).downloadProject(id), { code: 'RATE_LIMITED', message: 'No room.' });
+  await assert.rejects(answering(Buffer.from('--b--\r\n'), 9).downloadProject(id), { code: 'NETWORK' });
+  await assert.rejects(answering(Buffer.from('<html>'), 9, 'text/html').downloadProject(id), { code: 'NETWORK' });
+  assert.equal(await code(db.downloadProject('none')), 'BAD_USER_INPUT');
+  assert.equal(await code(db.downloadProject(crypto.randomUUID())), 'NOT_FOUND');
+  const stop = new AbortController();
+  const reason = new Error('enough');
+  await assert.rejects(db.downloadProject(id, { signal: stop.signal, onProgress: () => stop.abort(reason) }), reason);
+  // The server takes the next one when it has noticed.
+  await eventually(() => db.downloadProject(id).then(({ size }) => size > 0, () => false), 'the next download');
 });
 
 test('a message is written while its text comes, and is heard so', async () => {

@@ -1,7 +1,11 @@
 //! The addresses that the server listens on.
 
-use std::io::ErrorKind;
+use std::{
+    fmt,
+    io::{self, ErrorKind},
+};
 
+use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -11,22 +15,28 @@ use tokio::{
 use super::finding::{CHECK_TIMEOUT, Findings};
 use crate::{config::listen::Address, transport::connections::Listener};
 
+/// How much of an answer is read, and how much of the name of its server is shown.
+const MAX_ANSWER_BYTES: u64 = 4096;
+const MAX_NAME_CHARS: usize = 60;
+
 pub(super) async fn check(part: &'static str, address: &Address, setting: &str, findings: &mut Findings) {
     let error = match Listener::bind(address).await {
         Ok(_) => return findings.fine(part, format!("{address} is free")),
         Err(error) => error,
     };
-    if error.kind() == ErrorKind::AddrInUse && is_antiphon(address).await {
-        return findings.fine(part, format!("a running antiphon server listens on {address}"));
-    }
     let why = "the server does not start";
     match error.kind() {
-        ErrorKind::AddrInUse => findings.broken(
-            part,
-            format!("{address} is in use by another program"),
-            why,
-            &format!("stop that program (`ss -ltnp` shows it), or choose another address with {setting}"),
-        ),
+        ErrorKind::AddrInUse => match find(address).await {
+            ours @ Found::Antiphon(_) => {
+                findings.fine(part, format!("{address} is in use by {ours}; a second one needs another {setting}"));
+            }
+            other => findings.broken(
+                part,
+                format!("{address} is in use by {other}"),
+                why,
+                &format!("stop that program (`ss -ltnp` shows it), or choose another address with {setting}"),
+            ),
+        },
         ErrorKind::PermissionDenied => findings.broken(
             part,
             format!("no permission to listen on {address}: {error}"),
@@ -63,25 +73,79 @@ pub(super) async fn check_metrics(address: &Address, listen: &Address, findings:
     }
 }
 
-/// Whether an antiphon server answers `/healthz` at this address.
-async fn is_antiphon(address: &Address) -> bool {
-    async fn responds_ok(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<bool> {
-        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.take(4096).read_to_end(&mut answer).await?;
-        Ok(answer.ends_with(b"\r\n\r\nok\n"))
+/// What listens at an address.
+enum Found {
+    /// A server of this program, and whether it says that it is ready.
+    Antiphon(bool),
+    /// A server that answers HTTP, with the name that it states.
+    Http(Option<String>),
+    /// Anything else.
+    Unknown,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Antiphon(is_ready) => {
+                write!(f, "a running antiphon server, which is {}ready", if *is_ready { "" } else { "not " })
+            }
+            Self::Http(Some(name)) => write!(f, "the HTTP server of another program ({name:?})"),
+            Self::Http(None) => f.write_str("the HTTP server of another program"),
+            Self::Unknown => f.write_str("another program, which does not answer HTTP"),
+        }
     }
-    let answered = async {
+}
+
+/// Asks what listens at an address for `/readyz`. Many programs have this path; the answer of ours lists its parts.
+async fn find(address: &Address) -> Found {
+    async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Found> {
+        stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        // What has arrived when the connection is cut is enough.
+        let _ = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await;
+        Ok(read(&String::from_utf8_lossy(&answer)))
+    }
+    let asked = async {
         match address {
             Address::Tcp { host, port } => {
                 let host = host.as_deref().unwrap_or("localhost");
-                responds_ok(TcpStream::connect((host, *port)).await?).await
+                ask(TcpStream::connect((host, *port)).await?).await
             }
             #[cfg(unix)]
-            Address::Unix { path, .. } => responds_ok(tokio::net::UnixStream::connect(path).await?).await,
+            Address::Unix { path, .. } => ask(tokio::net::UnixStream::connect(path).await?).await,
             #[cfg(not(unix))]
-            Address::Unix { .. } => Ok(false),
+            Address::Unix { .. } => Err(ErrorKind::Unsupported.into()),
         }
     };
-    matches!(timeout(CHECK_TIMEOUT, answered).await, Ok(Ok(true)))
+    timeout(CHECK_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(Found::Unknown)
 }
+
+fn read(answer: &str) -> Found {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    if !head.starts_with("HTTP/") {
+        return Found::Unknown;
+    }
+    if let Some(Readiness { ready, parts }) = serde_json::from_str(body).ok()
+        && PARTS.iter().all(|name| parts.iter().any(|part| part.name == *name))
+    {
+        return Found::Antiphon(ready);
+    }
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let mut names = fields.filter(|(field, _)| field.eq_ignore_ascii_case("server"));
+    Found::Http(names.next().map(|(_, name)| name.trim().chars().take(MAX_NAME_CHARS).collect()))
+}
+
+/// What the answer of `/readyz` says about a server of any version.
+#[derive(Deserialize)]
+struct Readiness {
+    ready: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    name: String,
+}
+
+/// The parts that every server has.
+const PARTS: [&str; 3] = ["database", "migrations", "server"];

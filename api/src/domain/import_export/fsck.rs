@@ -5,13 +5,14 @@
 pub(super) fn refuse_path(path: &str) -> Option<String> {
     let mut parts = path.split('/').peekable();
     while let Some(part) = parts.next() {
-        let why = match Special::of(part) {
-            Some(Special::Folder) => "git keeps it for itself",
-            Some(Special::Modules) => "it lists submodules, which a project does not have",
-            Some(Special::Attributes) if parts.peek().is_some() => "for git it is a file, not a folder",
+        // The reason follows the path.
+        let it = if part == path { "it".to_owned() } else { format!("{part:?}") };
+        return Some(match Special::of(part) {
+            Some(Special::Folder) => format!("git keeps {it} for itself"),
+            Some(Special::Modules) => format!("{it} lists submodules, which a project does not have"),
+            Some(Special::Attributes) if parts.peek().is_some() => format!("for git, {it} is a file, not a folder"),
             Some(Special::Attributes) | None => continue,
-        };
-        return Some(format!("{part:?}: {why}"));
+        });
     }
     None
 }

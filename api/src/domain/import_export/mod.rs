@@ -16,6 +16,7 @@ pub mod project_file;
 pub mod push;
 mod reading;
 mod record;
+pub mod scratch;
 mod tree;
 pub mod verify;
 

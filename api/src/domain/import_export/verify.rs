@@ -26,9 +26,10 @@ const CONTENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// What checksums do not cover. A checksum per row would detect a damaged message but not repair it; checksums of the
 /// engine or the file system cover it with everything else.
-pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths and contents of the files in snapshots; \
-     not covered by checksums of this service: chat messages, agent configurations, settings of projects and users, names, \
-     descriptions, paths of versions that no snapshot has, counts of lines, kinds of changes, times and metadata";
+pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths and contents of the files in snapshots\n\
+     not covered by checksums of this service: chat messages, agent configurations, settings of\n  \
+     projects and users, names, descriptions, paths of versions that no snapshot has, counts of lines,\n  \
+     kinds of changes, times and metadata";
 
 /// Counts of what was read, and the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

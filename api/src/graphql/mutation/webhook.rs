@@ -96,7 +96,7 @@ struct RedeliverPayload {
 #[Object]
 impl WebhookMutation {
     /// Adds a webhook to a project of the caller. It receives the events after the present revision. Webhooks are not part
-    /// of the history: their changes are no revisions. The setting `MAX_WEBHOOKS` limits their number (20 by default). CONFLICT
+    /// of the history: their changes are no revisions. The setting `MAX_WEBHOOKS` limits their number (20 by default). FORBIDDEN
     /// if the server has no `WEBHOOK_SECRET`.
     async fn create_webhook(
         &self,

@@ -37,11 +37,8 @@ impl From<Error> for Box<Refusal> {
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::NotFound { .. } => StatusCode::NOT_FOUND,
             Error::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::RateLimited { retry_after: Some(seconds), .. } => {
-                let header = Some((RETRY_AFTER, (*seconds).into()));
-                return Box::new(Refusal { status: StatusCode::SERVICE_UNAVAILABLE, error, header });
-            }
-            Error::RateLimited { .. } | Error::Unavailable(_) | Error::MayBeStored | Error::ReadOnly(_) => {
+            Error::RateLimited { .. } | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::MayBeStored | Error::ReadOnly(_) => {
                 return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10");
             }
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

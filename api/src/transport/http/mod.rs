@@ -104,6 +104,11 @@ async fn answer(
     media: Media,
     id: &str,
 ) -> Result<Response, Box<Refusal>> {
+    // Requests of every method can have parameters.
+    query_string::check(&parts.uri).map_err(|why| {
+        let message = format!("The query string is not usable: {why}.");
+        Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", message))
+    })?;
     let is_single = single::is_asked_for(&parts.method, &parts.headers, &parts.uri);
     if !is_single && ![Method::GET, Method::HEAD, Method::POST].contains(&parts.method) {
         let error = Error::bad_input("", "Send GraphQL operations by POST, or queries by GET.");

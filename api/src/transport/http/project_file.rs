@@ -1,7 +1,7 @@
 //! `GET /projects/{id}/project.antiphon`: the owner downloads a whole project as one file. With `Accept: multipart/mixed`
 //! the progress precedes the file.
 
-use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{env, fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -30,7 +30,10 @@ use super::{
     writer::{BodyWriter, written},
 };
 use crate::{
-    domain::import_export::project_file::{Export, SUFFIX, no_temporary_file},
+    domain::import_export::{
+        project_file::{Export, SUFFIX, no_temporary_file},
+        scratch::{Scratch, remove_abandoned},
+    },
     model::{error::Error, ids::ProjectId},
     transport::{
         accept,
@@ -56,8 +59,9 @@ const MAX_RUNNING: (usize, usize) = (4, 1);
 /// How long an export waits for the others.
 const WAIT_TIME: Duration = Duration::from_secs(5);
 
-/// Limits the exports of a server.
+/// Limits the exports of a server, and removes the files that those of a killed server left.
 pub fn exports() -> Arc<Slots> {
+    remove_abandoned(&env::temp_dir());
     Arc::new(Slots::new(MAX_RUNNING, WAIT_TIME, "export"))
 }
 
@@ -149,7 +153,7 @@ struct Made {
 impl Made {
     async fn by(export: Export, report: &mut (dyn FnMut(u64, u64) + Send + Sync)) -> Result<Self, Error> {
         let cannot = |error: io::Error| no_temporary_file(&error);
-        let folder = tempfile::tempdir().map_err(cannot)?;
+        let folder = Scratch::new_temporary().map_err(cannot)?;
         let path = folder.path().join("project").with_extension(SUFFIX);
         export.write(&path, report).await?;
         let file = File::open(&path).map_err(cannot)?;

@@ -4,6 +4,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 
 use crate::{model::error::Error, transport::throttle::TooOften};
 
+/// When to try again if the error does not know, in seconds.
+const TRY_AGAIN_SECONDS: u64 = 10;
+
 /// A request that was refused before it became an operation.
 pub(in crate::transport) struct Refusal {
     pub(in crate::transport) status: StatusCode,
@@ -12,8 +15,15 @@ pub(in crate::transport) struct Refusal {
 }
 
 impl Refusal {
+    /// An error that passes says in the header when to try again.
     pub(in crate::transport) fn new(status: StatusCode, error: Error) -> Box<Self> {
-        Box::new(Self { status, error, header: None })
+        let seconds = match &error {
+            Error::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(TRY_AGAIN_SECONDS)),
+            Error::Unavailable(_) => Some(TRY_AGAIN_SECONDS),
+            _ => None,
+        };
+        let header = seconds.map(|seconds| (RETRY_AFTER, seconds.into()));
+        Box::new(Self { status, error, header })
     }
 
     pub(in crate::transport) fn with(mut self: Box<Self>, name: HeaderName, value: &'static str) -> Box<Self> {
@@ -28,14 +38,13 @@ impl Refusal {
     /// The error of work for the request.
     pub(in crate::transport) fn failed(error: Error) -> Box<Self> {
         match error {
-            Error::RateLimited { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1"),
+            Error::RateLimited { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, error),
             Error::PayloadTooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),
             error => Self::internal(error),
         }
     }
 
     pub(in crate::transport) fn rate_limited(refused: TooOften) -> Box<Self> {
-        let header = Some((RETRY_AFTER, refused.retry_after.into()));
-        Box::new(Self { status: StatusCode::TOO_MANY_REQUESTS, error: refused.error, header })
+        Self::new(StatusCode::TOO_MANY_REQUESTS, refused.error)
     }
 }
