@@ -16,7 +16,6 @@ mod m20261130_000002_access_tokens;
 mod m20261130_000003_webhooks;
 mod m20261130_000004_times;
 mod m20261130_000005_webhook_rules;
-mod m20261130_000006_shown_names;
 mod row_security;
 pub mod unsquashed;
 
@@ -33,7 +32,6 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000003_webhooks::Migration),
             Box::new(m20261130_000004_times::Migration),
             Box::new(m20261130_000005_webhook_rules::Migration),
-            Box::new(m20261130_000006_shown_names::Migration),
         ]
     }
 }

@@ -34,15 +34,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The name shown to others: the full name, or else the part of the e-mail address before the @. Others do not see the
-    /// address.
+    /// The name shown to others: the full name, or else the e-mail address.
     pub fn shown_name(&self) -> Option<String> {
-        self.full_name.clone().or_else(|| self.short_name().map(str::to_owned))
-    }
-
-    /// The name of a user whose tokens have none.
-    pub fn short_name(&self) -> Option<&str> {
-        let email = self.email.as_deref()?;
-        Some(email.split('@').next().filter(|name| !name.is_empty()).unwrap_or(email))
+        self.full_name.clone().or_else(|| self.email.clone())
     }
 }

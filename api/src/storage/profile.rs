@@ -116,12 +116,11 @@ fn issued_at(tx: &Tx) -> Option<DateTime<Utc>> {
 pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     const FOLLOW: &str = "UPDATE user_profiles SET email = coalesce($1, email), claims_at = coalesce($4, claims_at), \
         full_name = CASE WHEN own_full_name THEN full_name WHEN $2 IS NOT NULL THEN $2 \
-            WHEN full_name IS NULL OR full_name = coalesce(nullif(substr(email, 1, instr(email, '@') - 1), ''), email) \
-            THEN coalesce($7, full_name) ELSE full_name END, \
+            WHEN full_name IS NULL OR full_name = email THEN coalesce($1, full_name) ELSE full_name END, \
         avatar_url = CASE WHEN own_avatar_url THEN avatar_url ELSE coalesce($3, avatar_url) END, updated_at = $5 \
         WHERE id = $6 AND (claims_at IS NULL OR $4 IS NULL OR claims_at <= $4) \
           AND (email IS DISTINCT FROM coalesce($1, email) \
-               OR NOT own_full_name AND full_name IS DISTINCT FROM coalesce($2, full_name, $7) \
+               OR NOT own_full_name AND full_name IS DISTINCT FROM coalesce($2, full_name, $1) \
                OR NOT own_avatar_url AND avatar_url IS DISTINCT FROM coalesce($3, avatar_url))";
     let claims = &tx.actor.claims;
     let said: [Value; 5] = [
@@ -132,8 +131,7 @@ pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
         now.into(),
     ];
     if tx.is_sqlite() {
-        let short_name: Value = claims.short_name().map(str::to_owned).into();
-        tx.execute(Sql::with(FOLLOW, said.into_iter().chain([tx.me().into(), short_name]))).await?;
+        tx.execute(Sql::with(FOLLOW, said.into_iter().chain([tx.me().into()]))).await?;
     } else {
         tx.execute(Sql::call("update_profile_from_token", said)).await?;
     }

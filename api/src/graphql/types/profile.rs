@@ -29,7 +29,7 @@ impl User {
         self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id))
     }
 
-    /// The name shown to others. If the user's tokens have none, the part of their e-mail address before the @.
+    /// The name shown to others.
     async fn full_name(&self) -> Option<&str> {
         self.0.full_name.as_deref()
     }
