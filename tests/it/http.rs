@@ -761,11 +761,11 @@ tests::on_both! {
         let later = asked("ada@example.com", json!({ "user_metadata": { "full_name": "Ada King" } })).await;
         assert_eq!((&later["fullName"], &later["avatarUrl"]), (&json!("Ada King"), &expected["avatarUrl"]));
 
-        // Identity providers send `name`. Some tokens have no name; it is the start of the address.
+        // Identity providers send `name`. Some tokens have no name, and the e-mail address replaces it.
         let bob = asked("bob@example.com", json!({ "user_metadata": { "name": "Bob" } })).await;
         assert_eq!(bob["fullName"], "Bob");
         let eve = asked("eve@example.com", json!({ "user_metadata": null })).await;
-        assert_eq!((&eve["fullName"], &eve["avatarUrl"]), (&json!("eve"), &Value::Null));
+        assert_eq!((&eve["fullName"], &eve["avatarUrl"]), (&json!("eve@example.com"), &Value::Null));
         let nobody = asked("nobody@example.com", json!({ "user_metadata": null, "email": null })).await;
         assert_eq!((&nobody["email"], &nobody["fullName"]), (&Value::Null, &Value::Null));
     }

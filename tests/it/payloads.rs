@@ -247,7 +247,7 @@ tests::on_both! {
             ("", &of_updates, &of_times),
             (", orderBy: { field: CREATED_AT }", &of_times, &of_names),
             (", orderBy: { field: LAST_ACTIVITY_AT }", &of_activity, &of_times),
-            (", orderBy: { field: NAME, direction: ASC }", &of_names, &of_times),
+            (", orderBy: { field: NAME, direction: DESC }", &of_names, &of_times),
         ] {
             let query = format!("query($after: String) {{ viewer {{ id }} projects(after: $after{order}) {{ totalCount }} }}");
             assert_eq!(ada.gql(&query, json!({ "after": own })).await.ok()["projects"]["totalCount"], 1, "{order}");
