@@ -26,7 +26,10 @@ use crate::model::project::Project;
 
 /// `SELECT …` of versions `v`, and the author, time and context of the event of their revisions, up to the `WHERE`. Without
 /// contents, what depends on them is left out: looking up the contents of many versions takes a quarter of the time.
-fn select_versions(has_contents: bool) -> String {
+fn select_versions(needed: LongColumns, has_contents: bool) -> String {
+    // [`describe`] reads the others: all changes of a write have the same description, and SQLite would sort them.
+    let short = format!("CASE WHEN octet_length(e.description) <= {SHORT_BYTES} THEN e.description END");
+    let description = if needed.has(LongColumn::ChangeDescription) { &short } else { "NULL" };
     let (of_content, contents) = if has_contents {
         (
             "v.additions, v.deletions, v.mode, v.restored_version, b.sha256, b.size",
@@ -38,11 +41,17 @@ fn select_versions(has_contents: bool) -> String {
     };
     format!(
         "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.version_offset, v.change_type, v.path, \
-         e.actor_id, e.session_id, e.message_id, e.description IS NOT NULL AS is_described, e.created_at, {of_content}, e.kind \
+         e.actor_id, e.session_id, e.message_id, {description} AS description, e.description IS NOT NULL AS is_described, e.created_at, {of_content}, e.kind \
          FROM file_snapshots v \
          JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision {contents}"
     )
 }
+
+/// Descriptions of up to this many bytes are read with their rows.
+const SHORT_BYTES: usize = 1000;
+
+/// Stands for a description until it is read.
+const UNREAD: &str = "";
 
 const NEWEST_CHANGE_FIRST: Order =
     Order { columns: &[("v.revision", KeyKind::Number), ("v.id", KeyKind::Id)], descending: true };
@@ -67,8 +76,10 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         created_by: cells.next::<Option<Uuid>>()?.map(UserId),
         session_id: cells.next::<Option<Uuid>>()?.map(SessionId),
         message_id: cells.next::<Option<Uuid>>()?.map(MessageId),
-        // A placeholder until [`describe`] reads the text.
-        change_description: cells.next::<bool>()?.then(|| "".into()),
+        change_description: match (cells.next::<Option<&str>>()?, cells.next::<bool>()?) {
+            (None, true) => Some(UNREAD.into()),
+            (text, _) => text.map(Into::into),
+        },
         created_at: cells.next()?,
         // The others are null in a list without contents.
         additions: cells.next::<Option<i32>>()?.unwrap_or_default(),
@@ -86,12 +97,12 @@ async fn versions(tx: &Tx, sql: Sql, needed: LongColumns) -> Result<Vec<FileSnap
     Ok(rows)
 }
 
-/// Reads the descriptions of changes, if they are needed. All changes of a write have the same one, which is read once.
+/// Reads the long descriptions of changes, each once, if they are needed.
 async fn describe(tx: &Tx, rows: impl IntoIterator<Item = &mut FileSnapshot>, needed: LongColumns) -> Result<()> {
     if !needed.has(LongColumn::ChangeDescription) {
         return Ok(());
     }
-    let mut rows: Vec<_> = rows.into_iter().filter(|row| row.change_description.is_some()).collect();
+    let mut rows: Vec<_> = rows.into_iter().filter(|row| row.change_description.as_deref() == Some(UNREAD)).collect();
     let write = |row: &FileSnapshot| (row.project_id.0, row.revision);
     let writes: BTreeSet<(Uuid, i32)> = rows.iter().map(|row| write(row)).collect();
     let mut texts: HashMap<(Uuid, i32), Arc<str>> = HashMap::new();
@@ -128,7 +139,7 @@ async fn joined(
 
 /// The versions among `ids` in the actor's projects.
 pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(true));
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
     let found = versions(tx, sql, tx.needed()).await?;
@@ -138,7 +149,7 @@ pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<File
 
 /// The versions of files with these numbers.
 pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(true));
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE ").pairs("(v.file_id, v.version)", keys.iter().map(|(_, (file, version))| (file.0, *version)));
     access::inside(sql.push(" AND "), "v.project_id", keys);
     versions(tx, sql, tx.needed()).await
@@ -174,7 +185,7 @@ pub async fn versions_page(
         }
     }
     access::among(sql.push(" FROM project_files f WHERE "), ("f.project_id", "f.id"), of);
-    sql.push(") ").push(&select_versions(has_contents));
+    sql.push(") ").push(&select_versions(tx.needed_of(page), has_contents));
     sql.push("JOIN w ON w.id = v.file_id AND v.version >= w.first AND v.version < w.stop WHERE TRUE");
     NEWEST_VERSION_FIRST.between(&mut sql, page)?;
     NEWEST_VERSION_FIRST.order(&mut sql, page);
@@ -207,7 +218,7 @@ pub async fn file_with_versions(
         Ok((row.project_id, row))
     };
     let select = |sql: &mut Sql| {
-        sql.push(&select_versions(has_contents)).push("WHERE v.file_id = ").bind(id.0);
+        sql.push(&select_versions(tx.needed_of(page), has_contents)).push("WHERE v.file_id = ").bind(id.0);
     };
     let read = |row: &QueryResult| {
         let (_, place, row) = version_of_file(version(row)?);
@@ -229,7 +240,7 @@ pub async fn coalesced_versions_page(
     page: &Page,
 ) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
     let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, (project, file)| {
-        sql.push(&select_versions(true))
+        sql.push(&select_versions(tx.needed_of(page), true))
             .push("WHERE v.file_id = ")
             .bind(file.0)
             .push(" AND v.project_id = ")
@@ -304,7 +315,7 @@ pub async fn changes_page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
     let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
-        keep_changes(sql.push(&select_versions(true)).push("WHERE "), tx, project.project(), keep);
+        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project.project(), keep);
     })?;
     let rows = joined(tx, sql, keep.autosave_coalesce_seconds, tx.needed_of(page)).await?.into_iter();
     let rows = rows.map(|row| (row.project_id, place_of_change(&row), row));
@@ -325,7 +336,9 @@ pub async fn project_with_changes(
     keep: &ChangeFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<FileSnapshot>)>> {
-    let select = |sql: &mut Sql| keep_changes(sql.push(&select_versions(true)).push("WHERE "), tx, project, keep);
+    let select = |sql: &mut Sql| {
+        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project, keep)
+    };
     let read = |row: &QueryResult| {
         let row = version(row)?;
         Ok((place_of_change(&row), row))
@@ -363,7 +376,7 @@ pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter
 
 /// The changes of these revisions, oldest first.
 pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(true));
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE ").pairs("(v.project_id, v.revision)", revisions.iter().copied());
     sql.push(" ORDER BY v.revision, v.id");
     versions(tx, sql, tx.needed()).await
@@ -399,7 +412,7 @@ pub async fn summaries(
     }
     let changed: Vec<i32> = summaries.keys().copied().collect();
     let sql = union(&changed, |sql, revision| {
-        sql.push(&select_versions(true))
+        sql.push(&select_versions(tx.needed(), true))
             .push("WHERE v.project_id = ")
             .bind(project)
             .push(" AND v.revision = ")
@@ -415,7 +428,7 @@ pub async fn summaries(
 
 /// The changes that were made for these messages, oldest first.
 pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(true));
+    let mut sql = Sql::new(&select_versions(tx.needed(), true));
     sql.push("WHERE e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
     access::among(&mut sql, ("v.project_id", "e.message_id"), messages);
     sql.push(" ORDER BY v.revision, v.id");
@@ -442,7 +455,7 @@ pub async fn versions_until(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))], lim
         sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(*project).push(", ");
         sql.bind(file.0).push(", ").bind(version.saturating_sub(limit)).push(", ").bind(*version).push(")");
     }
-    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(&select_versions(true));
+    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(&select_versions(tx.needed(), true));
     sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
     let version_of = |row: &QueryResult| {
         let is_restored = get::<String>(row, "kind")? == EventKind::ProjectRestored.as_str();

@@ -152,12 +152,19 @@ pub async fn page(
         }
     };
     let order = Order { columns: columns_of_order, descending };
-    // Sorts the keys of all projects, and reads the rows of the page, which can be large.
+    let needed = tx.needed_of(page);
     let mut sql = Sql::new("SELECT ");
-    project_columns(&mut sql, tx, tx.needed_of(page)).push(" FROM projects p WHERE p.id IN (SELECT p.id");
+    project_columns(&mut sql, tx, needed);
+    // SQLite sorts whole rows, so it reads long columns for the rows of the page only.
+    let sorts_keys = tx.is_sqlite() && LONG.iter().any(|(_, column, _)| needed.has(*column));
+    if sorts_keys {
+        sql.push(" FROM projects p WHERE p.id IN (SELECT p.id");
+    }
     filter(&mut sql, tx, keep);
     order.page(&mut sql, page)?;
-    sql.push(")");
+    if sorts_keys {
+        sql.push(")");
+    }
     let rows = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
     access::opened(tx, rows.iter().map(|project| project.id));
     let rows = rows.into_iter().map(|row| {
