@@ -156,7 +156,7 @@ enum Named {
         /// E-mail address of the user; the same address is the same user
         #[arg(long)]
         email: String,
-        /// Full name of the user, which others see (default: the part of the address before the @)
+        /// Full name of the user, which others see (default: the address)
         #[arg(long)]
         name: Option<String>,
         /// Lifetime of the token, in hours (at most ten years)

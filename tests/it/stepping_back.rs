@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tests::{
     client::Response,
-    project::{Project, each, number, text},
+    project::{Project, each, number, text, with},
     server::Server,
     workload::sha256,
 };
@@ -313,6 +313,57 @@ tests::on_both! {
         }
         assert_eq!(project.contents().await, [("a".to_owned(), "1\n".to_owned())]);
         refused(&project, "redo", json!({}), "BAD_USER_INPUT").await;
+    }
+
+    async fn a_redo_of_any_change_is_the_next_step_back(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "First").await;
+        let update = async |more: Value| {
+            project.client.mutate("updateProject", with(json!({ "id": project.id }), more), "revision").await.ok();
+        };
+        let fields = async || {
+            let read = project.ask("name description").await;
+            (text(&read["name"]), read["description"].as_str().map(str::to_owned))
+        };
+        update(json!({ "name": "Second" })).await;
+        undo(&project, json!({})).await;
+        update(json!({ "description": "New" })).await;
+        redo(&project).await;
+        assert_eq!(fields().await, ("Second".to_owned(), Some("New".to_owned())));
+        undo(&project, json!({})).await;
+        assert_eq!(fields().await, ("First".to_owned(), Some("New".to_owned())));
+        redo(&project).await;
+        assert_eq!(fields().await.0, "Second");
+
+        // All writes for a message at once.
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Go", false).await;
+        let of = json!({ "sessionId": session, "messageId": message });
+        sync(&project, &[("a", "1\n"), ("b", "1\n")], of.clone()).await;
+        sync(&project, &[("a", "2\n")], of).await;
+        let all = project.contents().await;
+        undo(&project, json!({ "messageId": message })).await;
+        project.create_file("c", "").await;
+        redo(&project).await;
+        assert_eq!(project.contents().await.len(), all.len() + 1);
+        undo(&project, json!({})).await;
+        assert_eq!(project.contents().await, [("c".to_owned(), String::new())]);
+        redo(&project).await;
+
+        // Messages that were hidden.
+        let kept = project.revision().await;
+        project.add_message(&session, "Stop", false).await;
+        let hide = json!({ "revision": kept, "scope": "CONVERSATION", "sessionId": session });
+        project.write("restoreRevision", hide, "revision").await;
+        let shown = async || {
+            let query = format!("{{ node(id: \"{session}\") {{ ... on ChatSession {{ messages {{ totalCount }} }} }} }}");
+            project.client.gql(&query, json!({})).await.ok()["node"]["messages"]["totalCount"].as_i64()
+        };
+        undo(&project, json!({})).await;
+        project.create_file("d", "").await;
+        redo(&project).await;
+        assert_eq!(shown().await, Some(1));
+        undo(&project, json!({})).await;
+        assert_eq!((shown().await, project.contents().await.len()), (Some(2), all.len() + 2));
     }
 
     async fn an_undo_of_a_message_takes_back_each_change_once(server: Server) {

@@ -104,13 +104,13 @@ fn body(event: &Event, id: &str, actor: Option<Value>, changes: ChangeSummary) -
     };
     let body = json!({
         "type": event.kind.as_str(),
-        "timestamp": clock::text(event.created_at),
+        "timestamp": clock::rfc3339(event.created_at),
         "data": {
             "id": id,
             "project": { "id": event.project_id.0 },
             "revision": event.revision,
             "kind": event.kind.as_str(),
-            "createdAt": clock::text(event.created_at),
+            "createdAt": clock::rfc3339(event.created_at),
             "actor": actor,
             "session": event.session_id.map(|id| json!({ "id": id.0 })),
             "message": event.message_id.map(|id| json!({ "id": id.0 })),

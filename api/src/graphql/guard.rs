@@ -31,9 +31,9 @@ pub const NESTING: usize = 2;
 /// # Errors
 /// `QueryTooComplex` with the name of the setting.
 pub fn check_text(text: &str, limits: &Limits) -> Result<usize> {
-    check_limit("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
+    check_limit("The document has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
     let (tokens, brackets) = measure(text);
-    check_limit("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
+    check_limit("The document has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
     if brackets > MAX_BRACKETS {
         return Err(Error::QueryTooComplex(format!(
             "The document nests brackets {brackets} deep; the limit is {MAX_BRACKETS}."
@@ -60,10 +60,11 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
         directives = directives.max(cost.directives.saturating_add(own_directives));
         all.add(cost);
     }
-    check_limit("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
-    let selects = "selects, with its fragments expanded,";
-    check_limit(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
-    check_limit(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
+    check_limit("The document nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
+    const SELECTS: &str = "The document selects, with its fragments expanded,";
+    check_limit(SELECTS, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
+    const OF_OPERATION: &str = "An operation has, with its fragments expanded,";
+    check_limit(OF_OPERATION, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
     if all.nesting > limits.max_query_depth.saturating_mul(NESTING) {
         return Err(Error::QueryTooComplex(format!(
             "The document nests fields and fragments {} deep; --max-query-depth allows {}.",
@@ -71,8 +72,8 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
             limits.max_query_depth.saturating_mul(NESTING)
         )));
     }
-    check_limit("has", aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
-    check_limit("has", directives, "directives", limits.max_query_directives, "--max-query-directives")?;
+    check_limit(OF_OPERATION, aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
+    check_limit(OF_OPERATION, directives, "directives", limits.max_query_directives, "--max-query-directives")?;
     if all.introspected_lists > MAX_RECURSIVE_LISTS {
         return Err(Error::QueryTooComplex(format!(
             "The introspection nests {} lists; the limit is {MAX_RECURSIVE_LISTS}.",
@@ -85,9 +86,9 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-fn check_limit(verb: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
+fn check_limit(start: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
     if given > max {
-        return Err(Error::QueryTooComplex(format!("The document {verb} {given} {what}; {setting} allows {max}.")));
+        return Err(Error::QueryTooComplex(format!("{start} {given} {what}; {setting} allows {max}.")));
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ impl ScalarType for Time {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(clock::text(self.0))
+        Value::String(clock::rfc3339(self.0))
     }
 }
 

@@ -10,7 +10,7 @@ pub fn now() -> DateTime<Utc> {
 }
 
 /// A time as all endpoints write it (RFC 3339), such as `2026-01-31T12:00:00.123456Z`.
-pub fn text(time: DateTime<Utc>) -> String {
+pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 

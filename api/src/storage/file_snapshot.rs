@@ -27,7 +27,7 @@ use crate::model::project::Project;
 /// `SELECT …` of versions `v`, and the author, time and context of the event of their revisions, up to the `WHERE`. Without
 /// contents, what depends on them is left out: looking up the contents of many versions takes a quarter of the time.
 fn select_versions(needed: LongColumns, has_contents: bool) -> String {
-    // [`describe`] reads the others: all changes of a write have the same description, and SQLite would sort them.
+    // [`describe`] reads longer ones: all changes of a write have the same description, and SQLite would sort each with its row.
     let short = format!("CASE WHEN octet_length(e.description) <= {SHORT_BYTES} THEN e.description END");
     let description = if needed.has(LongColumn::ChangeDescription) { &short } else { "NULL" };
     let (of_content, contents) = if has_contents {
@@ -106,7 +106,6 @@ async fn describe(tx: &Tx, rows: impl IntoIterator<Item = &mut FileSnapshot>, ne
     let write = |row: &FileSnapshot| (row.project_id.0, row.revision);
     let writes: BTreeSet<(Uuid, i32)> = rows.iter().map(|row| write(row)).collect();
     let mut texts: HashMap<(Uuid, i32), Arc<str>> = HashMap::new();
-    // A page never has more.
     for writes in Vec::from_iter(writes).chunks(ROWS_PER_STATEMENT) {
         let mut sql = Sql::new("SELECT e.project_id, e.revision, e.description FROM project_events e WHERE ");
         sql.pairs("(e.project_id, e.revision)", writes.iter().copied()).push(" AND ");

@@ -153,7 +153,9 @@ struct Made {
 impl Made {
     async fn by(export: Export, report: &mut (dyn FnMut(u64, u64) + Send + Sync)) -> Result<Self, Error> {
         let cannot = |error: io::Error| no_temporary_file(&error);
-        let folder = Scratch::new_temporary().map_err(cannot)?;
+        // The system's folder for temporary files can have very many entries.
+        let folder =
+            tokio::task::spawn_blocking(Scratch::new_temporary).await.map_err(Error::internal)?.map_err(cannot)?;
         let path = folder.path().join("project").with_extension(SUFFIX);
         export.write(&path, report).await?;
         let file = File::open(&path).map_err(cannot)?;

@@ -90,7 +90,7 @@ pub async fn list_projects(call: Call, arguments: ListProjects) -> Result<Answer
         status: project.status.as_str().to_uppercase(),
         revision: project.revision,
         file_count: project.file_count,
-        last_activity_at: clock::text(project.last_activity_at),
+        last_activity_at: clock::rfc3339(project.last_activity_at),
     };
     let projects: Vec<ProjectRow> = slice.rows.into_iter().map(|(_, project)| row(project)).collect();
     let lines = projects.iter().map(|row| {
@@ -156,7 +156,7 @@ impl From<&File> for FileRow {
             version: file.number(),
             hash: file.hash.map(hex::encode),
             language: file.language.clone(),
-            updated_at: clock::text(file.updated_at),
+            updated_at: clock::rfc3339(file.updated_at),
         }
     }
 }

@@ -293,7 +293,7 @@ impl Names {
             deletions: row.deletions,
             description: row.change_description.as_deref().map(str::to_owned),
             author: self.author(row),
-            created_at: clock::text(row.created_at),
+            created_at: clock::rfc3339(row.created_at),
             message_id: row.message_id.map(|id| id.0.to_string()),
             message: self.message(row),
         }
@@ -369,7 +369,7 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
         revision: range.version.revision,
         version: range.version.number(),
         author: names.author(&range.version),
-        created_at: clock::text(range.version.created_at),
+        created_at: clock::rfc3339(range.version.created_at),
         message_id: range.version.message_id.map(|id| id.0.to_string()),
         message: names.message(&range.version),
     };
@@ -450,7 +450,7 @@ pub async fn list_messages(call: Call, arguments: ListMessages) -> Result<Answer
         role: message.role.as_str().to_uppercase(),
         content: message.content.as_ref().to_owned(),
         author: authors.get(&message.author_id).cloned().flatten(),
-        created_at: clock::text(message.timestamp),
+        created_at: clock::rfc3339(message.timestamp),
         revision: message.revision,
         is_checkpoint: message.is_checkpoint,
     };
