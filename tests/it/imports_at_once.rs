@@ -13,7 +13,7 @@ use tests::{
 };
 
 use crate::import_export::{
-    Folder, Repository, assert_sound, checkpoints, import_reporting, import_with, operator_user, owner,
+    Folder, Repository, assert_sound, checkpoints, create, import_reporting, import_with, operator_user, owner,
 };
 
 const ADA: [&str; 2] = ["--email", "ada@example.com"];
@@ -65,6 +65,7 @@ tests::on_both! {
     async fn imports_at_once_write_each_commit_once(database: Database) {
         let folder = Folder::new();
         let repository = repository(&folder);
+        create(&database).await;
         // Into a new project …
         let new = [&ADA[..], &["--name", "new"]].concat();
         let (one, other, third) = tokio::join!(
