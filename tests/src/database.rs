@@ -295,6 +295,9 @@ create() {
 }
 control() { "$pg_ctl" -D "$folder/data" -l log -w "$@" </dev/null >>log 2>&1; }
 processes() { head -n 1 data/postmaster.pid; cat /proc/$(head -n 1 data/postmaster.pid)/task/*/children; }
+signal() { # a process may have ended since it was listed
+  for process in $(processes); do kill -"$1" "$process" || [ ! -e "/proc/$process" ] || return 1; done 2>>log
+}
 pg_ctl=$1/pg_ctl
 if create "$@" &&
    "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
@@ -303,8 +306,8 @@ then echo ready; else echo failed; fi
 while read -r word; do
   case $word in
     stop) control -m immediate stop ;;
-    freeze) kill -STOP $(processes) ;;
-    thaw) kill -CONT $(processes) ;;
+    freeze) signal STOP ;;
+    thaw) signal CONT ;;
     *) control -m fast "$word" ;;
   esac && echo "$word" || echo failed
 done
