@@ -55,7 +55,7 @@ const changeRow = (row: ChangeRowFragment, of: { id: string; name: string }): ty
   line_changes: (row.lineChanges ?? null) as types.JsonObject | null,
   created_at: row.createdAt,
   file_path: row.path,
-  file_name: row.file.name,
+  file_name: row.path.slice(row.path.lastIndexOf('/') + 1),
   project_name: of.name,
   message_content: row.message?.content ?? null,
   change_timestamp: row.createdAt,

@@ -255,6 +255,12 @@ test(OTHERS, async () => {
   const empty = await db.getProjectFile(id, 'empty');
   assert.equal((await db.createCodeChange({ ...written, session_id: '', message_id: '', file_id: empty.id, change_type: 'create', old_content: '', new_content: '' })).file_id, empty.id);
   await db.deleteProjectFile(id, 'empty');
+  // Path and name of a change are those at its time.
+  await db.createProjectFile(id, { file_path: 'early.py', file_name: 'early.py', file_type: 'file', content: '' });
+  await db.api.renameFile({ projectId: id, path: 'early.py', newPath: 'src/late.py' });
+  const named = (await db.getProjectCodeChanges(id)).slice(0, 2).map(({ file_path, file_name }) => [file_path, file_name]);
+  assert.deepEqual(named, [['src/late.py', 'late.py'], ['early.py', 'early.py']]);
+  await db.deleteProjectFile(id, 'src/late.py');
 
   await db.deleteProjectFile(id, 'src/a.py');
   assert.equal(await db.deleteProjectFile(id, 'src/a.py'), undefined);
