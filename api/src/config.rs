@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
-use crate::model::setting::{boolean, number};
+use crate::model::setting::{boolean, number, parts};
 
 pub mod auth;
 pub mod database;
@@ -283,7 +283,8 @@ impl Cli {
     /// # Errors
     /// Invalid arguments, or a request for help.
     pub fn try_parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
-        let words = command_first(without_empty(words.into_iter().map(Into::into).collect()));
+        let words = with_lists(words.into_iter().map(Into::into).collect());
+        let words = command_first(without_empty(words));
         // The help without a command lists the commands.
         let note = "Without a command, the options are those of `serve`: see `antiphon serve --help`.";
         let mut command = command().mut_args(|arg| arg.hide(true)).after_help(note);
@@ -323,10 +324,14 @@ impl From<Named> for Command {
 }
 
 /// The command line. Each command lists the options that it uses in its help, and accepts all other settings as well,
-/// so that the same flags work for every command. Ignores empty environment variables.
+/// so that the same flags work for every command. Ignores empty environment variables, and lists of empty parts in them.
 fn command() -> clap::Command {
     let command = Line::command().mut_args(|arg| {
-        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| is_blank(&value));
+        let is_unset = |value: &OsStr| match value.to_str() {
+            Some(list) if arg.get_value_delimiter().is_some() => whole(list).is_empty(),
+            _ => is_blank(value),
+        };
+        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| is_unset(&value));
         let arg = arg.global(false);
         if is_empty { arg.env(None::<&'static str>) } else { arg }
     });
@@ -368,6 +373,39 @@ pub fn manual(name: Option<&str>) -> anyhow::Result<Vec<u8>> {
 
 fn is_blank(value: &OsStr) -> bool {
     value.to_str().is_some_and(|value| value.trim().is_empty())
+}
+
+/// A list without blanks around its parts and without empty parts.
+fn whole(list: &str) -> String {
+    parts(list).collect::<Vec<_>>().join(",")
+}
+
+/// Removes the blanks and the empty parts of lists. Those of the environment become options for that, because clap splits a list
+/// before anything else can read it.
+fn with_lists(mut words: Vec<OsString>) -> Vec<OsString> {
+    let command = Line::command();
+    for list in command.get_arguments().filter(|arg| arg.get_value_delimiter().is_some()) {
+        let Some(flag) = list.get_long().map(|name| format!("--{name}")) else { continue };
+        let assigned = format!("{flag}=");
+        let (mut is_given, mut is_value) = (false, false);
+        for word in &mut words {
+            let text = word.to_str().unwrap_or_default();
+            let (start, value) = match text.strip_prefix(&assigned) {
+                Some(value) => (assigned.as_str(), Some(whole(value))),
+                None => ("", is_value.then(|| whole(text))),
+            };
+            is_value = text == flag;
+            if let Some(value) = value.filter(|_| word.to_str().is_some()) {
+                is_given |= !value.is_empty();
+                *word = format!("{start}{value}").into();
+            }
+        }
+        let variable = list.get_env().and_then(std::env::var_os).and_then(|value| value.into_string().ok());
+        if let Some(value) = variable.map(|value| whole(&value)).filter(|value| !is_given && !value.is_empty()) {
+            words.insert(words.len().min(1), format!("{assigned}{value}").into());
+        }
+    }
+    words
 }
 
 /// Removes options with an empty value, as a script passes for a variable that is not set.
@@ -570,6 +608,14 @@ mod tests {
             let settings = settings().unwrap();
             assert_eq!(settings.store.database_url.expose(), "postgres://u:hunter2@h/d");
             assert!(!format!("{settings:?}").contains("hunter2"));
+        }
+        for flag in ["--database-url-file", "--database-direct-url-file", "--jwt-secret-file", "--webhook-secret-file"]
+        {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            std::fs::write(&path, " \n").unwrap();
+            let given = ["antiphon", flag, path.to_str().unwrap()];
+            let message = format!("{:#}", Cli::try_parse_from(given).unwrap().settings.with_files().unwrap_err());
+            assert!(message.contains("_FILE, ") && message.contains("the file is empty"), "{flag}: {message}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(settings().is_err());
@@ -778,6 +824,34 @@ mod tests {
     }
 
     #[test]
+    fn lists_have_no_blanks_and_no_empty_parts() {
+        let given = settings(&[
+            "--jwt-issuer",
+            " https://one.example , https://two.example,",
+            "--jwt-audience= , ",
+            "--jwt-roles",
+            ",",
+            "--allow-origin=https://a.example,, https://b.example",
+            "--allow-origin",
+            ",http://c.example",
+            "--jwt-jwks-url",
+            ", ,",
+            "--webhook-allow-networks=10.0.0.0/8, ::1,",
+        ]);
+        let signing = &given.auth.signing;
+        assert_eq!(signing.jwt_issuer, ["https://one.example", "https://two.example"]);
+        // A list without parts is not set.
+        assert_eq!(signing.jwt_audience, ["authenticated"]);
+        assert_eq!(signing.jwt_roles, ["authenticated"]);
+        assert!(given.auth.jwt_jwks_url.is_empty());
+        assert_eq!(given.listen.allow_origins, ["https://a.example", "https://b.example", "http://c.example"]);
+        assert_eq!(given.webhooks.limits.webhook_allow_networks.len(), 2);
+        let given = Cli::try_parse_from(["antiphon", "token", "--email", "a@b", "--jwt-issuer", "one, two"]).unwrap();
+        assert!(matches!(given.command, Some(Command::Token { .. })));
+        assert_eq!(given.settings.auth.signing.jwt_issuer, ["one", "two"]);
+    }
+
+    #[test]
     fn several_key_sets_need_one_issuer_each() {
         let sets =
             |words: &[&str]| settings(words).auth.key_sets().map(|sets| sets.len()).map_err(|error| error.to_string());
@@ -789,5 +863,7 @@ mod tests {
             let message = sets(&["--jwt-jwks-url", two, "--jwt-issuer", issuers]).unwrap_err();
             assert!(message.contains("JWT_ISSUER"), "{message}");
         }
+        let message = sets(&["--jwt-jwks-url", two, "--jwt-issuer", "a, a"]).unwrap_err();
+        assert!(message.contains("JWT_ISSUER has \"a\" twice"), "{message}");
     }
 }

@@ -106,6 +106,38 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
+    async fn lists_of_issuers_have_no_blanks(database: Database) {
+        let key = SigningKey::ec();
+        let issuer = Issuer::start(std::slice::from_ref(&key)).await;
+        let flags = ["--jwt-issuer", "https://one.example, https://two.example,", "--jwt-audience", ", authenticated"];
+        let server = start(&database, &issuer, &[&flags[..], NO_SECRET].concat()).await;
+        let signed = |iss: &str| key.sign(&Header::new(key.algorithm), &claims_of("ada@example.com", json!({ "iss": iss })));
+        for iss in ["https://one.example", "https://two.example"] {
+            assert_accepted(asked_with(&server, &signed(iss)).await);
+        }
+        for iss in [" https://two.example", " "] {
+            refused(&asked_with(&server, &signed(iss)).await, "`iss`");
+        }
+        refused(&asked_with(&server, &signed("")).await, "`iss`");
+        server.stop().await;
+    }
+
+    async fn what_is_no_token_is_refused_as_such_by_a_server_with_several_issuers(database: Database) {
+        let issuer = Issuer::start(&[SigningKey::ec()]).await;
+        let urls = format!("{},{}", issuer.url(), issuer.url());
+        let flags = ["--jwt-jwks-url", &urls, "--jwt-issuer", "https://one.example,https://two.example"];
+        let server = Server::start_with(&database, &[&flags[..], NO_SECRET].concat()).await;
+        let deep = format!(r#"{{"iss":"https://one.example","a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        for payload in ["5", "null", "[]", "{", r#"{"iss":"https://one.example","a":"\ud800"}"#, &deep] {
+            let parts = [r#"{"alg":"ES256"}"#, payload, "signature"].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+            refused(&asked_with(&server, &parts.join(".")).await, "This is not a token");
+        }
+        let parts = [r#"{"alg":"ES256"}"#, r#"{"iss":"https://three.example"}"#, "signature"];
+        let parts = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+        refused(&asked_with(&server, &parts.join(".")).await, "`iss` is not trusted");
+        server.stop().await;
+    }
+
     async fn a_key_verifies_only_its_own_algorithm_whatever_the_token_states(database: Database) {
         let keys = [SigningKey::rsa(), SigningKey::ec(), SigningKey::ed()];
         let issuer = Issuer::start(&keys).await;

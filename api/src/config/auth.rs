@@ -29,7 +29,7 @@ pub struct Auth {
 #[command(next_help_heading = "Sign-in")]
 pub struct Signing {
     /// Secret of HS256 tokens (Supabase: the project's JWT secret), at least 32 bytes. Without it, on SQLite and a
-    /// loopback address, the server generates its own and prints a sign-in link
+    /// loopback address, the server generates its own and prints a sign-in link; at a Unix socket it prints none
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
     /// File with that secret, readable only by its owner, instead of --jwt-secret
@@ -57,7 +57,7 @@ impl Auth {
     /// Each URL of published keys, with its issuer if there are several.
     ///
     /// # Errors
-    /// Several URLs without one issuer each.
+    /// Several URLs without one issuer each, or with the same one.
     pub fn key_sets(&self) -> anyhow::Result<Vec<(&str, Option<&str>)>> {
         let (urls, issuers) = (&self.jwt_jwks_url, &self.signing.jwt_issuer);
         if let [url] = urls.as_slice() {
@@ -70,6 +70,13 @@ impl Auth {
             urls.len(),
             issuers.len()
         );
+        let mut others = issuers.iter();
+        while let Some(issuer) = others.next() {
+            ensure!(
+                urls.is_empty() || !others.as_slice().contains(issuer),
+                "JWT_ISSUER has {issuer:?} twice: each issuer has one URL of its keys in JWT_JWKS_URL"
+            );
+        }
         Ok(urls.iter().map(String::as_str).zip(issuers.iter().map(|issuer| Some(issuer.as_str()))).collect())
     }
 }

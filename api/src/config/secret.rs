@@ -32,7 +32,11 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
 /// # Errors
 /// What is wrong with the file, with the setting's name.
 pub(super) fn read_setting(setting: &str, path: &Path) -> anyhow::Result<Secret> {
-    read_secret(path).with_context(|| format!("{setting}, {}, is not usable", path.display()))
+    let secret = read_secret(path).and_then(|secret| {
+        ensure!(!secret.expose().is_empty(), "the file is empty");
+        Ok(secret)
+    });
+    secret.with_context(|| format!("{setting}, {}, is not usable", path.display()))
 }
 
 /// A setting that must not appear in logs.

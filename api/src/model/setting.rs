@@ -28,6 +28,11 @@ where
     move |text| text.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| wrong.clone())
 }
 
+/// The parts of a list with commas, without the blanks around them and without empty parts.
+pub fn parts(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +50,12 @@ mod tests {
         {
             assert!(boolean(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_list_has_no_blanks_and_no_empty_parts() {
+        assert_eq!(parts(" a, b ,,c d,").collect::<Vec<_>>(), ["a", "b", "c d"]);
+        assert_eq!(parts(" , ,").count(), 0);
     }
 
     #[test]

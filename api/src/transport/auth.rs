@@ -169,6 +169,9 @@ impl Verifier {
             }
             (algorithm, _) => return Err(self.wrong_algorithm(&format!("{algorithm:?}"))),
         };
+        if !claims.is_object() {
+            return Err(self.reason(&ErrorKind::InvalidToken));
+        }
         self.rules.check(&claims, clock::now().timestamp())?;
         let actor = read(&claims, &self.rules.roles)?;
         if token.len() <= MAX_REMEMBERED_BYTES {
@@ -190,10 +193,9 @@ impl Verifier {
     /// Checks the signature with the issuer's keys, and fetches them again if none fits. With several issuers the
     /// token's `iss` selects the issuer, and only its keys count.
     async fn decode_by_key(&self, token: &str, header: &Header) -> Result<(serde_json::Value, (usize, Arc<[Key]>))> {
-        let is_issuer = |trusted: &Trusted| match (&trusted.issuer, unverified_issuer(token)) {
-            (None, _) => true,
-            (Some(issuer), claimed) => claimed.as_ref() == Some(issuer),
-        };
+        let claims = unverified_claims(token).ok_or_else(|| self.reason(&ErrorKind::InvalidToken))?;
+        let claimed = claims.get("iss").and_then(serde_json::Value::as_str);
+        let is_issuer = |trusted: &Trusted| trusted.issuer.as_deref().is_none_or(|issuer| claimed == Some(issuer));
         let of = self.trusted.iter().position(is_issuer).and_then(|at| Some((at, &self.trusted.get(at)?.jwks)));
         let (at, jwks) = of.ok_or_else(|| self.reason(&ErrorKind::InvalidIssuer))?;
         let mut has_refetched = false;
@@ -304,11 +306,10 @@ fn unknown_algorithm(token: &str) -> Option<String> {
     (is_name && name.parse::<Algorithm>().is_err()).then(|| name.to_owned())
 }
 
-/// The `iss` of a token that is not verified yet.
-fn unverified_issuer(token: &str) -> Option<String> {
+/// The claims of a token that is not verified yet; `None` if it has none that can be read.
+fn unverified_claims(token: &str) -> Option<serde_json::Value> {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-    claims.get("iss")?.as_str().map(str::to_owned)
+    serde_json::from_slice(&claims).ok().filter(serde_json::Value::is_object)
 }
 
 impl Rules {

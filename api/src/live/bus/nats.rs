@@ -26,6 +26,7 @@ use crate::model::clock;
 use crate::model::error::{Error, Result};
 use crate::model::event::Change;
 use crate::model::ids::ProjectId;
+use crate::model::setting::parts;
 
 /// Interval between pings. The client reconnects after three pings without an answer.
 const PING_PERIOD: Duration = Duration::from_secs(10);
@@ -65,8 +66,8 @@ impl Servers {
         let wrong = |what: &str| Error::bad_input("nats_url", format!("--nats-url (NATS_URL) is not usable: {what}"));
         let no_url = || wrong("it must be nats://HOST:PORT or tls://HOST:PORT");
         let mut servers = Self { addresses: Vec::new(), login: Login::Nobody };
-        for url in urls.split(',') {
-            let address: ServerAddr = url.trim().parse().map_err(|_| no_url())?;
+        for url in parts(urls) {
+            let address: ServerAddr = url.parse().map_err(|_| no_url())?;
             if address.host().is_empty() || !matches!(address.scheme(), "nats" | "tls") {
                 return Err(no_url());
             }

@@ -11,6 +11,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection, Row};
 use tokio::time::timeout;
 
+use crate::model::setting::parts;
+
 /// The longest time for a connection to one of several servers. A server that is switched off does not answer.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
@@ -56,7 +58,7 @@ impl Hosts {
     /// Splits a list of URLs with commas between them. A comma is also between the hosts of one URL.
     pub fn split_list(urls: &str) -> Vec<String> {
         let mut whole: Vec<String> = Vec::new();
-        for part in urls.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in parts(urls) {
             match whole.last_mut().filter(|_| !part.contains("://")) {
                 Some(before) => *before = format!("{before},{part}"),
                 None => whole.push(part.to_owned()),
