@@ -13,7 +13,7 @@ use tests::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, ToSocketAddrs},
     time::{sleep, timeout},
 };
 
@@ -384,8 +384,8 @@ fn the_messages_of_an_unauthenticated_socket_are_limited() {
 }
 
 /// Opens a WebSocket by hand.
-pub(super) async fn handshake(server: &Server) -> TcpStream {
-    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+pub(super) async fn handshake(address: impl ToSocketAddrs) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     let head = "GET /graphql/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         sec-websocket-protocol: graphql-transport-ws\r\n\r\n";
@@ -418,7 +418,7 @@ fn a_message_before_connection_init_is_refused_while_it_comes() {
     run_with_server(Kind::Sqlite, async |server| {
         // Given the start of a message of 10 MiB, and fragments without an end …
         for bytes in [frames(10_485_760, 1, 100_000), frames(10_000, 10, 10_000), frames(100, 1_000, 100)] {
-            let mut stream = handshake(&server).await;
+            let mut stream = handshake(server.address()).await;
             stream.write_all(&bytes).await.unwrap();
             // … then the server waits for no more.
             let mut head = [0; 4];

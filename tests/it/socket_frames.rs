@@ -4,18 +4,24 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{database::Database, project::Project, server::Server, socket::PATIENCE};
+use tests::{
+    database::Database,
+    project::Project,
+    server::{ChildServer, Server, memory},
+    socket::PATIENCE,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpStream, ToSocketAddrs},
     time::{sleep, timeout},
 };
 
 use super::budgets::handshake;
 
-/// The operation code of a text, and that of a close frame.
+/// The operation codes of a text, a close frame and a ping.
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
 
 /// The start of a frame of a client, masked by zeros.
 fn head(first: u8, length: usize) -> Vec<u8> {
@@ -36,7 +42,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a frame of the server: its first byte, and its payload.
-async fn read(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
     let read = async {
         let first = stream.read_u8().await.unwrap();
         let length = match stream.read_u8().await.unwrap() {
@@ -63,7 +69,11 @@ async fn closed(stream: &mut TcpStream) -> (u16, String) {
 
 /// A socket that is ready for operations.
 async fn greeted(server: &Server) -> TcpStream {
-    let mut stream = handshake(server).await;
+    greeted_at(server.address()).await
+}
+
+async fn greeted_at(address: impl ToSocketAddrs) -> TcpStream {
+    let mut stream = handshake(address).await;
     stream.write_all(&frame(TEXT, br#"{"type":"connection_init"}"#)).await.unwrap();
     assert_eq!(read(&mut stream).await.1, br#"{"type":"connection_ack"}"#);
     stream
@@ -76,7 +86,7 @@ fn subscribe(more: usize) -> String {
 }
 
 /// Reads the result of [`subscribe`].
-async fn answered(stream: &mut TcpStream) -> Value {
+async fn answered(stream: &mut (impl AsyncRead + Unpin)) -> Value {
     loop {
         if let (TEXT, payload) = read(stream).await {
             return serde_json::from_slice(&payload).unwrap();
@@ -166,7 +176,7 @@ tests::on_sqlite! {
         socket.write_all(&frame(0x01, b"{")).await.unwrap();
         let (mut receiving, mut sending) = socket.into_split();
         let fragments = tokio::spawn(async move {
-            while sending.write_all(&[frame(0x89, b"ping"), frame(0x00, b" ")].concat()).await.is_ok() {
+            while sending.write_all(&[frame(PING, b"ping"), frame(0x00, b" ")].concat()).await.is_ok() {
                 sleep(Duration::from_millis(100)).await;
             }
         });
@@ -186,9 +196,56 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
+    async fn a_client_that_reads_no_pongs_is_not_read(server: Server) {
+        /// More than the buffers of the system take.
+        const MANY: usize = 64_000_000;
+        let mut socket = greeted(&server).await;
+        let pings = frame(PING, &[b'x'; 125]).repeat(1_000);
+        let mut sent = 0;
+        while let Ok(written) = timeout(Duration::from_secs(1), socket.write(&pings[sent % pings.len()..])).await {
+            sent += written.unwrap();
+            assert!(sent < MANY, "the server reads on");
+        }
+        // It goes on as soon as the client reads.
+        let (receiving, mut sending) = socket.into_split();
+        let writing = tokio::spawn(async move {
+            sending.write_all(&pings[sent % pings.len()..]).await.unwrap();
+            sending.write_all(&frame(TEXT, subscribe(10).as_bytes())).await.unwrap();
+            sending
+        });
+        let mut receiving = BufReader::new(receiving);
+        assert_eq!(answered(&mut receiving).await["payload"]["data"]["__typename"], "Query");
+        drop(writing.await.unwrap());
+    }
+
+    async fn a_refused_message_takes_no_more_memory(database: Database) {
+        const SOCKETS: usize = 12;
+        let flags = ["--max-memory-bytes=32000000", "--max-body-bytes=16000000"];
+        let server = ChildServer::start_with_flags(&database, &flags);
+        let address = server.base().trim_start_matches("http://").to_owned();
+        let before = server.resident_bytes();
+        let text = vec![b' '; 1_000_000];
+        let clients = (0..SOCKETS).map(|_| async {
+            let mut socket = greeted_at(address.as_str()).await;
+            for number in 0..15 {
+                // The server closes most of the connections before everything is sent.
+                if socket.write_all(&frame(u8::from(number == 0), &text)).await.is_err() {
+                    break;
+                }
+            }
+            socket
+        });
+        let sockets = futures::future::join_all(clients).await;
+        // The server has read what it reads of the last fragments once it has answered the others.
+        Project::create(&server.user("ada@example.com"), "Beside").await;
+        let most = memory(server.id(), "VmHWM:").unwrap_or_default();
+        assert!(most < before + 100_000_000, "{before} bytes before, {most} at most");
+        drop(sockets);
+    }
+
     async fn a_wrong_frame_is_answered_by_its_close_code(server: Server) {
         for (what, bytes, expected) in [
-            ("a ping over 125 bytes", frame(0x89, &[b'x'; 126]), 1002),
+            ("a ping over 125 bytes", frame(PING, &[b'x'; 126]), 1002),
             ("a reserved bit", frame(0xc1, b"{}"), 1002),
             ("an unknown operation", frame(0x83, b"{}"), 1002),
             ("a continuation of nothing", frame(0x80, b"{}"), 1002),

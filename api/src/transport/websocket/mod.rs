@@ -30,6 +30,7 @@ use super::{
 use crate::metrics::Counted;
 
 mod protocol;
+mod sending;
 mod socket;
 
 use self::{

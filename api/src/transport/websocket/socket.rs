@@ -6,7 +6,6 @@ use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     pin::pin,
-    task::{Context, Poll, ready},
 };
 
 use async_graphql::ServerError;
@@ -23,6 +22,7 @@ use super::protocol::{
     MAX_REASON_BYTES, PROTOCOL, PROTOCOL_ERROR, Refreshed, SUBPROTOCOL_NOT_ACCEPTABLE, TIMED_OUT, TOO_BIG,
     TOO_MANY_INITS, TRY_AGAIN_LATER, ToClient, UNAUTHORIZED, broken_id, cut, has_types, is_too_big, parse, violation,
 };
+use super::sending::{poll_write, size};
 use crate::{
     domain::profile,
     model::{actor::Actor, clock, error::Error, memory::Taken},
@@ -42,8 +42,10 @@ pub(super) const INIT_TIME: Duration = Duration::from_secs(10);
 const MAX_UNANSWERED: u32 = 2;
 /// Timeout for sending the close frame and receiving the answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// Number of unsent messages at which the server stops reading from the client.
+/// Number of unsent messages and answers to pings at which the server stops reading from the client.
 const MAX_WAITING: usize = 64;
+/// Bytes that a client can still send before it answers the close frame.
+const REST_BYTES: usize = 64 * 1024;
 /// Longest payload of a `ping` that the `pong` repeats, in bytes.
 const MAX_ECHO_BYTES: usize = 1024;
 /// The head of a client's control frame, with its mask, in bytes.
@@ -101,7 +103,9 @@ pub(super) struct Socket {
     stream: SplitStream<WebSocket>,
     /// Messages that were not sent yet.
     waiting: VecDeque<Message>,
-    /// Whether all messages were sent.
+    /// Answers to pings, which the library queues, since everything was sent.
+    unsent_pongs: usize,
+    /// Whether all messages and answers to pings were sent.
     is_flushed: bool,
     phase: Phase,
     /// The timeout for `connection_init`, and later the expiry of the token.
@@ -136,6 +140,7 @@ impl Socket {
             sink,
             stream,
             waiting: VecDeque::new(),
+            unsent_pongs: 0,
             is_flushed: true,
             phase: Phase::Opened,
             deadline: Instant::now() + INIT_TIME,
@@ -164,7 +169,9 @@ impl Socket {
             }
         }
         // The client sees the code only if it reads everything before it, and data from the client in the meantime must
-        // not reset the connection. So keep reading until the client closes too.
+        // not reset the connection. So keep reading until the client closes too, or sends what would take memory.
+        let read_limit = self.read_limit.clone();
+        read_limit.set(REST_BYTES);
         let finish = async {
             match end {
                 End::Close(close) => {
@@ -180,7 +187,10 @@ impl Socket {
                 End::ClosedByPeer => {}
                 End::Gone => return,
             }
-            while let Some(Ok(_)) = self.stream.next().await {}
+            tokio::select! {
+                () = async { while let Some(Ok(_)) = self.stream.next().await {} } => {}
+                () = read_limit.exceeded() => read_limit.discard_rest(),
+            }
         };
         // A peer that does not answer in time has received everything.
         let _ = timeout(CLOSE_TIME, finish).await;
@@ -207,9 +217,9 @@ impl Socket {
                 _ = ping.tick() => self.check_peer(&mut silence)?,
                 written = poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)), if !self.is_flushed => {
                     written.map_err(|_| End::Gone)?;
-                    self.is_flushed = true;
+                    self.flushed();
                 }
-                message = self.stream.next(), if self.waiting.len() < MAX_WAITING => {
+                message = self.stream.next(), if self.waiting.len() + self.unsent_pongs < MAX_WAITING => {
                     let is_control = matches!(message, Some(Ok(Message::Ping(_) | Message::Pong(_))));
                     silence = Silence { unanswered: 0, message: silence.message.filter(|_| is_control) };
                     self.received(message).await?;
@@ -225,7 +235,7 @@ impl Socket {
                     }
                     // The network usually takes everything at once, which saves a turn of the loop.
                     match poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).now_or_never() {
-                        Some(Ok(())) => self.is_flushed = true,
+                        Some(Ok(())) => self.flushed(),
                         Some(Err(_)) => return Err(End::Gone),
                         None => {}
                     }
@@ -275,9 +285,11 @@ impl Socket {
     fn hold_incoming(&mut self) -> Result<(), Close> {
         let (taken, held) = &mut self.incoming;
         let arrived = self.read_limit.of_message();
-        let taken = self.state.services.memory.take(taken, arrived.saturating_sub(*held));
+        // The library copies what it has of a message in fragments when it makes room for more.
+        let needed = arrived.saturating_mul(2).min(self.state.limits.max_body_bytes).max(arrived);
+        let taken = self.state.services.memory.take(taken, needed.saturating_sub(*held));
         taken.map_err(|error| Close::new(TRY_AGAIN_LATER, error.message()))?;
-        *held = arrived.max(*held);
+        *held = needed.max(*held);
         Ok(())
     }
 
@@ -289,10 +301,13 @@ impl Socket {
             (_memory, _) = std::mem::take(&mut self.incoming);
         }
         let text = match message {
-            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Text(text))) => {
+                _memory.shrink(text.len());
+                text
+            }
             Some(Ok(Message::Binary(_))) => return Err(Close::new(BAD_REQUEST, "Messages must be text").into()),
-            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
-                self.read_limit.forget(payload.len() + CONTROL_HEAD_BYTES);
+            Some(Ok(control @ (Message::Ping(_) | Message::Pong(_)))) => {
+                self.handle_control(&control);
                 return Ok(());
             }
             Some(Ok(Message::Close(_))) => return Err(End::ClosedByPeer),
@@ -345,6 +360,17 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    fn handle_control(&mut self, frame: &Message) {
+        if let Message::Ping(payload) | Message::Pong(payload) = frame {
+            self.read_limit.forget(payload.len() + CONTROL_HEAD_BYTES);
+        }
+        if matches!(frame, Message::Ping(_)) {
+            // The library has queued the answer, however many it has.
+            self.unsent_pongs += 1;
+            self.is_flushed = false;
+        }
     }
 
     fn too_big_before_init(&self) -> Close {
@@ -542,6 +568,10 @@ impl Socket {
         Ok(())
     }
 
+    fn flushed(&mut self) {
+        (self.unsent_pongs, self.is_flushed) = (0, true);
+    }
+
     fn send(&mut self, message: Message) {
         self.waiting.push_back(message);
         self.is_flushed = false;
@@ -560,24 +590,4 @@ impl Socket {
             Err(error) => tracing::error!(%error, "cannot serialize a message as JSON"),
         }
     }
-}
-
-/// Size of a message in bytes; 0 if it is not a result.
-fn size(message: &Message) -> usize {
-    if let Message::Text(text) = message { text.len() } else { 0 }
-}
-
-/// Sends the waiting messages as far as the network takes them. Nothing is lost if it is dropped while pending.
-fn poll_write(
-    sink: &mut SplitSink<WebSocket, Message>,
-    waiting: &mut VecDeque<Message>,
-    context: &mut Context<'_>,
-) -> Poll<Result<(), axum::Error>> {
-    while !waiting.is_empty() {
-        ready!(sink.poll_ready_unpin(context))?;
-        if let Some(message) = waiting.pop_front() {
-            sink.start_send_unpin(message)?;
-        }
-    }
-    sink.poll_flush_unpin(context)
 }
