@@ -63,10 +63,25 @@ pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
         tracing::info!(migrations = applied.len(), "the database was migrated");
         return Ok(());
     }
-    bail!(
-        "the database lacks these migrations: {}; run `antiphon migrate`, or start with --migrate (MIGRATE=true)",
-        pending.join(", ")
-    )
+    bail!("{}, or start with --migrate (MIGRATE=true)", lacks(&pending))
+}
+
+/// Ensures that a database has all tables of this version before a command uses them.
+pub(crate) async fn require(db: &Db) -> anyhow::Result<()> {
+    let pending = missing(db).await?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    if db.is_sqlite() {
+        let tx = db.migrations().begin().await.map_err(failure)?;
+        check_owner(&tx).await?;
+        tx.rollback().await.map_err(failure)?;
+    }
+    bail!("{}", lacks(&pending))
+}
+
+fn lacks(pending: &[String]) -> String {
+    format!("the database lacks these migrations: {}; run `antiphon migrate`", pending.join(", "))
 }
 
 pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {

@@ -219,6 +219,18 @@ tests::on_sqlite! {
         server.stop();
     }
 
+    async fn restores_in_the_same_second_keep_every_former_database(database: Database) {
+        migrate(&database).await;
+        let (backup, settings) = (database.file().unwrap().with_file_name("backup.db"), settings(&database.url(), &[]));
+        commands::backup(&settings, &backup).await.unwrap();
+        for _ in 0..3 {
+            let former = commands::restore(&settings, &backup, true).await.unwrap().former.unwrap();
+            assert!(former.exists());
+        }
+        let kept = names(backup.parent().unwrap()).into_iter().filter(|name| name.contains(".replaced-")).count();
+        assert_eq!(kept, 3);
+    }
+
     async fn a_database_behind_a_symbolic_link_is_served_and_restored(database: Database) {
         let folder = database.file().unwrap().parent().unwrap().to_owned();
         fs::create_dir(folder.join("real")).unwrap();

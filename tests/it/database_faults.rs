@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tests::{
     client::Client,
     database::{Database, Kind},
@@ -413,6 +413,32 @@ fn all_waits_of_a_write_share_one_bound() {
         assert!(begun.elapsed() < std::time::Duration::from_millis(3_500), "{:?}", begun.elapsed());
         holds.rollback().await.unwrap();
         project.create_file("last.py", "").await;
+        server.stop().await;
+    });
+}
+
+#[test]
+fn the_wait_for_another_process_that_writes_is_bounded() {
+    run_with_database(Kind::Sqlite, async |database| {
+        let server = Server::start_with(&database, &["--database-acquire-seconds=2"]).await;
+        let project = Project::create(&server.user("ada@example.com"), "Locked").await;
+        let mut holder = SqliteConnection::connect(&database.url()).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+        let begun = std::time::Instant::now();
+        let writers = (0..5).map(|n| {
+            let project = project.clone();
+            tokio::spawn(async move {
+                project.mutate("createFile", json!({ "path": format!("{n}.py"), "content": "" }), "revision").await
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            let answer = writer.await.unwrap();
+            assert_eq!(answer.error_code(), "RATE_LIMITED", "{answer:?}");
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_millis(3_500), "{:?}", begun.elapsed());
+        sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+        project.create_file("last.py", "").await;
+        holder.close().await.unwrap();
         server.stop().await;
     });
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use antiphon::commands;
+use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 use tests::{
     database::{Database, Kind},
@@ -177,6 +178,69 @@ async fn run_overwrite(source: fn(&Path, &Path) -> PathBuf, other: &Path) {
     let before = fs::read(&file).unwrap();
     server.stop();
     assert!(fs::read(&file).unwrap() == before, "the server wrote to a foreign file");
+}
+
+/// Copies a backup over the file of the server that has created it.
+async fn copy_a_backup_over(database: &Database, is_by_command: bool, is_checkpointed: bool) {
+    let file = database.file().unwrap();
+    let backup = file.with_extension("backup");
+    let server = ChildServer::start(database);
+    let client = server.user("ada@example.com");
+    let ledger = Ledger::begin(&client).await;
+    for _ in 0..3 {
+        assert_eq!(ledger.write(&client).await, Fate::Acknowledged);
+    }
+    if is_by_command {
+        commands::backup(&settings(&database.url(), &[]), &backup).await.unwrap();
+    } else {
+        let mut connection = SqliteConnection::connect(&database.url()).await.unwrap();
+        let copied = sqlx::query("VACUUM INTO ?").bind(backup.to_str().unwrap()).execute(&mut connection).await;
+        copied.unwrap();
+        connection.close().await.unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(ledger.write(&client).await, Fate::Acknowledged);
+    }
+    if is_checkpointed {
+        checkpoint(&file).await;
+    }
+    fs::copy(&backup, &file).unwrap();
+    assert_eq!(ledger.write(&client).await, Fate::Refused("READ_ONLY".to_owned()));
+    says_read_only(&client, true).await;
+    assert_eq!(client.send("GET", "/readyz", &[], "").await.unwrap().status, 503);
+    let before = fs::read(&file).unwrap();
+    server.stop();
+    assert!(fs::read(&file).unwrap() == before, "the server wrote to a foreign file");
+}
+
+#[test]
+fn nothing_is_acknowledged_once_a_backup_is_copied_over_the_file_of_a_first_start() {
+    run_with_database(Kind::Sqlite, async |database| copy_a_backup_over(&database, true, true).await);
+    run_with_database(Kind::Sqlite, async |database| copy_a_backup_over(&database, true, false).await);
+    run_with_database(Kind::Sqlite, async |database| copy_a_backup_over(&database, false, true).await);
+    run_with_database(Kind::Sqlite, async |database| copy_a_backup_over(&database, false, false).await);
+}
+
+#[test]
+fn a_backup_that_is_moved_next_to_the_wal_of_a_first_start_is_not_opened() {
+    run_with_database(Kind::Sqlite, async |database| {
+        let (file, settings) = (database.file().unwrap(), settings(&database.url(), &[]));
+        let backup = file.with_extension("backup");
+        let mut server = ChildServer::start(&database);
+        let client = server.user("ada@example.com");
+        let ledger = Ledger::begin(&client).await;
+        commands::backup(&settings, &backup).await.unwrap();
+        ledger.write_at_once(&client, 1, WRITES).await;
+        server.kill();
+        fs::rename(&backup, &file).unwrap();
+        let refused = commands::verify(&settings, None, &mut |_, _| {}).await;
+        let refused = format!("{:?}", refused.expect_err("a file with another file's WAL"));
+        assert!(refused.contains("-wal is another file's"), "{refused}");
+        // Without the WAL it is the backup.
+        fs::remove_file(beside(&file, "-wal")).unwrap();
+        fs::remove_file(beside(&file, "-shm")).unwrap();
+        assert_eq!(wrong(&database).await, [""; 0]);
+    });
 }
 
 #[test]

@@ -11,6 +11,26 @@ use tests::{
 };
 
 tests::on_both! {
+    async fn commands_that_read_refuse_an_older_database_and_leave_it(database: Database) {
+        server::migrate(&database).await;
+        let settings = settings(&database.url(), &[]);
+        let taken = commands::take_back(&settings, 1, true, &mut |_| {}).await.unwrap();
+        let count = async || database.execute("UPDATE seaql_migrations SET applied_at = applied_at").await;
+        let before = count().await;
+        let refused = [
+            commands::verify(&settings, None, &mut |_, _| {}).await.map(drop),
+            commands::purge(&settings, 30, false).await.map(drop),
+            commands::purge(&settings, 30, true).await.map(drop),
+        ];
+        for refused in refused {
+            let refused = format!("{:#}", refused.unwrap_err());
+            assert!(refused.contains(&taken[0]) && refused.contains("run `antiphon migrate`"), "{refused}");
+        }
+        assert_eq!(count().await, before);
+        assert_eq!(commands::migrate(&settings).await.unwrap(), taken);
+        commands::verify(&settings, None, &mut |_, problem| panic!("{problem}")).await.unwrap();
+    }
+
     async fn migrations_are_rolled_back_only_after_consent(database: Database) {
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");

@@ -2,9 +2,11 @@
 //! step, then every step returns what the documentation promises and is published.
 
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{
+    database::Kind,
     project::{Project, each, number, text},
-    server::{Server, user_id},
+    server::{Server, run_with_server, user_id},
 };
 
 const EVENT: &str = "revision kind actor { id } session { id } message { id } snapshot { name }
@@ -316,4 +318,31 @@ tests::on_both! {
         let paths = each(&events["files"]["nodes"], "path");
         assert_eq!(paths.iter().filter(|path| **path == "one").count(), 1);
     }
+}
+
+#[test]
+fn a_member_who_is_removed_meanwhile_cannot_touch_the_project() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let (ada, eve) = (server.user("ada@example.com"), server.user("eve@example.com"));
+        eve.gql("{ viewer { id } }", json!({})).await.ok();
+        let project = Project::create(&ada, "Shared").await;
+        server.database().add_collaborator(&project.id, "eve@example.com", "editor", true).await;
+        // Given a removal that holds the project, and a touch that waits for it …
+        let mut holder = PgConnection::connect(&server.database().admin_url()).await.unwrap();
+        let remove = format!(
+            "BEGIN; UPDATE projects SET name = name WHERE id = '{0}'; DELETE FROM project_collaborators WHERE project_id = '{0}'",
+            project.id
+        );
+        sqlx::raw_sql(AssertSqlSafe(remove)).execute(&mut holder).await.unwrap();
+        let id = project.id.clone();
+        let touch = tokio::spawn(async move { eve.mutate_id("touchProject", &id, "revision").await });
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let mut watcher = PgConnection::connect(&server.database().admin_url()).await.unwrap();
+        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watcher).await.unwrap() == 0 {}
+        // … when the removal is committed, then there is no project for the removed member.
+        sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+        let answer = touch.await.unwrap();
+        assert_eq!(answer.error_code(), "NOT_FOUND", "{answer:?}");
+    });
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{bail, ensure};
 
 use crate::{
-    config::{Serve, Settings},
+    config::Settings,
     database_url::{DatabaseUrl, for_operator},
-    migrations::prepare,
+    migrations::require,
     storage::db::Db,
 };
 
@@ -38,11 +38,11 @@ pub(super) fn existing(settings: &Settings) -> anyhow::Result<DatabaseUrl> {
     Ok(target)
 }
 
-/// Opens the database, with its tables. It must exist.
+/// Opens the database, which must exist and have the tables of this version.
 pub(super) async fn open(settings: &Settings) -> anyhow::Result<Db> {
     let target = existing(settings)?;
     let db = target.connect_directly(settings).await?;
-    prepare(&db, &Serve::default()).await?;
+    require(&db).await?;
     if !db.is_sqlite() {
         let login = db.login().await.map_err(for_operator)?;
         ensure!(

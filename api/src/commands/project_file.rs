@@ -209,17 +209,21 @@ async fn schema_of(applied: usize, folder: &Path, settings: &Settings) -> anyhow
     Ok(schema)
 }
 
-/// Checks that no value is larger than a request could have written, and that no text contains NUL.
+/// Checks that no content of a file is larger than a request could have written, and that no text contains NUL. The size of texts is
+/// not limited, as for the commit messages of `import --git`.
 async fn check_sizes(connection: &mut SqliteConnection, settings: &Settings) -> anyhow::Result<()> {
     let limits = &settings.limits;
     let most = limits.max_file_bytes.max(limits.max_text_bytes);
     let lengths = copied_columns().into_iter().filter_map(|Column { table, name, of }| {
-        let nul = match of {
-            ColumnType::Text | ColumnType::String(_) => format!("max(instr(CAST({name} AS blob), x'00'))"),
-            ColumnType::VarBinary(_) | ColumnType::Blob => "0".to_owned(),
+        let (longest, nul) = match of {
+            ColumnType::Text | ColumnType::String(_) => {
+                ("0".to_owned(), format!("max(instr(CAST({name} AS blob), x'00'))"))
+            }
+            ColumnType::VarBinary(_) | ColumnType::Blob => {
+                (format!("max(length(CAST({name} AS blob)))"), "0".to_owned())
+            }
             _ => return None,
         };
-        let longest = format!("max(length(CAST({name} AS blob)))");
         Some((table, format!("SELECT coalesce({longest}, 0), coalesce({nul}, 0) FROM {table}")))
     });
     let contents = ("blobs", "SELECT coalesce(max(size), 0), 0 FROM blobs".to_owned());

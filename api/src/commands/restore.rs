@@ -55,7 +55,7 @@ pub async fn restore(settings: &Settings, from: &Path, replace: bool) -> anyhow:
     let verified = examine(settings, &new.path()).await.with_context(|| format!("{} is no backup", from.display()))?;
     let former = if exists {
         finish_log(target).await?;
-        let former = beside(&file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%SZ")));
+        let former = beside(&file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%S%.6fZ")));
         if file.exists() {
             // Its second name, so that its path always has a database.
             fs::hard_link(&file, &former).with_context(|| format!("cannot keep {}", file.display()))?;

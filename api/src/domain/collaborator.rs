@@ -1,6 +1,6 @@
 //! The team of a project: invitations, roles, leaving, and transfer of ownership.
 
-use super::project::{Target, read_back};
+use super::project::{Target, read_back, read_unlocked};
 use super::write::{Noun, Write, project_is_deleted};
 use super::{Tx, Writer, policy};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation};
@@ -266,7 +266,7 @@ pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Resul
     let write = begin(&writer, project).await?;
     if user == owner {
         write.unchanged(()).await?;
-        return read_back(&writer.read().await?, project).await;
+        return read_unlocked(&writer.read().await?, project, PROJECT).await;
     }
     if present(&write.tx, project, user).await?.accepted_at.is_none() {
         return Err(Error::conflict("userId", "The user has not accepted the invitation yet."));

@@ -1,6 +1,6 @@
 //! Projects.
 
-use super::write::project_is_deleted;
+use super::write::{Noun, project_is_deleted};
 use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::clock;
 use crate::model::enums::{EventKind, ProjectStatus};
@@ -15,6 +15,11 @@ pub use crate::storage::revision::{Locked, Target};
 /// Reads back a project that the transaction has locked.
 pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
     by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::internal("a locked project cannot be read"))
+}
+
+/// Reads a project that nothing locks: the actor can have lost the membership after an earlier statement.
+pub(super) async fn read_unlocked(tx: &Tx, id: ProjectId, (noun, field): Noun) -> Result<Project> {
+    by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::not_found(noun, field))
 }
 
 /// Creates a project.
@@ -88,7 +93,7 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
         && status == present.status;
     if same {
         write.unchanged(()).await?;
-        return read_back(&writer.read().await?, id).await;
+        return read_unlocked(&writer.read().await?, id, noun).await;
     }
     if present_status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
         return Err(project_is_deleted(noun.1));
@@ -170,7 +175,7 @@ pub(super) async fn take_back(tx: &Tx, locked: &Locked, changes: ProjectChanges)
 pub async fn touch(writer: Writer, id: ProjectId) -> Result<Project> {
     let tx = writer.open().await?;
     project::touch(&tx, id, clock::now()).await?;
-    let project = read_back(&tx, id).await?;
+    let project = read_unlocked(&tx, id, ("project", "id")).await?;
     if project.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("id"));
     }

@@ -96,7 +96,7 @@ fn outage(error: &impl std::fmt::Display) -> Error {
 enum Kind {
     /// The database is read-only; the reason.
     ReadOnly(&'static str),
-    /// The same statement can succeed later.
+    /// The database cannot be reached or read: the same statement can succeed later, maybe after a repair.
     Outage,
     /// Another write came first.
     Conflict,
@@ -120,8 +120,8 @@ fn classify_sqlstate(code: &str) -> Kind {
         "53100" => return Kind::ReadOnly(IS_FULL),
         // too_many_connections
         "53300" => return Kind::Busy("The database allows no more connections"),
-        // query_canceled, idle_in_transaction_session_timeout, io_error
-        "57014" | "25P03" | "58030" => return Kind::Outage,
+        // query_canceled, idle_in_transaction_session_timeout, io_error, data_corrupted, index_corrupted
+        "57014" | "25P03" | "58030" | "XX001" | "XX002" => return Kind::Outage,
         // lock_not_available
         "55P03" => return Kind::Busy("Another write has not ended in time (--database-acquire-seconds)"),
         // foreign_key_violation, unique_violation, deadlock_detected
@@ -153,8 +153,8 @@ fn classify_sqlite(code: i32) -> Kind {
         8 => Kind::ReadOnly(IS_READ_ONLY),
         13 => Kind::ReadOnly(IS_FULL),
         10 if WRITING.contains(&code) => Kind::ReadOnly(IS_BROKEN),
-        // SQLITE_BUSY, _LOCKED, _NOMEM, _INTERRUPT, _IOERR, _CANTOPEN, _PROTOCOL
-        5 | 6 | 7 | 9 | 10 | 14 | 15 => Kind::Outage,
+        // SQLITE_BUSY, _LOCKED, _NOMEM, _INTERRUPT, _IOERR, _CORRUPT, _CANTOPEN, _PROTOCOL, _FORMAT, _NOTADB
+        5 | 6 | 7 | 9 | 10 | 11 | 14 | 15 | 24 | 26 => Kind::Outage,
         _ => Kind::Defect,
     }
 }
@@ -174,7 +174,8 @@ mod tests {
             ("57014", Kind::Outage),
             ("58030", Kind::Outage),
             ("42P01", Kind::Defect),
-            ("XX001", Kind::Defect),
+            ("XX000", Kind::Defect),
+            ("XX001", Kind::Outage),
             ("23503", Kind::Conflict),
             ("42501", Kind::Forbidden),
             ("23514", Kind::Defect),
@@ -191,8 +192,9 @@ mod tests {
             (1034, Kind::ReadOnly(IS_BROKEN)),
             (266, Kind::Outage),
             (517, Kind::Outage),
-            (11, Kind::Defect),
-            (26, Kind::Defect),
+            (11, Kind::Outage),
+            (267, Kind::Outage),
+            (26, Kind::Outage),
             (787, Kind::Conflict),
             (275, Kind::Defect),
             (1, Kind::Defect),

@@ -25,7 +25,8 @@ pub fn sqlite_url(file: &Path) -> anyhow::Result<String> {
     Ok(format!("sqlite://{}", segments.collect::<Vec<_>>().join("/")))
 }
 
-/// Copies one state of the database into a new or empty file. Writers continue meanwhile.
+/// Copies one state of the database into a new or empty file. Writers continue meanwhile. The copy is a database of its own: it has no
+/// `application_id`, and gets one when it is opened.
 ///
 /// # Errors
 /// Why there is no copy.
@@ -36,10 +37,15 @@ pub async fn vacuum_into(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copied = sqlx::query("VACUUM INTO ?").bind(to).execute(&mut connection).await;
     connection.close().await?;
     copied.with_context(|| format!("cannot copy {}", from.display()))?;
+    let copy = SqliteConnectOptions::new().filename(to).create_if_missing(false).disable_statement_logging();
+    let mut copy = copy.connect().await?;
+    let changed = sqlx::raw_sql("PRAGMA application_id = 0").execute(&mut copy).await;
+    copy.close().await?;
+    changed.with_context(|| format!("cannot write {to}"))?;
     Ok(())
 }
 
-/// Largest file that is checked if a log was left next to it, which takes about a second.
+/// Largest file that SQLite checks if a log was left next to it, which takes about a second.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Device and inode.
@@ -62,7 +68,17 @@ struct Opened {
     /// The `application_id` of the database, and the one that the file had when it was opened: the new id of an old database can
     /// still be in the log.
     ids: [u32; 2],
-    newest: Mutex<Mark>,
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the database and its file.
+struct Seen {
+    /// The header of the file, which only SQLite's copies from the log change.
+    header: Header,
+    /// The copies at that time; `None` if they are unknown, or one was under way.
+    copies: Option<Copies>,
+    /// The stamp of this process's last commit.
+    committed: Stamp,
 }
 
 /// The log (`-wal`) and its index (`-shm`). They stay open for the same reason as the file.
@@ -101,13 +117,91 @@ impl Log {
         self.log.read_exact_at(&mut header, 0).ok()?;
         Some(header.get(16..24) == index.get(32..40))
     }
+
+    /// The state of the copies; `None` if the index cannot be read.
+    fn copies(&self) -> Option<Copies> {
+        let mut index = [0; 136];
+        self.index.read_exact_at(&mut index, 0).ok()?;
+        let number = |at: usize| Some(u32::from_ne_bytes(index.get(at..at + 4)?.try_into().ok()?));
+        let salt = index.get(32..40)?.try_into().ok()?;
+        Some(Copies { salt, frames: number(16)?, copied: number(96)?, begun: number(128)? })
+    }
 }
 
-/// What the header says about the file's age. Checkpoints write no older one. A smaller file has a new change counter (VACUUM).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Mark {
-    change_counter: u32,
-    pages: u32,
+/// How much of the log SQLite has copied into the file (checkpoints), by the index of the log.
+#[derive(Clone, Copy)]
+struct Copies {
+    /// Changes when the log begins again.
+    salt: [u8; 8],
+    frames: u32,
+    copied: u32,
+    /// Set before frames are copied.
+    begun: u32,
+}
+
+impl Copies {
+    fn is_under_way(self) -> bool {
+        self.begun != self.copied
+    }
+
+    /// Whether the file has all commits until then.
+    fn are_complete(self) -> bool {
+        self.frames == 0 || self.copied >= self.frames
+    }
+
+    /// Whether nothing was copied between two states.
+    fn are_those_of(self, other: Self) -> bool {
+        (self.salt, self.copied, self.begun) == (other.salt, other.copied, other.begun)
+    }
+}
+
+/// The number of a commit: the database's `user_version`, which each commit of a server raises. After the greatest number it begins
+/// again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp(u32);
+
+impl Stamp {
+    /// The value of `PRAGMA user_version`.
+    pub(super) fn of(user_version: i32) -> Self {
+        Self(user_version.cast_unsigned())
+    }
+
+    pub(super) fn user_version(self) -> i32 {
+        self.0.cast_signed()
+    }
+
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    fn is_before(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0).cast_signed() < 0
+    }
+}
+
+/// The header of a database file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Header([u8; 100]);
+
+impl Header {
+    fn read(file: &File) -> Option<Self> {
+        let mut header = [0; 100];
+        file.read_exact_at(&mut header, 0).ok()?;
+        header.starts_with(b"SQLite format 3\0").then_some(Self(header))
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        let bytes = self.0.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_be_bytes)
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp(self.number(60))
+    }
+
+    fn application_id(&self) -> u32 {
+        self.number(68)
+    }
 }
 
 impl OpenFile {
@@ -123,17 +217,26 @@ impl OpenFile {
         Self { path: path.to_owned(), identity, file: File::open(path).ok(), opened: OnceLock::new() }
     }
 
-    /// Remembers what belongs to the file, once SQLite has opened it. `application_id` is the id of the database.
-    pub(super) fn remember(&self, application_id: u32) {
+    /// Remembers what belongs to the file, once SQLite has opened it. `application_id` is the id of the database, and `committed` the
+    /// stamp of its last commit.
+    pub(super) fn remember(&self, application_id: u32, committed: Stamp) {
         let beside = ["-wal", "-shm"].map(|end| {
             let path = beside(&self.path, end);
             let identity = fs::metadata(&path).ok().as_ref().map(identity);
             (path, identity)
         });
-        if let Some((id, newest)) = self.file.as_ref().and_then(header) {
+        if let Some(header) = self.file.as_ref().and_then(Header::read) {
             let log = Log::open(&beside);
-            let newest = Mutex::new(newest);
-            self.opened.get_or_init(|| Opened { beside, log, ids: [id, application_id], newest });
+            let ids = [header.application_id(), application_id];
+            let seen = Mutex::new(Seen { header, copies: None, committed });
+            self.opened.get_or_init(|| Opened { beside, log, ids, seen });
+        }
+    }
+
+    /// Remembers the stamp of a commit.
+    pub(super) fn committed(&self, stamp: Stamp) {
+        if let Some(opened) = self.opened.get() {
+            opened.seen.lock().committed = stamp;
         }
     }
 
@@ -156,13 +259,28 @@ impl OpenFile {
         if opened.log.as_ref().is_some_and(|log| !log.is_whole()) {
             return Some("the log of the database (-wal) was truncated or overwritten while it was open");
         }
-        let found = self.file.as_ref().and_then(header);
-        let mut newest = opened.newest.lock();
-        match found {
-            Some((id, mark)) if opened.ids.contains(&id) && mark >= *newest => *newest = mark,
-            _ => return Some("the database's file was overwritten while it was open"),
+        self.was_overwritten(opened).then_some("the database's file was overwritten while it was open")
+    }
+
+    /// Whether something other than SQLite has changed the file.
+    fn was_overwritten(&self, opened: &Opened) -> bool {
+        let mut seen = opened.seen.lock();
+        let copies = || opened.log.as_ref().and_then(Log::copies);
+        let before = copies();
+        let Some(header) = self.file.as_ref().and_then(Header::read) else { return true };
+        // SQLite can copy between the two reads, and then the header has no certain state.
+        let settled =
+            before.filter(|before| !before.is_under_way() && copies().is_some_and(|after| after.are_those_of(*before)));
+        let is_unexplained = header != seen.header
+            && settled.zip(seen.copies).is_some_and(|(settled, former)| settled.are_those_of(former));
+        // Copies write no older header than before, and in the end that of the last commit.
+        let is_older = header.stamp().is_before(seen.header.stamp())
+            || before.is_some_and(Copies::are_complete) && header.stamp().is_before(seen.committed);
+        if !opened.ids.contains(&header.application_id()) || is_older || is_unexplained {
+            return true;
         }
-        None
+        (seen.header, seen.copies) = (header, settled);
+        false
     }
 
     /// Checks that a write goes to the file at the path.
@@ -175,15 +293,6 @@ impl OpenFile {
         tracing::error!(%path, "{flaw}: nothing is written; put back what was there, or restart");
         Err(Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {flaw}.")))
     }
-}
-
-/// The `application_id` and the mark of a database file; `None` if it is none.
-fn header(file: &File) -> Option<(u32, Mark)> {
-    let mut header = [0; 100];
-    file.read_exact_at(&mut header, 0).ok()?;
-    let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
-    let mark = Mark { change_counter: number(24)?, pages: number(28)? };
-    header.starts_with(b"SQLite format 3\0").then_some((number(68)?, mark))
 }
 
 fn is_at(path: &Path, expected: Option<Identity>) -> bool {
@@ -203,15 +312,29 @@ fn identity(metadata: &Metadata) -> Identity {
 /// `Internal` if they do not.
 pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
     let path = options.get_filename();
-    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if !has_log || !fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES) {
+    // SQLite's other files are next to the file that a symbolic link leads to.
+    let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if !fs::metadata(beside(&file, "-wal")).is_ok_and(|log| log.len() > 0) {
         return Ok(());
     }
+    let is_small = fs::metadata(&file).is_ok_and(|file| file.len() <= CHECKED_BYTES);
     let checked = async {
+        const ID: &str = "PRAGMA application_id";
         // The last writer that closes a file copies the log into it; a reader does not.
         let options = options.clone().create_if_missing(false).read_only(true);
+        // SQLite ignores the log of a file that is declared immutable.
+        let mut without_log = SqliteConnection::connect_with(&options.clone().immutable(true)).await?;
+        let id: i32 = sqlx::query_scalar(ID).fetch_one(&mut without_log).await?;
+        without_log.close().await?;
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
+        let id_with_log: i32 = sqlx::query_scalar(ID).fetch_one(&mut connection).await?;
+        let answer = if id != 0 && id != id_with_log {
+            "the file and the log have different ids (application_id)".to_owned()
+        } else if is_small {
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?
+        } else {
+            "ok".to_owned()
+        };
         connection.close().await?;
         Ok::<_, sqlx::Error>(answer)
     };
@@ -226,6 +349,6 @@ pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
     Err(Error::Internal(format!(
         "the database {path} is damaged, or the log {path}-wal is another file's, as when a backup is copied over a database while \
          the old log is left beside it. Move {path}-wal and {path}-shm away to use the file without the log, and run \
-         `antiphon verify`. SQLite reports: {found}"
+         `antiphon verify`. Found: {found}"
     )))
 }

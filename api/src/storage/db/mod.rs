@@ -151,8 +151,9 @@ impl Db {
         let (pool, writer, readers) = if url.starts_with("sqlite:") {
             ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
-            let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
-            let options = sqlite_options(url)?;
+            let wait = Duration::from_secs(limits.database_acquire_seconds);
+            let reads = reads.read_only(true).foreign_keys(true).busy_timeout(wait).disable_statement_logging();
+            let options = sqlite_options(url)?.busy_timeout(wait);
             let path = options.get_filename().to_owned();
             OpenFile::make(&path);
             // SQLite's other files are next to the file that a symbolic link leads to.
@@ -509,7 +510,7 @@ fn readers_by_cores() -> usize {
     std::thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4) + 1
 }
 
-/// How long SQLite waits for another process that writes.
+/// How long a migration waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Number of pages in the log after which SQLite copies them to the file: 8 MiB.

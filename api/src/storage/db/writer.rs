@@ -18,10 +18,10 @@ use sea_orm::{DbErr, QueryResult};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::{Instant as Deadline, timeout_at};
 
+use super::Size;
 use super::connection::{Connection, DbResult, breaks};
-use super::file::OpenFile;
+use super::file::{OpenFile, Stamp};
 use super::pool::{Connector, close};
-use super::{BUSY, Size};
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::{fail, fail_of};
@@ -53,6 +53,8 @@ struct Slot {
     file: Arc<OpenFile>,
     /// `None` if the connection was closed because its state was uncertain.
     connection: Option<Connection>,
+    /// The stamp of the last commit before the open transaction.
+    stamp: Stamp,
     group: Group,
     connector: Connector,
     /// A reader that prevents the log from being read again, as the first connection to a file does.
@@ -101,7 +103,7 @@ impl Slot {
         self.connection.as_mut().ok_or_else(|| DbErr::Custom("the connection of this transaction was lost".to_owned()))
     }
 
-    async fn run(&mut self, text: &'static str) -> Result<()> {
+    async fn run(&mut self, text: impl Into<String>) -> Result<()> {
         self.connection().map_err(fail)?.run(text).await.map_err(|error| fail_of(&error))?;
         Ok(())
     }
@@ -114,9 +116,11 @@ impl Slot {
             self.group.tell(&Err(error.clone()));
             return Err(error);
         }
-        let outcome = self.run("COMMIT").await;
-        if outcome.is_err() {
-            self.forget_commit().await;
+        let stamp = self.stamp.next();
+        let outcome = self.run(format!("PRAGMA user_version = {}; COMMIT", stamp.user_version())).await;
+        match outcome {
+            Ok(()) => self.file.committed(stamp),
+            Err(_) => self.forget_commit().await,
         }
         self.group.tell(&outcome);
         self.cut_log().await;
@@ -130,10 +134,8 @@ impl Slot {
         if size(&self.log) < self.cut_at {
             return;
         }
-        let cut = format!(
-            "PRAGMA busy_timeout = {CUT_WAIT_MS}; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA busy_timeout = {}",
-            BUSY.as_millis()
-        );
+        // Each begin sets its own wait.
+        let cut = format!("PRAGMA busy_timeout = {CUT_WAIT_MS}; PRAGMA wal_checkpoint(TRUNCATE)");
         if let Some(connection) = &mut self.connection
             && let Err(error) = connection.run(cut).await
         {
@@ -196,10 +198,14 @@ impl Writer {
     ) -> Result<Self> {
         let connect = async { Ok((connector.connect().await?, connector.connect().await?)) };
         let (mut connection, anchor) = connect.await.map_err(|error| fail_of(&error))?;
-        file.remember(identify(&mut connection).await.unwrap_or_default());
+        let id = identify(&mut connection).await.unwrap_or_default();
+        let stamp = connection.run("PRAGMA user_version").await.map_err(|error| fail_of(&error))?;
+        let stamp = stamp_of(&stamp);
+        file.remember(id, stamp);
         let slot = Slot {
             file: file.clone(),
             connection: Some(connection),
+            stamp,
             group: Group::default(),
             connector,
             anchor: Some(anchor),
@@ -229,18 +235,15 @@ impl Writer {
         drop(waiting);
         // After a failed begin there is nothing to undo.
         let mut turn = Turn { slot: Some(slot), writer: self.clone() };
-        let begun = self.begin(turn.slot()?, size).await;
+        let begun = self.begin(turn.slot()?, size, deadline).await;
         if begun.is_err() {
             turn.slot = None;
         }
         begun.map(|()| turn)
     }
 
-    async fn begin(&self, slot: &mut Slot, size: Size) -> Result<()> {
+    async fn begin(&self, slot: &mut Slot, size: Size, deadline: Deadline) -> Result<()> {
         self.file.check()?;
-        // In SQLite's default mode, a transaction that reads first fails when it writes, if another write came in
-        // between.
-        const BEGIN: &str = "BEGIN IMMEDIATE";
         if !slot.group.is_empty() && (size == Size::Large || slot.group.is_due()) {
             // The writers of the group receive the error; it does not affect this write.
             let _ = slot.commit().await;
@@ -254,15 +257,26 @@ impl Writer {
         }
         slot.group.began = Some(Instant::now());
         if let Some(connection) = &mut slot.connection {
-            match connection.run(BEGIN).await {
-                Ok(_) => return Ok(()),
-                Err(error) if breaks(&error) => slot.connection = None,
-                Err(error) => return Err(fail_of(&error)),
+            match connection.run(begin_until(deadline)).await {
+                Ok(rows) => {
+                    slot.stamp = stamp_of(&rows);
+                    return Ok(());
+                }
+                Err(error) => {
+                    let is_broken = breaks(&error);
+                    let error = fail_of(&error);
+                    // Another process writes: the wait is over, and the connection is as before.
+                    if !is_broken || matches!(error, Error::RateLimited { .. }) {
+                        return Err(error);
+                    }
+                    slot.connection = None;
+                }
             }
         }
         // The file was just checked, so a new connection opens the same one.
         let mut connection = slot.connector.connect().await.map_err(|error| fail_of(&error))?;
-        connection.run(BEGIN).await.map_err(|error| fail_of(&error))?;
+        let rows = connection.run(begin_until(deadline)).await.map_err(|error| fail_of(&error))?;
+        slot.stamp = stamp_of(&rows);
         slot.connection = Some(connection);
         Ok(())
     }
@@ -286,6 +300,18 @@ impl Writer {
     pub(super) fn count(&self) -> (u32, usize) {
         self.slot.try_lock().map_or((1, 0), |slot| (1, usize::from(slot.connection.is_some())))
     }
+}
+
+/// Begins a write transaction, and reads the stamp of the last commit. Other processes that write are waited for until the deadline. In
+/// SQLite's default mode, a transaction that reads first fails when it writes, if another write came in between.
+fn begin_until(deadline: Deadline) -> String {
+    let left = deadline.saturating_duration_since(Deadline::now()).as_millis();
+    format!("PRAGMA busy_timeout = {left}; BEGIN IMMEDIATE; PRAGMA user_version")
+}
+
+/// The stamp in the last row.
+fn stamp_of(rows: &[QueryResult]) -> Stamp {
+    Stamp::of(rows.last().and_then(|row| row.try_get_by_index::<i32>(0).ok()).unwrap_or(0))
 }
 
 /// The database's `application_id`. A database without one gets a random one, which helps to detect a different file at its path.
