@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tests::{
-    project::{Project, number, text},
+    project::{Project, each, number, text},
     server::{Server, user_id},
 };
 
@@ -16,6 +16,35 @@ async fn blame(project: &Project, path: &str) -> Vec<(i64, i64, i64)> {
         .iter()
         .map(|range| (number(&range["startLine"]), number(&range["endLine"]), number(&range["version"]["version"])))
         .collect()
+}
+
+tests::on_sqlite! {
+    async fn lines_that_can_be_older_than_the_examined_versions_are_marked(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Old").await;
+        let text = |n: usize| format!("first\n{n}\nlast\n");
+        project.create_file("a", &text(1)).await;
+        let mut expected = Vec::new();
+        // The first version is among the last 1,000, and then it is not.
+        for versions in [2..=1_000, 1_001..=1_001] {
+            let write = |n: usize| {
+                let input = json!({ "projectId": project.id, "path": "a", "content": text(n) });
+                (format!("$v{n}: UpdateFileInput!"), format!("v{n}: updateFile(input: $v{n}) {{ revision }}"), input)
+            };
+            for part in versions.collect::<Vec<_>>().chunks(30) {
+                let writes: Vec<_> = part.iter().map(|n| write(*n)).collect();
+                let [variables, fields] = [0, 1].map(|at| {
+                    let of = |(variable, field, _): &(String, String, _)| [variable, field][at].clone();
+                    writes.iter().map(of).collect::<Vec<_>>().join(" ")
+                });
+                let inputs: Value = part.iter().zip(&writes).map(|(n, write)| (format!("v{n}"), write.2.clone())).collect();
+                project.client.gql(&format!("mutation({variables}) {{ {fields} }}"), inputs).await.ok();
+            }
+            let select = "file(path: \"a\") { blame { startLine endLine isBoundary version { version } } }";
+            let ranges = project.ask(select).await["file"]["blame"].take();
+            expected.push(each(&ranges, "isBoundary"));
+        }
+        assert_eq!(expected, [[false, false, false], [true, false, true]].map(|marks| marks.map(Value::from).to_vec()));
+    }
 }
 
 tests::on_both! {

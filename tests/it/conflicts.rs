@@ -190,6 +190,22 @@ tests::on_both! {
         }
     }
 
+    async fn a_stale_sync_names_deleted_files_in_the_order_of_their_paths(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Sorted").await;
+        let seen = project.revision().await;
+        let mut paths = ["é", "b", "z", "a", "k", "B", "m", "c"];
+        for path in paths {
+            project.create_file(path, "1\n").await;
+        }
+        for path in paths {
+            project.write("deleteFile", json!({ "path": path }), "revision").await;
+        }
+        let stale = json!({ "files": [{ "path": "new", "content": "" }], "expectedRevision": seen });
+        let answer = project.mutate("syncFiles", stale, "revision").await;
+        paths.sort_unstable();
+        assert_eq!(each(&extensions(&answer)["files"], "path"), paths);
+    }
+
     async fn two_complete_rewrites_are_one_conflict_quickly(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Rewritten").await;
         let text = |who: &str| (0..19_900).map(|line| format!("{who} {line}\n")).collect::<String>();

@@ -106,6 +106,35 @@ tests::on_both! {
         assert_eq!(content(&project, "old").await.as_deref(), Some("1\n"));
     }
 
+    async fn a_language_alone_is_no_step_and_is_never_in_the_way(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Languages").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Go", true).await;
+        project.create_file("a.py", "1\n").await;
+        let files = json!([{ "path": "a.py", "content": "1\n", "language": "go" }]);
+        let set = project.write("syncFiles", json!({ "files": files, "messageId": message }), "revision").await;
+        let texts = async || {
+            let of_revision = refused(&project, "undo", json!({ "revision": set["revision"] }), "BAD_USER_INPUT").await;
+            let of_message = refused(&project, "undo", json!({ "messageId": message }), "BAD_USER_INPUT").await;
+            [of_revision, of_message].map(|answer| text(&answer.error()["message"]))
+        };
+        let before = texts().await;
+        undo(&project, json!({})).await;
+        assert_eq!(content(&project, "a.py").await, None);
+        let answer = refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        assert_eq!(answer.error()["message"], "There is nothing to undo.");
+        assert_eq!(texts().await, before);
+    }
+
+    async fn what_later_writes_have_reverted_is_not_called_undone(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Reverted").await;
+        let made = sync(&project, &[("a", "1\n")], json!({})).await;
+        project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        let answer = refused(&project, "undo", json!({ "revision": made }), "CONFLICT").await;
+        let expected = format!("Nothing of revision {made} is left: later changes have reverted it.");
+        assert_eq!(answer.error()["message"], expected);
+    }
+
     async fn the_log_states_what_undoes_what(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Links").await;
         let made = sync(&project, &[("a", "one\n")], json!({})).await;

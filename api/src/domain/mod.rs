@@ -4,6 +4,7 @@
 
 pub mod access_token;
 pub mod agent_configuration;
+pub mod blame;
 pub mod chat;
 mod checks;
 pub mod collaborator;

@@ -404,7 +404,12 @@ impl TakingBack {
         let mut only_languages = true;
         for change in changes {
             let (before, after) = (change.before.as_ref().and_then(Wanted::of), Wanted::of(&change.after));
-            only_languages &= same(before.as_ref(), after.as_ref());
+            if same(before.as_ref(), after.as_ref()) {
+                // Only the language changed. It has no history, so it is never in the way.
+                self.changes.push((change.revision, change.file));
+                continue;
+            }
+            only_languages = false;
             let now = self.to.get(&change.file).cloned().flatten();
             if same(now.as_ref(), after.as_ref()) {
                 self.to.insert(change.file, before);

@@ -294,7 +294,8 @@ const MAX_CONFLICTS: usize = 100;
 async fn conflicts(write: &Write, states: &FileStates, job: &Job, seen_at: i32) -> Result<Vec<FileConflict>> {
     let (tx, project) = (&write.tx, write.locked.id);
     let changed = file::changed_after(tx, project, seen_at).await?;
-    let changed = file::states_by_ids(tx, project, &changed).await?;
+    let mut changed = file::states_by_ids(tx, project, &changed).await?;
+    changed.sort_by(|a, b| a.file.path.cmp(&b.file.path));
     let seen = file::states_before(tx, project, seen_at).await?;
     let seen: HashMap<FilePath, FileState> = seen.into_iter().map(|state| (state.file.path.clone(), state)).collect();
     let of_path = |path: &FilePath, state: Option<&FileState>| FileConflict {

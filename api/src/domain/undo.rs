@@ -39,8 +39,8 @@ pub enum UndoTarget {
 /// # Errors
 /// `NotFound`; `Forbidden` for viewers, if a revision hid another user's messages, and unless the actor is the owner if
 /// the project would be deleted; `BadInput` if a revision changed neither files nor the project's own fields, or if
-/// there is nothing to undo; `Conflict`, with the files and a merge, if later changes are in the way, and if the
-/// revision is already undone.
+/// there is nothing to undo; `Conflict`, with the files and a merge, if later changes are in the way, and if nothing of
+/// the revision is left.
 pub async fn undo(
     writer: Writer,
     project: ProjectId,
@@ -151,7 +151,13 @@ impl Taking {
         let undos = undo::of_projects(tx, &[member]).await?.remove(&project).unwrap_or_default();
         match target {
             UndoTarget::Revision(revision) => {
-                let gone = || Error::conflict("revision", format!("Revision {revision} is already undone."));
+                let gone = || {
+                    let why = match undos.undone_by(revision) {
+                        Some(_) => format!("Revision {revision} is already undone."),
+                        None => format!("Nothing of revision {revision} is left: later changes have reverted it."),
+                    };
+                    Error::conflict("revision", why)
+                };
                 Self::of_revision(write, member, revision, None).await?.ok_or_else(gone)
             }
             UndoTarget::Message(message, revision) => {
@@ -300,6 +306,11 @@ impl Taking {
             return Err(Error::bad_input("messageId", "No files were written for this message."));
         }
         let inverse = plan::taking_back(tx, member, &made, Some(undone), present, "messageId").await?;
+        if inverse.only_languages {
+            let message =
+                "Only languages of files are left of what was written for this message; they have no history.";
+            return Err(Error::bad_input("messageId", message));
+        }
         let revisions: BTreeSet<i32> = inverse.changes.iter().map(|(revision, _)| *revision).collect();
         let revisions = revisions.into_iter().rev().collect();
         let (fields, redone) = (None, Vec::new());

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::batch::Key;
 use super::context::Caller;
 use super::parent::{Parent, member_pairs, members, objects, parents, projects, revisions};
-use crate::domain::compare::{self, Between, BlameRange, FileDiff};
+use crate::domain::blame::{self, BlameRange};
+use crate::domain::compare::{self, Between, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
     Member, Tx, access, access_token, agent_configuration, chat, collaborator, events, file, insights, past, profile,
@@ -369,7 +370,7 @@ loaders! {
         for keys in keys.chunks(PARENTS) {
             let wanted = access::within(tx, keys, |key| key.0.project).await?;
             let files = member_pairs(wanted.clone(), |key| (key.0.id, key.1));
-            let blamed = compare::blame(tx, &files).await?;
+            let blamed = blame::blame(tx, &files).await?;
             found.extend(wanted.into_iter().map(|(_, key)| key).zip(blamed));
         }
         Ok(found)

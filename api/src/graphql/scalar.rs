@@ -39,7 +39,7 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     (0..=9999).contains(&time.year()).then_some(time)
 }
 
-/// A moment in time as RFC 3339 text. Responses are in UTC with up to microseconds; arguments can have any offset.
+/// A moment in time as RFC 3339 text, without leap seconds. Responses are in UTC with up to microseconds; arguments can have any offset.
 #[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -279,10 +279,13 @@ impl SnapshotMutation {
     /// undos: removes what it created, restores what it deleted, resets fields, shows messages that it hid, and the
     /// reverse. Without `revision` and `messageId` it goes back step by step: each call undoes the newest change of any
     /// member that is not undone; a redo is a change too. A step never deletes a project that was restored: it skips that
-    /// change. Later changes elsewhere are kept, including those in other lines of the same files. If later changes are in
-    /// the way, nothing is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion,
-    /// currentHash, merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is
-    /// already undone. Only the author of a session can undo a revision that hid its messages.
+    /// change. A step also passes over changes that cannot be undone now, because later changes are in the way; if no
+    /// other change is left, their error is the answer. Later changes elsewhere are kept, including those in other lines
+    /// of the same files. If later changes are in the way of a given revision or message, nothing is written, and the
+    /// error is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash, merge }] }, and for one
+    /// file { merge } as for a stale write. It is also CONFLICT if nothing of the revision is left: it is already undone,
+    /// or later changes have reverted it. Languages of files have no history and are not undone. Only the author of a
+    /// session can undo a revision that hid its messages.
     async fn undo(
         &self,
         ctx: &Context<'_>,

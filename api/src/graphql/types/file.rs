@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
 
+use super::blame::BlameRange;
 use super::chat::{ChatMessage, ChatSession};
-use super::code_change::{CodeChange, stat, unified};
+use super::code_change::{stat, unified};
 use super::profile::User;
 use super::project::Project;
 use crate::domain::compare::{self, Between};
@@ -16,7 +17,7 @@ use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
 use crate::graphql::long_columns::of_rows;
 use crate::graphql::page::{
-    COMPARE, Page, Paging, Total, arguments, connection, cut, fields_of_rows, int, weigh, weigh_part,
+    COMPARE, Page, Paging, Total, arguments, connection, cut, fields_of_rows, weigh, weigh_part,
 };
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, SharedText, Text, Time};
@@ -220,7 +221,8 @@ impl ProjectFile {
     }
 
     /// The version, change, message and author of each line, in the order of the lines. Empty for a folder, a deleted
-    /// file, and bytes that are not text. Only the last 1,000 versions are examined.
+    /// file, and bytes that are not text. Only the last 1,000 versions are examined; `isBoundary` marks lines that can
+    /// be older.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn blame(
         &self,
@@ -321,43 +323,6 @@ impl ProjectFile {
             }
             _ => caller.load(id).await,
         }
-    }
-}
-
-/// Lines of a file that one version wrote.
-pub struct BlameRange(compare::BlameRange);
-
-/// Consecutive lines of a file that one version wrote.
-#[Object]
-impl BlameRange {
-    /// The number of the first line, from 1.
-    async fn start_line(&self) -> i32 {
-        int(i64::try_from(self.0.start_line).unwrap_or(i64::MAX))
-    }
-
-    /// The number of the last line.
-    async fn end_line(&self) -> i32 {
-        int(i64::try_from(self.0.end_line).unwrap_or(i64::MAX))
-    }
-
-    /// The version that wrote the lines.
-    async fn version(&self) -> FileSnapshot {
-        FileSnapshot(self.0.version.clone())
-    }
-
-    /// The change that wrote the lines.
-    async fn change(&self) -> CodeChange {
-        CodeChange(self.0.version.clone())
-    }
-
-    /// The message that the change was made for.
-    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
-        super::optional_message(ctx, self.0.version.message_id).await
-    }
-
-    /// The author of the lines; null if the account no longer exists.
-    async fn author(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.version.created_by).await
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
 pub mod access_token;
 pub mod agent_configuration;
+pub mod blame;
 pub mod chat;
 pub mod code_change;
 pub mod collaborator;

@@ -19,7 +19,7 @@ pub struct User(pub Profile);
 /// A user. Others see the name and the picture of a user with whom they share a project.
 #[Object]
 impl User {
-    /// Identifies the user: the `sub` of their tokens, a UUID.
+    /// Identifies the user: the `sub` of their tokens if it is a UUID, otherwise a UUID made of the issuer and the `sub`.
     pub(super) async fn id(&self) -> ID {
         self.0.id.0.into()
     }

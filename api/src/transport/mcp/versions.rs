@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Tx, access, chat,
+        Tx, access, blame, chat,
         compare::{self, Between},
         events, file, profile,
         snapshot::{self, Limit, Preview},
@@ -337,6 +337,8 @@ struct BlameRow {
     revision: i32,
     /// The version of the file that wrote the lines.
     version: i32,
+    /// Whether an older version can have written them: only the last 1,000 are examined.
+    is_boundary: bool,
     author: Option<String>,
     created_at: String,
     message_id: Option<String>,
@@ -350,8 +352,7 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
     let project = call.project(&arguments.project_id).await?;
     let file = file_at(&call, project.id, &path, None).await?;
     let tx = call.tx().await?;
-    let blamed =
-        compare::blame(&tx, &[(access::required(&tx, project.id).await?, (file.id, file.version))]).await?.pop();
+    let blamed = blame::blame(&tx, &[(access::required(&tx, project.id).await?, (file.id, file.version))]).await?.pop();
     let line = |line: Option<u32>, or: usize| line.map_or(or, |line| usize::try_from(line).unwrap_or(usize::MAX));
     let (start, end) = (line(arguments.start_line, 1), line(arguments.end_line, usize::MAX));
     let mut ranges = blamed.transpose()?.unwrap_or_default();
@@ -363,11 +364,12 @@ pub async fn blame(call: Call, arguments: BlameFile) -> Result<Answer> {
         return Err(Error::QueryTooComplex(message));
     }
     let names = Names::of(&tx, ranges.iter().map(|range| &range.version)).await?;
-    let row = |range: &compare::BlameRange| BlameRow {
+    let row = |range: &blame::BlameRange| BlameRow {
         start_line: range.start_line.max(start),
         end_line: range.end_line.min(end),
         revision: range.version.revision,
         version: range.version.number(),
+        is_boundary: range.is_boundary,
         author: names.author(&range.version),
         created_at: clock::rfc3339(range.version.created_at),
         message_id: range.version.message_id.map(|id| id.0.to_string()),
