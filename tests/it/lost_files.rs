@@ -8,7 +8,6 @@ use std::{
 };
 
 use antiphon::commands;
-use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 use tests::{
     database::{Database, Kind},
