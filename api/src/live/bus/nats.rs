@@ -90,7 +90,7 @@ impl Servers {
             let address = ServerAddr::from_url(url).ok().filter(|_| bare);
             servers.addresses.push(address.ok_or_else(no_url)?);
         }
-        Ok(servers)
+        if servers.addresses.is_empty() { Err(no_url()) } else { Ok(servers) }
     }
 
     fn options(&self) -> ConnectOptions {
@@ -281,15 +281,14 @@ mod tests {
             ("nats://me:p%40ss@a:1,nats://b:2", &["nats://a:1", "nats://b:2"], user("me", "p@ss")),
             ("nats://a,nats://me:pass@b", &["nats://a", "nats://b"], user("me", "pass")),
             ("nats://[::1]:4222", &["nats://[::1]:4222"], Login::Nobody),
+            ("nats://a, nats://b,", &["nats://a", "nats://b"], Login::Nobody),
         ] {
             let servers = Servers::parse(urls).unwrap_or_else(|error| panic!("{urls}: {error:?}"));
             let shown: Vec<_> = servers.addresses.iter().map(ServerAddr::as_url_str).collect();
             assert_eq!(shown, addresses, "{urls}");
             assert!(servers.login == login, "{urls}");
         }
-        for urls in
-            ["", "nats://", "http://a", "ws://a", "nats://a,", "nats://me:one@a,nats://me:two@b", "nats://%ff:p@a"]
-        {
+        for urls in ["", ",", "nats://", "http://a", "ws://a", "nats://me:one@a,nats://me:two@b", "nats://%ff:p@a"] {
             assert!(Servers::parse(urls).is_err(), "{urls}");
         }
     }
