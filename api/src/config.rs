@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
-use crate::model::setting::{boolean, number, parts};
+use crate::model::setting::{boolean, number};
 
 pub mod auth;
 pub mod database;
@@ -20,6 +20,7 @@ pub mod live;
 pub mod observability;
 pub mod secret;
 pub mod webhooks;
+mod words;
 
 use self::auth::{Auth, Signing};
 use self::database::{Replicas, Store};
@@ -30,6 +31,7 @@ pub use self::observability::LogFormat;
 use self::observability::{Log, Observability};
 pub use self::secret::{Secret, read_secret};
 use self::webhooks::Webhooks;
+use self::words::{is_blank, prepared, whole};
 
 /// The parsed command line.
 #[derive(Clone, Debug)]
@@ -283,8 +285,7 @@ impl Cli {
     /// # Errors
     /// Invalid arguments, or a request for help.
     pub fn try_parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
-        let words = with_lists(words.into_iter().map(Into::into).collect());
-        let words = command_first(without_empty(words));
+        let words = prepared(words.into_iter().map(Into::into).collect(), &command());
         // The help without a command lists the commands.
         let note = "Without a command, the options are those of `serve`: see `antiphon serve --help`.";
         let mut command = command().mut_args(|arg| arg.hide(true)).after_help(note);
@@ -369,76 +370,6 @@ pub fn manual(name: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let mut page = Vec::new();
     clap_mangen::Man::new(of).render(&mut page)?;
     Ok(page)
-}
-
-fn is_blank(value: &OsStr) -> bool {
-    value.to_str().is_some_and(|value| value.trim().is_empty())
-}
-
-/// A list without blanks around its parts and without empty parts.
-fn whole(list: &str) -> String {
-    parts(list).collect::<Vec<_>>().join(",")
-}
-
-/// Removes the blanks and the empty parts of lists. Those of the environment become options for that, because clap splits a list
-/// before anything else can read it.
-fn with_lists(mut words: Vec<OsString>) -> Vec<OsString> {
-    let command = Line::command();
-    for list in command.get_arguments().filter(|arg| arg.get_value_delimiter().is_some()) {
-        let Some(flag) = list.get_long().map(|name| format!("--{name}")) else { continue };
-        let assigned = format!("{flag}=");
-        let (mut is_given, mut is_value) = (false, false);
-        for word in &mut words {
-            let text = word.to_str().unwrap_or_default();
-            let (start, value) = match text.strip_prefix(&assigned) {
-                Some(value) => (assigned.as_str(), Some(whole(value))),
-                None => ("", is_value.then(|| whole(text))),
-            };
-            is_value = text == flag;
-            if let Some(value) = value.filter(|_| word.to_str().is_some()) {
-                is_given |= !value.is_empty();
-                *word = format!("{start}{value}").into();
-            }
-        }
-        let variable = list.get_env().and_then(std::env::var_os).and_then(|value| value.into_string().ok());
-        if let Some(value) = variable.map(|value| whole(&value)).filter(|value| !is_given && !value.is_empty()) {
-            words.insert(words.len().min(1), format!("{assigned}{value}").into());
-        }
-    }
-    words
-}
-
-/// Removes options with an empty value, as a script passes for a variable that is not set.
-fn without_empty(words: Vec<OsString>) -> Vec<OsString> {
-    let has_no_value = |(_, value): (&str, &str)| value.trim().is_empty();
-    let mut kept: Vec<OsString> = Vec::with_capacity(words.len());
-    for word in words {
-        let is_option = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with("--"));
-        let takes_value = |word: &OsString| is_option(word) && word.to_str().is_some_and(|word| !word.contains('='));
-        if is_blank(&word) && kept.last().is_some_and(takes_value) {
-            kept.pop();
-        } else if !(is_option(&word) && word.to_str().and_then(|word| word.split_once('=')).is_some_and(has_no_value)) {
-            kept.push(word);
-        }
-    }
-    kept
-}
-
-/// Moves the command's name to the front: options can precede it.
-fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
-    let names: Vec<String> = command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    for at in 2..words.len() {
-        let is_name =
-            words.get(at).and_then(|word| word.to_str()).is_some_and(|word| names.iter().any(|name| name == word));
-        // Skip a value that only looks like a command.
-        let before = words.get(..at).unwrap_or_default().to_vec();
-        if is_name && command().try_get_matches_from(before).is_ok_and(|matches| matches.subcommand_name().is_none()) {
-            let name = words.remove(at);
-            words.insert(1, name);
-            break;
-        }
-    }
-    words
 }
 
 /// Options of `import`.
