@@ -170,7 +170,7 @@ pub async fn accept(writer: Writer, project: ProjectId) -> Result<Written<Collab
     let Some(write) = writer.begin_as_invited(project).await? else {
         let tx = writer.read().await?;
         let present = collaborator::one(&tx, project, me).await?.ok_or_else(no_invitation)?;
-        return Ok((present, read_back(&tx, project).await?.revision));
+        return Ok((present, read_unlocked(&tx, project, PROJECT).await?.revision));
     };
     if !collaborator::accept(&write.tx, project, write.locked.at).await? {
         // A concurrent request has answered first.

@@ -77,7 +77,8 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
     tx.rollback().await?;
     let tx = writer.read().await?;
     let begun = begun(&tx, &self::place(&tx, &new, &writer.actor).await?).await?;
-    begun.ok_or_else(|| Error::internal("a streaming message vanished"))
+    begun
+        .ok_or_else(|| Error::conflict("idempotencyKey", "The message of this key was discarded meanwhile: try again."))
 }
 
 async fn place(tx: &Tx, new: &NewStreamingMessage, author: &Actor) -> Result<storage::Place> {
@@ -94,7 +95,8 @@ async fn begun(tx: &Tx, place: &storage::Place) -> Result<Option<Progress>> {
         return Ok(Some(Progress { message_id, length }));
     }
     let Some(message_id) = place.finished else { return Ok(None) };
-    let message = message(tx, message_id).await?.ok_or_else(|| Error::internal("a message vanished"))?;
+    // The author can have lost the membership after an earlier statement.
+    let message = message(tx, message_id).await?.ok_or_else(|| Error::not_found("session", "sessionId"))?;
     Ok(Some(Progress { message_id, length: length_of(&message.content) }))
 }
 
