@@ -318,17 +318,15 @@ pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
         return Ok(());
     }
     let is_small = fs::metadata(&file).is_ok_and(|file| file.len() <= CHECKED_BYTES);
+    // SQLite would read more than the header, which does not fit together while a server copies the log. The process has no
+    // connection yet, whose locks would end when the file is closed.
+    let id = File::open(&file).ok().as_ref().and_then(Header::read).map_or(0, |header| header.application_id());
     let checked = async {
-        const ID: &str = "PRAGMA application_id";
         // The last writer that closes a file copies the log into it; a reader does not.
         let options = options.clone().create_if_missing(false).read_only(true);
-        // SQLite ignores the log of a file that is declared immutable.
-        let mut without_log = SqliteConnection::connect_with(&options.clone().immutable(true)).await?;
-        let id: i32 = sqlx::query_scalar(ID).fetch_one(&mut without_log).await?;
-        without_log.close().await?;
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        let id_with_log: i32 = sqlx::query_scalar(ID).fetch_one(&mut connection).await?;
-        let answer = if id != 0 && id != id_with_log {
+        let id_with_log: i32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
+        let answer = if id != 0 && id != id_with_log.cast_unsigned() {
             "the file and the log have different ids (application_id)".to_owned()
         } else if is_small {
             sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?
