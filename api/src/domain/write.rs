@@ -22,7 +22,7 @@ use crate::model::page::Page;
 use crate::model::project::{NewProject, Project, ProjectFilter, ProjectOrderField};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
-use crate::storage::db::{Size, Tx};
+use crate::storage::db::{Call, Size, Tx};
 use crate::storage::event;
 use crate::storage::file;
 use crate::storage::file_write::{self, FileChanges};
@@ -381,13 +381,23 @@ impl Write {
         if self.locked.status == ProjectStatus::Deleted { Err(project_is_deleted(noun.1)) } else { Ok(self) }
     }
 
-    /// Adds the event and commits. If it fails, nothing is written.
+    /// Writes the rows and the event, and commits. If it fails, nothing is written.
     pub(super) async fn commit<T>(self, kind: EventKind, value: T) -> Result<T> {
-        self.close(kind).await?.commit(value).await
+        let (closed, last) = self.record(kind).await?;
+        closed.commit_after(last, value).await
     }
 
     /// Writes the rows and the event. After this the project's row has its final state.
     pub(super) async fn close(self, kind: EventKind) -> Result<Closed> {
+        let (closed, last) = self.record(kind).await?;
+        if let Some(call) = last {
+            closed.tx.call(call).await?;
+        }
+        Ok(closed)
+    }
+
+    /// Writes the rows and the event; on PostgreSQL the returned call does this.
+    async fn record(self, kind: EventKind) -> Result<(Closed, Option<Call>)> {
         let Self { tx, turn, locked, writer, about } = self;
         let event = Event {
             project_id: locked.id,
@@ -398,12 +408,12 @@ impl Write {
             session_id: about.session,
             message_id: about.message,
         };
-        match about.rows {
+        let last = match about.rows {
             Rows::None => revision::record(&tx, &event, about.description).await?,
             Rows::Message(new) => chat::add_message(&tx, &event, *new).await?,
             Rows::Files(changes) => file_write::write(&tx, &event, about.description, changes).await?,
-        }
-        Ok(Closed { tx, turn, locked, services: writer.services, actor: writer.actor })
+        };
+        Ok((Closed { tx, turn, locked, services: writer.services, actor: writer.actor }, last))
     }
 
     /// Commits what is not part of the history, without a revision.
@@ -438,8 +448,12 @@ pub(super) struct Closed {
 impl Closed {
     /// Commits, then notifies the project's subscribers.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
+        self.commit_after(None, value).await
+    }
+
+    async fn commit_after<T>(self, last: Option<Call>, value: T) -> Result<T> {
         let (services, actor, locked) = (&self.services, &self.actor, &self.locked);
-        self.tx.commit_proven(async { is_written(services, actor, locked).await.unwrap_or(false) }).await?;
+        self.tx.commit_proven(last, async { is_written(services, actor, locked).await.unwrap_or(false) }).await?;
         drop(self.turn);
         self.services.note_write(false);
         (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::{self, Member, is_member};
 use super::cells::Cells;
 use super::columns::{JSON, Long, TEXT, columns};
-use super::db::{Tx, fail, unknown};
+use super::db::{Call, Tx, fail, unknown};
 use super::door::{self, ListQuery};
 use super::revision::{self, Conversation, Counts};
 use super::sql::{Order, Sql, pages, union};
@@ -408,8 +408,8 @@ pub struct MessageRow {
     pub snapshot: Option<ProjectSnapshot>,
 }
 
-/// Stores a message as the next revision of its locked project.
-pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> {
+/// Stores a message as the next revision of its locked project; on PostgreSQL the returned call does this.
+pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<Option<Call>> {
     let MessageRow { message: new, idempotency_key, snapshot } = new;
     let own: [Value; 11] = [
         new.project_id.0.into(),
@@ -433,15 +433,15 @@ pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> 
         if let Some(snapshot) = &snapshot {
             super::snapshot::insert(tx, snapshot).await?;
         }
-        return revision::take(tx, event, None, Counts { messages: 1, ..Counts::default() }).await;
+        revision::take(tx, event, None, Counts { messages: 1, ..Counts::default() }).await?;
+        return Ok(None);
     }
     let made: [Value; 3] = [
         snapshot.as_ref().map(|made| made.id.0).into(),
         snapshot.as_ref().map(|made| made.file_count).into(),
         snapshot.as_ref().map(|made| made.manifest.to_vec()).into(),
     ];
-    tx.execute(Sql::call("add_message", own.into_iter().chain(made))).await?;
-    Ok(())
+    Ok(Some(Call::last("add_message", own.into_iter().chain(made))))
 }
 
 /// Finds the session and the message that a write to `project` names; a message also determines its session. `None` if

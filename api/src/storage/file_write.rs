@@ -5,7 +5,7 @@ use sea_orm::Value;
 use uuid::Uuid;
 
 use super::blob::{self, NewBlob};
-use super::db::Tx;
+use super::db::{Call, Tx};
 use super::revision::{self, Counts};
 use super::snapshot::{self, Follow};
 use super::sql::{self, ROWS_PER_STATEMENT, Sql};
@@ -24,18 +24,18 @@ pub struct FileChanges {
     pub follow: Option<Follow>,
 }
 
-/// Stores changes of files as the next revision of their locked project.
-pub async fn write(tx: &Tx, event: &Event, description: Option<String>, changes: FileChanges) -> Result<()> {
+/// Stores changes of files as the next revision of their locked project; on PostgreSQL the returned call does this.
+pub async fn write(tx: &Tx, event: &Event, description: Option<String>, changes: FileChanges) -> Result<Option<Call>> {
     blob::measure(tx, &changes.blobs);
     if tx.is_sqlite() {
-        return write_file(tx, event, description, changes).await;
+        write_file(tx, event, description, changes).await?;
+        return Ok(None);
     }
-    tx.execute(call(event, description, changes)).await?;
-    Ok(())
+    Ok(Some(call(event, description, changes)))
 }
 
 /// The call of the function that stores the changes on PostgreSQL.
-fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql {
+fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Call {
     /// An empty hash stands for no hash, since the array has no nulls.
     fn hash(hash: Option<&Hash>) -> Vec<u8> {
         hash.map(|hash| hash.to_vec()).unwrap_or_default()
@@ -79,7 +79,7 @@ fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql
         column(&files, |(file, _)| file.version_offset),
     ];
     let values = revision::of(event, description).into_iter().chain(contents).chain(rows).chain(follow).chain(exact);
-    Sql::call("write_files", values)
+    Call::last("write_files", values)
 }
 
 /// Stores the changes on SQLite.

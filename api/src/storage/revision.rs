@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::access::{self, is_member, role, role_of};
 use super::collaborator;
-use super::db::{Db, Size, Tx, fail, unknown};
+use super::db::{Call, Db, Size, Tx, fail, unknown};
 use super::sql::Sql;
 use crate::model::actor::Actor;
 use crate::model::clock;
@@ -232,15 +232,15 @@ pub(super) struct Counts {
     pub(super) changes: i32,
 }
 
-/// Records an event as the next revision of a locked project. Messages and changes of files have functions of their
-/// own, which also store their rows.
-pub async fn record(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
+/// Records an event as the next revision of a locked project; on PostgreSQL the returned call does this. Messages and
+/// changes of files have functions of their own, which also store their rows.
+pub async fn record(tx: &Tx, event: &Event, description: Option<String>) -> Result<Option<Call>> {
     if tx.is_sqlite() {
         let sessions = i32::from(event.kind == EventKind::SessionStarted);
-        return take(tx, event, description, Counts { sessions, ..Counts::default() }).await;
+        take(tx, event, description, Counts { sessions, ..Counts::default() }).await?;
+        return Ok(None);
     }
-    tx.execute(Sql::call("record_revision", of(event, description))).await?;
-    Ok(())
+    Ok(Some(Call::last("record_revision", of(event, description))))
 }
 
 /// The common first parameters of the functions that record a revision.

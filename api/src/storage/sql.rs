@@ -47,6 +47,11 @@ impl Sql {
         &self.text
     }
 
+    /// The values of the placeholders so far.
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// Adds text before and after the current text.
     pub(super) fn around(&mut self, before: &str, after: &str) {
         self.text = format!("{before}{}{after}", self.text);

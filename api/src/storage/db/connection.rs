@@ -99,13 +99,12 @@ impl Connection {
     }
 
     /// Prepares a statement by a name, once, so that a string of statements can execute it without parsing and planning it.
-    /// `opening` begins a transaction with the caller's role, to whom the statement's names are visible. Returns whether it
-    /// is prepared.
-    pub(super) async fn prepare(&mut self, opening: &str, name: &'static str, sql: &str) -> sqlx::Result<bool> {
+    /// `text` makes the string that does this. Returns whether the statement is prepared.
+    pub(super) async fn prepare(&mut self, name: &'static str, text: impl FnOnce() -> String) -> sqlx::Result<bool> {
         match self {
             Self::Postgres { is_pooled: false, prepared, .. } if prepared.contains(&name) => Ok(true),
             Self::Postgres { is_pooled: false, .. } => {
-                self.run(format!("{opening}; PREPARE {name} AS {sql}; COMMIT")).await?;
+                self.run(text()).await?;
                 if let Self::Postgres { prepared, .. } = self {
                     prepared.push(name);
                 }

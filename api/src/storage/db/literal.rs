@@ -1,7 +1,8 @@
-//! Values as PostgreSQL literals, for statements that are sent together with the opening of a transaction: the simple
-//! protocol has no parameters.
+//! Values as PostgreSQL literals, for statements that are sent together with the beginning or the end of a transaction: the
+//! simple protocol has no parameters.
 
-use sea_orm::{Statement, Value};
+use sea_orm::Value;
+use sea_orm::sea_query::ArrayType;
 
 use crate::model::error::{Error, Result};
 
@@ -24,10 +25,9 @@ pub(super) fn text(text: &str) -> String {
 ///
 /// # Errors
 /// `Internal` for a value of an unsupported type.
-pub(super) fn render(statement: &Statement) -> Result<String> {
-    let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
-    let mut rendered = String::with_capacity(statement.sql.len() + 40 * values.len());
-    let mut rest = statement.sql.as_str();
+pub(super) fn render(sql: &str, values: &[Value]) -> Result<String> {
+    let mut rendered = String::with_capacity(sql.len() + 40 * values.len());
+    let mut rest = sql;
     let mut quote = None;
     while let Some(at) = rest.find(['$', '\'', '"']) {
         let (before, from) = rest.split_at(at);
@@ -76,20 +76,35 @@ fn literal(value: &Value) -> Result<String> {
             typed(value.as_ref().map(time), "timestamptz")
         }
         Value::Bytes(value) => typed(value.as_ref().map(|bytes| format!("E'\\\\x{}'", hex::encode(bytes))), "bytea"),
+        Value::Array(kind, values) => array(kind, values.as_ref().map(|values| values.as_slice()))?,
         other => return Err(Error::Internal(format!("no literal is made of {other:?}"))),
     })
+}
+
+fn array(kind: &ArrayType, values: Option<&[Value]>) -> Result<String> {
+    let kind = match kind {
+        ArrayType::SmallInt => "smallint",
+        ArrayType::Int => "integer",
+        ArrayType::BigInt => "bigint",
+        ArrayType::String => "text",
+        ArrayType::Uuid => "uuid",
+        ArrayType::Bytes => "bytea",
+        other => return Err(Error::Internal(format!("no literal is made of an array of {other:?}"))),
+    };
+    let Some(values) = values else { return Ok(format!("NULL::{kind}[]")) };
+    let values = values.iter().map(literal).collect::<Result<Vec<_>>>()?;
+    Ok(format!("ARRAY[{}]::{kind}[]", values.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::{TimeZone, Utc};
-    use sea_orm::DbBackend;
     use uuid::Uuid;
 
     use super::*;
 
-    fn rendered(sql: &str, values: impl IntoIterator<Item = Value>) -> Result<String> {
-        render(&Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
+    fn rendered<const N: usize>(sql: &str, values: [Value; N]) -> Result<String> {
+        render(sql, &values)
     }
 
     #[test]
@@ -119,6 +134,11 @@ mod tests {
             (Value::from(true), "true::boolean"),
             (Value::from("it's $1"), "E'it''s $1'::text"),
             (Value::from(time), "'2026-01-02 03:04:05.000006+00'::timestamptz"),
+            (Value::from(vec![0_u8, 255]), "E'\\\\x00ff'::bytea"),
+            (Value::from(vec![1_i16, -2]), "ARRAY['1'::smallint, '-2'::smallint]::smallint[]"),
+            (Value::from(vec!["a'b".to_owned(), String::new()]), "ARRAY[E'a''b'::text, E''::text]::text[]"),
+            (Value::from(Vec::<Uuid>::new()), "ARRAY[]::uuid[]"),
+            (Value::from(None::<Vec<i32>>), "NULL::integer[]"),
         ] {
             assert_eq!(rendered("$1", [value]).unwrap(), quoted);
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult, Value};
+use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, QueryResult, Value};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,10 +35,11 @@ use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use replica::{BEGIN_TIME, Replicas};
-use session::{FirstStatement, Opening, Session, TransactionId};
+use session::{Opening, Session, TransactionId};
 use settings::{TransactionSettings, quoted, speak_for};
 use writer::Writer;
 
+mod call;
 mod connection;
 mod file;
 mod hosts;
@@ -51,6 +52,7 @@ mod transaction;
 mod wal;
 mod writer;
 
+pub use call::Call;
 pub use file::{check_log, sqlite_url, vacuum_into};
 pub use hosts::{Hosts, shown};
 pub use replica::Instance;
@@ -406,17 +408,7 @@ impl Db {
         values: [Value; N],
         deadline: Instant,
     ) -> Result<(Tx, Vec<QueryResult>)> {
-        let placeholders = (1..=N).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ");
-        let sql = format!(
-            "SELECT {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at, f.* FROM {function}({placeholders}) AS f"
-        );
-        let execute = Sql::with(&format!("EXECUTE {function}({placeholders})"), values.clone());
-        let first = FirstStatement {
-            name: function,
-            execute: literal::render(&execute.build(DbBackend::Postgres))?,
-            whole: literal::render(&Sql::with(&sql, values).build(DbBackend::Postgres))?,
-            sql,
-        };
+        let first = Call::first(function, values);
         self.begin_write(actor, Opening::Write(self.write_as(actor, deadline), Some(first)), deadline).await
     }
 
@@ -460,7 +452,7 @@ impl Db {
 
     /// Runs a statement in a transaction of its own, with the role of callers, by one round trip.
     async fn as_nobody(&self, begin: &str, sql: Sql) -> Result<Vec<QueryResult>> {
-        let statement = literal::render(&sql.build(DbBackend::Postgres))?;
+        let statement = literal::render(sql.text(), sql.values())?;
         let text = format!("{begin}{}; SET LOCAL ROLE authenticated; {statement}; COMMIT", self.settings.on_begin);
         Ok(Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?.1)
     }

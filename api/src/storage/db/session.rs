@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant as Deadline, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::call::Call;
 use super::connection::{Connection, DbResult, breaks, budget_error, db_err};
 use super::pool::{self, Connector, Pool};
 use super::wal::{PRIMARY_POSITION, WalPosition};
@@ -29,31 +30,21 @@ pub(super) enum Opening {
     /// With a string that begins it. It ends without waiting, except behind a pooler, which could give the backend to another
     /// client before the next opening on the connection.
     Read(String),
-    /// With a string whose rows are needed, and the first statement if there is one. It is committed.
-    Write(String, Option<FirstStatement>),
+    /// With a string whose rows are needed, and the first call if there is one. It is committed.
+    Write(String, Option<Call>),
     /// With a string that also ends it.
     Whole(String),
-}
-
-/// A statement that is sent together with the opening of a transaction.
-pub(super) struct FirstStatement {
-    /// Its name and its text with placeholders, for connections that can prepare it.
-    pub(super) name: &'static str,
-    pub(super) sql: String,
-    /// The text that executes the prepared statement.
-    pub(super) execute: String,
-    /// The text of the statement with its values.
-    pub(super) whole: String,
 }
 
 impl Opening {
     async fn open(&self, connection: &mut Connection) -> sqlx::Result<Vec<QueryResult>> {
         match self {
             Self::Read(text) if !connection.is_pooled() => connection.begin(text.clone()).await.map(|()| Vec::new()),
-            Self::Write(text, Some(first)) => {
-                let is_prepared = connection.prepare(text, first.name, &first.sql).await?;
-                let first = if is_prepared { &first.execute } else { &first.whole };
-                connection.run(format!("{text}; {first}")).await
+            Self::Write(text, Some(call)) => {
+                // The transaction has the caller's role, to whom the function's name is visible.
+                let prepare = || format!("{text}; {}; COMMIT", call.prepare());
+                let is_prepared = connection.prepare(call.function, prepare).await?;
+                connection.run(format!("{text}; {}", call.text(is_prepared)?)).await
             }
             Self::Read(text) | Self::Write(text, None) | Self::Whole(text) => connection.run(text.as_str()).await,
         }
@@ -161,11 +152,25 @@ impl Session {
         leased.ended(started, result, &self.metrics)
     }
 
-    /// Commits. `id` is the transaction's id on PostgreSQL. The position is only asked for if it is needed.
+    /// Commits, after a last call if there is one. `id` is the transaction's id on PostgreSQL. The position is only asked for
+    /// if it is needed.
     ///
     /// # Errors
     /// `Internal` if nothing was written.
-    pub(super) async fn commit(self, id: Option<&TransactionId>, needs_position: bool) -> Result<Outcome> {
+    pub(super) async fn commit(
+        self,
+        last: Option<Call>,
+        id: Option<&TransactionId>,
+        needs_position: bool,
+    ) -> Result<Outcome> {
+        let last = match last {
+            // An error of a string with the position does not show which of its statements has failed.
+            Some(call) if needs_position || !call.fits_text() => {
+                self.execute(call.statement()).await.map_err(fail)?;
+                None
+            }
+            last => last,
+        };
         let mut leased = self.leased.into_inner();
         if leased.state != State::Ready {
             // PostgreSQL would answer the COMMIT with a ROLLBACK, without an error.
@@ -178,11 +183,17 @@ impl Session {
             };
             return turn.commit().await.map(|()| Outcome::Committed(None));
         }
-        let commit = if needs_position { format!("COMMIT; {PRIMARY_POSITION}") } else { "COMMIT".to_owned() };
-        match leased.connection().map_err(fail)?.run(commit).await {
+        let started = Instant::now();
+        let committed = leased.run_commit(last.as_ref(), needs_position).await;
+        if last.is_some() {
+            self.metrics.statement(started.elapsed(), committed.is_err());
+        }
+        match committed {
             Ok(rows) => {
                 leased.state = State::Ended;
-                Ok(Outcome::Committed(rows.first().and_then(|row| WalPosition::of(row).ok()?)))
+                Ok(Outcome::Committed(
+                    rows.first().filter(|_| needs_position).and_then(|row| WalPosition::of(row).ok()?),
+                ))
             }
             Err(error) if breaks(&error) => {
                 tracing::warn!(%error, "a connection was lost during a commit; asking for its outcome");
@@ -285,6 +296,23 @@ impl Leased {
                 None => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
             }),
         }
+    }
+
+    /// Sends COMMIT, after the last call and before the question for the position.
+    async fn run_commit(&mut self, last: Option<&Call>, needs_position: bool) -> sqlx::Result<Vec<QueryResult>> {
+        let Lease::Pooled(object) = &mut self.lease else { return Err(sqlx::Error::PoolClosed) };
+        let connection = pool::alone(object);
+        let mut text = String::new();
+        if let Some(call) = last {
+            let is_prepared = connection.prepare(call.function, || call.prepare()).await?;
+            text = call.text(is_prepared)? + "; ";
+        }
+        text.push_str("COMMIT");
+        if needs_position {
+            text.push_str("; ");
+            text.push_str(PRIMARY_POSITION);
+        }
+        connection.run(text).await
     }
 
     fn ended<T>(&mut self, started: Instant, result: sqlx::Result<T>, metrics: &Metrics) -> DbResult<T> {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use sea_orm::prelude::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, SqlErr, Statement, Value};
 
+use super::call::Call;
 use super::connection::DbResult;
 use super::fail;
 use super::session::{Outcome, Session, TransactionId};
@@ -128,16 +129,17 @@ impl Tx {
     /// # Errors
     /// `MayBeStored` if the outcome is unknown; for other errors nothing was written.
     pub async fn commit(self) -> Result<()> {
-        self.commit_proven(async { false }).await
+        self.commit_proven(None, async { false }).await
     }
 
-    /// Commits. If the outcome is unknown, `is_written` finds out whether the rows are there.
+    /// Commits, after a last call if there is one. If the outcome is unknown, `is_written` finds out whether the rows are
+    /// there.
     ///
     /// # Errors
-    /// As [`Tx::commit`].
-    pub async fn commit_proven(self, is_written: impl Future<Output = bool> + Send) -> Result<()> {
+    /// As [`Tx::commit`], and those of the call.
+    pub async fn commit_proven(self, last: Option<Call>, is_written: impl Future<Output = bool> + Send) -> Result<()> {
         let positions = self.positions.as_ref();
-        match self.session.commit(self.id.as_ref(), positions.is_some()).await? {
+        match self.session.commit(last, self.id.as_ref(), positions.is_some()).await? {
             Outcome::Committed(position) => {
                 match (positions, position) {
                     (Some(positions), Some(position)) => positions.wrote(self.actor.user_id, position),
@@ -154,6 +156,15 @@ impl Tx {
             }
             Outcome::Unknown => Err(Error::MayBeStored),
         }
+    }
+
+    /// Makes a call before the transaction ends.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn call(&self, call: Call) -> Result<()> {
+        self.session.execute(call.statement()).await.map_err(fail)?;
+        Ok(())
     }
 
     /// Rolls back. Nothing was written even if this fails.
