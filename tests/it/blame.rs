@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tests::{
+    database::Kind,
     project::{Project, each, number, text},
     server::{Server, user_id},
 };
@@ -142,8 +143,8 @@ tests::on_both! {
 
     async fn several_files_together_have_the_same_blame_as_alone(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Together").await;
-        // More than fits into memory at once.
-        let long = "x".repeat(6 * 1024 * 1024);
+        // On one database, three of the four versions fit into the 16 MiB that are held at once.
+        let long = "x".repeat(if server.database().kind() == Kind::Sqlite { 4_300_000 } else { 100_000 });
         for path in ["a", "b"] {
             project.create_file(path, &format!("{path}{long}\n")).await;
             project.update_file(path, &format!("{path}{long}\nlast\n")).await;

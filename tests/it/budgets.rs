@@ -245,6 +245,7 @@ tests::on_both! {
         assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
         socket.start("2", "{ viewer { email } }", json!({})).await;
         assert_eq!(socket.message().await["payload"]["data"]["viewer"]["email"], "ada@example.com");
+        drop(socket);
         server.stop().await;
     }
 
@@ -286,6 +287,7 @@ tests::on_both! {
         assert_eq!(answer["payload"][0]["extensions"]["code"], "PAYLOAD_TOO_LARGE", "{answer}");
         socket.send(json!({ "id": "2", "type": "subscribe", "payload": numbers(20_000) })).await;
         assert_eq!(socket.message().await["type"], "next");
+        drop(socket);
         server.stop().await;
     }
 
@@ -327,8 +329,8 @@ tests::on_both! {
     }
 
     async fn a_response_is_counted_until_it_is_sent(database: Database) {
-        const FILE: usize = 5_000_000;
-        let flags = ["--max-memory-bytes=75000000", "--content-cache-bytes=0"];
+        const FILE: usize = 2_500_000;
+        let flags = ["--max-memory-bytes=37500000", "--content-cache-bytes=0"];
         let server = Server::start_with(&database, &flags).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Large").await;

@@ -28,10 +28,11 @@ use tokio_tungstenite::{
 
 const LISTENERS: usize = 20;
 const WRITERS: usize = 4;
-const WRITES: usize = 1_000;
+/// More than the 256 entries of a log that a server keeps in memory.
+const WRITES: usize = 400;
 /// How often each subscriber's connection is cut: 100 times in all.
 const CUTS: usize = 5;
-const KILLS: usize = 5;
+const KILLS: usize = 4;
 
 /// The longest time without an event or a successful write.
 const PATIENCE: Duration = Duration::from_secs(40);

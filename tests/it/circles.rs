@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tests::{
+    database::Kind,
     project::{Project, number, text},
     server::Server,
 };
@@ -146,6 +147,10 @@ tests::on_both! {
     async fn a_circle_of_links_and_files_is_as_it_was_written(server: Server) {
         for (way, modes) in [["FILE"; 3], ["SYMLINK"; 3], ["FILE", "SYMLINK", "FILE"]].into_iter().enumerate() {
             for (at, turned) in PATHS.iter().enumerate() {
+                // A sample on the second database, with each way, each place, and both lengths and kinds of writes.
+                if server.database().kind() == Kind::Postgres && at != (way + 1) % 3 {
+                    continue;
+                }
                 let is_long = (way + at) % 2 == 0;
                 check(&server, start(modes, is_long), turned, at % 2 == 0).await;
             }

@@ -28,6 +28,14 @@ impl List {
         client.gql(&self.query.replace("ARGUMENTS", arguments), json!({})).await
     }
 
+    /// Reads the rows before or after a cursor, which is in a variable: the server parses one document for all cursors.
+    async fn read_around(&self, client: &Client, arguments: &str, cursor: &str) -> tests::client::Response {
+        let is_id = ["collaborators", "emailInvitations", "accessTokens"].contains(&self.kind.as_str());
+        let of = if is_id { "ID" } else { "String" };
+        let query = format!("query($cursor: {of}!) {}", self.query.replace("ARGUMENTS", arguments));
+        client.gql(&query, json!({ "cursor": cursor })).await
+    }
+
     /// Whether the list has pages in both directions.
     fn is_connection(&self) -> bool {
         self.pointer.contains("/edges/")
@@ -168,8 +176,7 @@ tests::on_both! {
         }
         for list in &lists {
             for (other, cursor) in lists.iter().zip(&cursors) {
-                let arguments = |name: &str| format!("{name}: {}", json!(cursor));
-                let after = list.read(&ada, &arguments("after")).await;
+                let after = list.read_around(&ada, "after: $cursor", cursor).await;
                 let what = format!("{} takes a cursor of {}", list.kind, other.kind);
                 if other.kind == list.kind {
                     after.ok();
@@ -177,7 +184,7 @@ tests::on_both! {
                 }
                 refused(&after, "after", &what);
                 if list.is_connection() {
-                    refused(&list.read(&ada, &arguments("last: 1, before")).await, "before", &what);
+                    refused(&list.read_around(&ada, "last: 1, before: $cursor", cursor).await, "before", &what);
                 }
             }
         }

@@ -23,7 +23,7 @@ use tests::{
 };
 use tokio::time::timeout;
 
-const FLIPS: usize = 60;
+const FLIPS: usize = 30;
 
 /// Columns that checksums or rules prove: every change in them must be found.
 const PROVEN: &[(&str, &str)] = &[

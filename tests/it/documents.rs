@@ -189,6 +189,7 @@ tests::on_sqlite! {
             let mut socket = ada.greeted().await;
             socket.start("1", QUERY, Value::Null).await;
             assert!(matches!(socket.next().await, Frame::Message(refused) if refused["type"] == "error"));
+            drop(socket);
             server.stop().await;
         }
 

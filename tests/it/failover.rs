@@ -117,6 +117,7 @@ fn a_promoted_synchronous_standby_has_every_acknowledged_write() {
             ledger.codes()
         );
         assert!(tally.is_honest() && tally.acknowledged > 60, "{tally}: {differences:?}");
+        drop(subscription);
         server.stop().await;
     });
 }
@@ -172,6 +173,7 @@ fn a_promoted_asynchronous_standby_continues_and_lost_positions_are_reported() {
             project.create_file(&format!("{n}.py"), "new\n").await;
         }
         receive(&mut again, 5, 9).await;
+        drop((subscription, refused, again));
         server.stop().await;
     });
 }

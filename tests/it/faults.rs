@@ -62,6 +62,7 @@ tests::on_both! {
         assert_eq!(subscription.event().await["projectEvents"]["revision"], 6);
         let versions = ada.gql("query($id: ID!) { node(id: $id) { ... on ProjectFile { versions { totalCount } } } }", json!({ "id": file }));
         assert_eq!(versions.await.ok()["node"]["versions"]["totalCount"], 2);
+        drop(subscription);
         server.stop().await;
     }
 

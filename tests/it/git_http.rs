@@ -248,7 +248,7 @@ tests::on_both! {
         let seed = 20_261_130;
         let mut random = Random(seed);
         let mut tips = Vec::new();
-        for step in 0..40 {
+        for step in 0..20 {
             random_write(&project, &session, &mut random, step).await;
             tips.push(tip(&folder, &here).await);
         }

@@ -109,9 +109,9 @@ tests::on_both! {
     }
 
     async fn the_contents_of_a_commit_have_a_limit(database: Database) {
-        let Pushing { folder: _folder, server, project, clone } = Pushing::start(&database, &["--max-body-bytes=3000000"]).await;
+        let Pushing { folder: _folder, server, project, clone } = Pushing::start(&database, &["--max-body-bytes=1500000"]).await;
         for n in 0..4 {
-            fs::write(clone.join(format!("{n}.bin")), [vec![n; 1], vec![0; 999_999]].concat()).unwrap();
+            fs::write(clone.join(format!("{n}.bin")), [vec![n; 1], vec![0; 499_999]].concat()).unwrap();
         }
         commit(&clone, "large").await;
         let refused = push(&clone).await;
@@ -125,18 +125,18 @@ tests::on_both! {
     }
 
     async fn bodies_and_commits_are_counted_in_the_memory_of_all(database: Database) {
-        let flags = ["--max-memory-bytes=4000000"];
+        let flags = ["--max-memory-bytes=2000000"];
         let Pushing { folder, server, project, clone } = Pushing::start(&database, &flags).await;
         let client = project.client.clone();
         // The body of a fetch is held until git has read it.
         let have = |count: usize| line(&format!("have {:040}\n", 1)).repeat(count).into_bytes();
-        let refused = post(&client, &project, "git-upload-pack", &[], have(100_000)).await;
+        let refused = post(&client, &project, "git-upload-pack", &[], have(50_000)).await;
         assert_eq!(refused.status, 413);
         assert!(String::from_utf8_lossy(&refused.body).contains("--max-memory-bytes"), "{:?}", refused.body);
         // The body of a push goes to the disk as it arrives, whatever its size; then its commits are counted.
         let mut random = Random(7);
         for n in 0..5 {
-            fs::write(clone.join(format!("{n}.bin")), noise(&mut random, 900_000)).unwrap();
+            fs::write(clone.join(format!("{n}.bin")), noise(&mut random, 450_000)).unwrap();
             if n % 2 == 1 {
                 commit(&clone, "Two files").await;
             }
@@ -145,14 +145,14 @@ tests::on_both! {
         assert_eq!(pushed.status, 400, "{:?}", String::from_utf8_lossy(&pushed.body));
         push(&clone).await.ok();
         let before = project.ask("revision").await;
-        fs::write(clone.join("zeros.bin"), vec![0; 5_000_000]).unwrap();
+        fs::write(clone.join("zeros.bin"), vec![0; 2_500_000]).unwrap();
         commit(&clone, "Too large").await;
         let refused = push(&clone).await.refused();
         assert!(refused.contains("--max-memory-bytes"), "{refused}");
         assert_eq!(project.ask("revision").await, before);
         // All memory is released again.
         git(&clone, &["reset", "-q", "--hard", "HEAD~1"]).await.ok();
-        fs::write(clone.join("last.bin"), noise(&mut random, 2_000_000)).unwrap();
+        fs::write(clone.join("last.bin"), noise(&mut random, 1_000_000)).unwrap();
         commit(&clone, "Last").await;
         push(&clone).await.ok();
         drop(folder);
@@ -160,11 +160,12 @@ tests::on_both! {
     }
 
     async fn pushes_and_other_writes_at_once_lose_nothing(database: Database) {
+        const ROUNDS: usize = 3;
         let Pushing { folder, server, project, .. } = Pushing::start(&database, &[]).await;
         let ada = project.client.clone();
         let url = url(&ada, &server, &project.id);
         let (one, two) = (clone(&folder, "one", &url).await, clone(&folder, "two", &url).await);
-        for round in 0..8 {
+        for round in 0..ROUNDS {
             for (clone, name) in [(&one, "one"), (&two, "two")] {
                 for part in 0..3 {
                     fs::write(clone.join(format!("{name}-{round}-{part}.txt")), "x\n").unwrap();
@@ -189,7 +190,7 @@ tests::on_both! {
         }
         let again = clone(&folder, "again", &url).await;
         let names: Vec<_> = fs::read_dir(&again).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names.len(), 2 + 8 * 7, "{names:?}");
+        assert_eq!(names.len(), 2 + ROUNDS * 7, "{names:?}");
         git(&again, &["fsck", "--strict"]).await.ok();
         server.stop().await;
     }
@@ -201,9 +202,7 @@ tests::on_both! {
         let (one, two) = (start(&database, &cache, &[]).await, start(&database, &cache, &[]).await);
         let ada = one.user(ADA);
         let project = Project::create(&ada, "Voice").await;
-        for number in 0..30 {
-            project.create_file(&format!("{number}.txt"), "text\n").await;
-        }
+        project.create_files((0..30).map(|number| format!("{number}.txt")), "text\n").await;
         let names: Vec<String> = (0..6).map(|number| format!("clone{number}")).collect();
         let clones = names.iter().enumerate().map(|(number, name)| {
             let server = if number % 2 == 0 { &one } else { &two };
@@ -233,7 +232,7 @@ tests::on_both! {
         let work = clone(&folder, "work", &here).await;
         let seed = 7;
         let mut random = Random(seed);
-        for step in 0..40 {
+        for step in 0..20 {
             for _ in 0..1 + random.below(3) {
                 let name = ["a", "b/c", "b/d e", "b-", "b.x/ü", "z"][random.below(6)];
                 let path = work.join(name);
@@ -279,9 +278,7 @@ tests::on_both! {
         let mut child = ChildServer::start_with_flags(&database, &flags);
         let ada = child.user(ADA);
         let project = Project::create(&ada, "Voice").await;
-        for number in 0..260 {
-            project.create_file(&format!("{number}.txt"), "text\n").await;
-        }
+        project.create_files((0..260).map(|number| format!("{number}.txt")), "text\n").await;
         // When it is killed while it writes the copy, in which there is something already.
         let path = format!("/git/{}.git/info/refs?service=git-upload-pack", project.id);
         let bearer = format!("Bearer {}", ada.token().unwrap());
@@ -305,17 +302,17 @@ tests::on_both! {
     }
 
     async fn a_large_push_arrives_and_a_too_large_one_is_refused(database: Database) {
-        let Pushing { folder, server, project, clone } = Pushing::start(&database, &["--max-push-bytes", "4000000"]).await;
+        let Pushing { folder, server, project, clone } = Pushing::start(&database, &["--max-push-bytes", "2000000"]).await;
         let mut random = Random(1);
         // git sends more than a megabyte in chunks, after a request that asks whether it may.
-        fs::write(clone.join("large.bin"), noise(&mut random, 3_000_000)).unwrap();
+        fs::write(clone.join("large.bin"), noise(&mut random, 1_500_000)).unwrap();
         commit(&clone, "Large").await;
         push(&clone).await.ok();
         let before = project.ask("revision").await;
-        fs::write(clone.join("larger.bin"), noise(&mut random, 5_000_000)).unwrap();
+        fs::write(clone.join("larger.bin"), noise(&mut random, 2_500_000)).unwrap();
         commit(&clone, "Larger").await;
         let refused = push(&clone).await.refused();
-        assert!(refused.contains("more than 4000000 bytes (MAX_PUSH_BYTES)"), "{refused}");
+        assert!(refused.contains("more than 2000000 bytes (MAX_PUSH_BYTES)"), "{refused}");
         assert_eq!(project.ask("revision").await, before);
         // Nothing of a refused push remains.
         let left = fs::read_dir(folder.path("cache")).unwrap().map(|entry| entry.unwrap().file_name());

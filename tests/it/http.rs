@@ -543,6 +543,7 @@ tests::on_sqlite! {
         // The subscription's request is long complete, so its connection stays open.
         project.create_file("a.py", "").await;
         assert_eq!(listener.event().await["projectEvents"]["revision"], 2);
+        drop(listener);
         server.stop().await;
     }
 }

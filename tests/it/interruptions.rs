@@ -256,6 +256,7 @@ tests::on_both! {
         assert_eq!(stream.await.unwrap(), "chunk ".repeat(offset as usize / 6));
         let people = present.event().await;
         assert_eq!(people["presence"], json!([{ "user": { "fullName": "ada" } }]));
+        drop((present, notifications));
         server.stop().await;
     }
 
@@ -318,6 +319,7 @@ tests::on_both! {
         assert_eq!(updated(&mut notifications).await, uri);
         project.update_file("a.py", "again").await;
         assert_eq!(updated(&mut notifications).await, uri);
+        drop((one, other, again, subscription, notifications));
         server.stop().await;
     }
 }

@@ -26,21 +26,29 @@ impl LoginConnection {
     }
 
     async fn run_with(&mut self, claims: Option<&str>, sql: &str) -> Result<i64, String> {
-        let mut tx = self.0.begin().await.unwrap();
         let claims = claims.map_or_else(String::new, |claims| format!("SET LOCAL request.jwt.claims = '{claims}'"));
-        let opening = format!("SET LOCAL ROLE authenticated; {claims}");
-        sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
+        let opening = format!("BEGIN; SET LOCAL ROLE authenticated; {claims}");
+        sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut self.0).await.unwrap();
+        let done = self.run_in_transaction(sql).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
+        done
+    }
+
+    /// Tests run thousands of statements, so each takes one round trip: it is not prepared.
+    async fn run_in_transaction(&mut self, sql: &str) -> Result<i64, String> {
         let refused = |error: sqlx::Error| {
             let error = error.into_database_error().expect("an answer of the database");
             error.code().expect("a code").into_owned()
         };
         let (first, sql) = sql.rsplit_once("; ").unwrap_or(("", sql));
-        sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut *tx).await.map_err(refused)?;
+        if !first.is_empty() {
+            sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut self.0).await.map_err(refused)?;
+        }
         if sql.starts_with("SELECT") {
-            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(refused)?;
+            let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.0).await.map_err(refused)?;
             return Ok(row.get(0));
         }
-        let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(refused)?;
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0).await.map_err(refused)?;
         Ok(i64::try_from(done.rows_affected()).unwrap())
     }
 }

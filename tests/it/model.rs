@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tests::{
     client::Response,
+    database::Kind,
     project::{Project, number, text, without_moment},
     server::Server,
     workload::{Random, manifest, sha256},
 };
 
-const SEQUENCES: u64 = 6;
+const SEQUENCES: u64 = 3;
 const STEPS: usize = 60;
 /// Few, so that the sequences often collide.
 const PLACES: &[&str] = &["a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "f/a", "f"];
@@ -666,7 +667,9 @@ async fn compare_history(project: &Project, model: &Model) {
 tests::on_both! {
     async fn any_sequence_of_writes_agrees_with_a_model_that_stores_every_state(server: Server) {
         let ada = server.user("ada@example.com");
-        for seed in 1..=SEQUENCES {
+        // Other sequences on each database: the model is the same.
+        let first = if server.database().kind() == Kind::Sqlite { 1 } else { 1 + SEQUENCES };
+        for seed in first..first + SEQUENCES {
             let mut random = Random(seed);
             let project = Project::create(&ada, "Model").await;
             let shown = project.ask("name description").await;

@@ -65,6 +65,7 @@ tests::on_both! {
             elsewhere.create_file(&format!("{revision}"), "").await;
             expect_revision(&mut listener, revision).await;
         }
+        drop(listener);
         one.stop().await;
         other.stop().await;
     }
@@ -77,8 +78,8 @@ tests::on_sqlite! {
         let (one, other) = (start(&database, &url).await, start(&database, &nats.url()).await);
         let project = Project::create(&one.user("ada@example.com"), "Held up").await;
         let (first, mut wire) = (Project::create(&project.client, "First").await, Wire::connect(&nats).await);
-        let mut listener = first.listen(0, "revision").await;
-        expect_revision(&mut listener, 1).await;
+        let mut early = first.listen(0, "revision").await;
+        expect_revision(&mut early, 1).await;
         wire.wait_for(&first.id, true).await;
 
         // Given a subscriber that has received everything, of a project to which NATS has no subscription yet …
@@ -93,6 +94,7 @@ tests::on_sqlite! {
         assert!(!wire.has_listeners(&project.id).await);
         held_up.send_replace(false);
         expect_revision(&mut listener, 3).await;
+        drop((early, listener));
         one.stop().await;
         other.stop().await;
     }
@@ -112,6 +114,7 @@ tests::on_sqlite! {
         expect_revision(&mut listener, 3).await;
         elsewhere.create_file("there again", "").await;
         expect_revision(&mut listener, 4).await;
+        drop(listener);
         one.stop().await;
         other.stop().await;
     }
@@ -140,6 +143,7 @@ tests::on_sqlite! {
             project.create_file(&revision.to_string(), "").await;
             expect_revision(&mut listener, revision).await;
         }
+        drop(listener);
         server.stop().await;
     }
 
@@ -192,6 +196,7 @@ tests::on_sqlite! {
             project.create_file("a.py", "").await;
             expect_revision(&mut listener, 2).await;
             logged(&path, why).await;
+            drop(listener);
             child.stop();
             fs::remove_file(&path).unwrap();
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tests::{
     client::Response,
+    database::Kind,
     project::{Project, each, number},
     server::Server,
     workload::Random,
@@ -104,7 +105,9 @@ tests::on_both! {
     async fn preview_and_restore_agree_over_random_histories(server: Server) {
         let ada = server.user("ada@example.com");
         let (mut carried_out, mut refused) = (0, 0);
-        for seed in 1..=8 {
+        // Other histories on each database: the plan is made by the same code.
+        let first = if server.database().kind() == Kind::Sqlite { 1 } else { 5 };
+        for seed in first..first + 4 {
             let mut random = Random(seed);
             let project = Project::create(&ada, "Plans").await;
             let session = project.start_session().await;
@@ -124,7 +127,7 @@ tests::on_both! {
                 }
             }
         }
-        assert!(carried_out > 30 && refused > 0, "{carried_out} carried out, {refused} refused");
+        assert!(carried_out > 15 && refused > 0, "{carried_out} carried out, {refused} refused");
     }
 
     async fn paths_limit_what_is_written(server: Server) {

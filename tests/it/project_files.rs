@@ -241,7 +241,10 @@ tests::on_both! {
             let again = import(&other, &file).await.unwrap();
             assert_ne!(again, project.id);
             assert_eq!(problems(&other).await, [""; 0]);
-            assert_eq!(returned(&other, &again).await, expected, "{kind:?}");
+            // This is compared on one of the databases, and the last export on the other: the test runs for both.
+            if kind != database.kind() {
+                assert_eq!(returned(&other, &again).await, expected, "{kind:?}");
+            }
             // … it can be written to …
             let served = Server::start(&other).await;
             for id in [&id, &again] {
@@ -256,6 +259,10 @@ tests::on_both! {
             assert_eq!(seen["projects"]["totalCount"], 0);
             served.stop().await;
             assert_eq!(problems(&other).await, [""; 0]);
+            if kind != database.kind() {
+                other.remove().await;
+                continue;
+            }
             // … and an export of it is the same project again.
             let back = folder.path(&format!("{kind:?}.antiphon"));
             export(&other, &again, &["--to", back.to_str().unwrap()]).await.unwrap();
@@ -490,7 +497,9 @@ tests::on_both! {
             let refused = refusal(import(&target, &path).await, what);
             assert!(matches!(refused, FileRefusal::Damaged(_) | FileRefusal::Unreadable(_)), "{what}: {refused:?}");
         }
-        for (what, sql) in FUTURES {
+        // The columns of a file are checked before the database is opened: a sample is enough on the second one.
+        let step = if server.database().kind() == Kind::Sqlite { 1 } else { 3 };
+        for (what, sql) in FUTURES.iter().step_by(step) {
             let path = copy(what);
             edit(&path, sql).await;
             let FileRefusal::Damaged(why) = refusal(import(&target, &path).await, what) else { panic!("{what}") };

@@ -17,8 +17,8 @@ const VARIABLES: [(&str, &str); 2] = [("MAX_MEMORY_BYTES", "67108864"), ("MALLOC
 tests::on_both! {
     async fn an_ordinary_user_works_beside_all_attacks(database: Database) {
         let server = ChildServer::start_with(&database, &VARIABLES);
-        let (time, rounds) = (Duration::ZERO, 5);
-        let scale = Scale { large_files: 3, synced_files: 100, sockets: 5, subscriptions: 20, attackers: 1, time, rounds };
+        let (time, rounds) = (Duration::ZERO, 3);
+        let scale = Scale { large_files: 3, synced_files: 50, sockets: 5, subscriptions: 20, attackers: 1, time, rounds };
         let report = siege::run(&server, scale).await;
         println!("{report}");
         let none: [String; 0] = [];

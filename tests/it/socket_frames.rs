@@ -143,6 +143,7 @@ tests::on_both! {
             sleep(Duration::from_millis(600)).await;
         }
         assert_eq!(answered(&mut socket).await["payload"]["data"]["__typename"], "Query");
+        drop(socket);
         server.stop().await;
     }
 
@@ -172,27 +173,32 @@ tests::on_sqlite! {
     async fn control_frames_are_no_part_of_a_message(database: Database) {
         let server = Server::start_with(&database, &["--socket-ping-seconds=1", "--max-body-seconds=2"]).await;
         // A message in fragments has its time limit, whatever is in between …
-        let mut socket = greeted(&server).await;
-        socket.write_all(&frame(0x01, b"{")).await.unwrap();
-        let (mut receiving, mut sending) = socket.into_split();
-        let fragments = tokio::spawn(async move {
-            while sending.write_all(&[frame(PING, b"ping"), frame(0x00, b" ")].concat()).await.is_ok() {
+        let in_fragments = async {
+            let mut socket = greeted(&server).await;
+            socket.write_all(&frame(0x01, b"{")).await.unwrap();
+            let (mut receiving, mut sending) = socket.into_split();
+            let fragments = tokio::spawn(async move {
+                while sending.write_all(&[frame(PING, b"ping"), frame(0x00, b" ")].concat()).await.is_ok() {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            });
+            let mut received = Vec::new();
+            timeout(PATIENCE, receiving.read_to_end(&mut received)).await.expect("it is closed").unwrap();
+            assert!(String::from_utf8_lossy(&received).contains("--max-body-seconds"), "{received:?}");
+            drop(receiving);
+            fragments.await.unwrap();
+        };
+        // … and a socket that only answers pings stays.
+        let only_pongs = async {
+            let mut socket = greeted(&server).await;
+            for _ in 0..50 {
+                socket.write_all(&frame(0x8a, &[b'x'; 100])).await.unwrap();
                 sleep(Duration::from_millis(100)).await;
             }
-        });
-        let mut received = Vec::new();
-        timeout(PATIENCE, receiving.read_to_end(&mut received)).await.expect("it is closed").unwrap();
-        assert!(String::from_utf8_lossy(&received).contains("--max-body-seconds"), "{received:?}");
-        drop(receiving);
-        fragments.await.unwrap();
-        // … and a socket that only answers pings stays.
-        let mut socket = greeted(&server).await;
-        for _ in 0..50 {
-            socket.write_all(&frame(0x8a, &[b'x'; 100])).await.unwrap();
-            sleep(Duration::from_millis(100)).await;
-        }
-        socket.write_all(&frame(TEXT, subscribe(10).as_bytes())).await.unwrap();
-        assert_eq!(answered(&mut socket).await["payload"]["data"]["__typename"], "Query");
+            socket.write_all(&frame(TEXT, subscribe(10).as_bytes())).await.unwrap();
+            assert_eq!(answered(&mut socket).await["payload"]["data"]["__typename"], "Query");
+        };
+        tokio::join!(in_fragments, only_pongs);
         server.stop().await;
     }
 

@@ -215,6 +215,7 @@ tests::on_sqlite! {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), again).await.expect("a free place");
+        drop((refused, other));
         server.stop().await;
     }
 }

@@ -103,6 +103,33 @@ struct Scene {
 
 const ROLES: [&str; 5] = ["stranger", "invited", "viewer", "editor", "owner"];
 
+/// Mutations after which every other action of the table has the same outcome in the same project.
+const ADDITIONS: [&str; 17] = [
+    "createProject",
+    "updateProfile",
+    "updatePreferences",
+    "touchProject",
+    "addMessage",
+    "startMessage",
+    "appendToMessage",
+    "createSnapshot",
+    "updateSnapshot",
+    "saveAgentConfiguration",
+    "setAgentConfigurationActive",
+    "restoreAgentConfiguration",
+    "createAccessToken",
+    "createWebhook",
+    "updateWebhook",
+    "rotateWebhookSecret",
+    "redeliver",
+];
+
+/// Whether another action of the table can follow in the same project.
+fn leaves_the_rest(action: &str) -> bool {
+    let is_read = action.starts_with("read ") || action.starts_with("subscribe to ");
+    is_read || ADDITIONS.iter().any(|name| action.starts_with(&format!("`{name}`")))
+}
+
 impl Scene {
     async fn new(server: &Server, role: &str) -> Self {
         let ada = known_user(server, ADA).await;
@@ -323,20 +350,23 @@ tests::on_both! {
         // … and each cell of it holds.
         for (column, role) in ROLES.into_iter().enumerate() {
             let mut scene = Scene::new(&server, role).await;
+            let mut before = None;
             for (action, cells) in &table {
-                let before = scene.project.state().await;
                 let said = &cells[column];
-                let is_changed = action.contains("from DELETED") || action.contains("redo");
+                // Attempts of these change the project themselves.
+                let is_changed = ["from DELETED", "redo", "subscribe to"].iter().any(|part| action.contains(*part));
+                let leaves_all = said != "yes" && !is_changed;
+                if leaves_all && before.is_none() {
+                    before = Some(scene.project.state().await);
+                }
                 assert_eq!(scene.attempt(action).await, said, "{action} as {role}");
-                if said == "yes" || is_changed {
+                if leaves_all {
+                    assert_eq!(Some(scene.project.state().await), before, "{action} as {role}");
+                    continue;
+                }
+                before = None;
+                if !leaves_the_rest(action) {
                     scene = Scene::new(&scene.server, role).await;
-                } else {
-                    let mut after = scene.project.state().await;
-                    if action.starts_with("subscribe to") {
-                        // The test itself has published something.
-                        after = before.clone();
-                    }
-                    assert_eq!(after, before, "{action} as {role}");
                 }
             }
         }

@@ -66,6 +66,7 @@ tests::on_sqlite! {
         // No secret is configured, so tokens signed with one are refused, even if the issuer has published that secret
         // as a key.
         refused(&asked_with(&server, &token("ada@example.com")).await, "RS, PS, ES (256 or 384) or EdDSA");
+        drop(socket);
         server.stop().await;
     }
 
@@ -245,6 +246,7 @@ tests::on_sqlite! {
 
         let _issuer = Issuer::start_at(address, &[SigningKey::ec()]).await;
         assert_accepted(asked_with(&server, &token).await);
+        drop(socket);
         server.stop().await;
     }
 
@@ -470,6 +472,7 @@ tests::on_sqlite! {
         assert_eq!(ada.send("POST", "/graphql", &headers, batch).await.unwrap().status, 429);
         // Another user at the same address has a limit of their own.
         assert_eq!(server.user("bob@example.com").gql(VIEWER, json!({})).await.status, 200);
+        drop(socket);
         server.stop().await;
     }
 
@@ -493,20 +496,21 @@ tests::on_sqlite! {
             let answer = post(&client, &[("authorization", &bearer), office], VIEWER).await;
             assert_eq!(answer.status, 200);
         }
-        let mut socket = Socket::connect(client.base(), "graphql-transport-ws", &[office]).await.unwrap();
-        socket.greet(json!({ "Authorization": bearer })).await;
+        let mut accepted = Socket::connect(client.base(), "graphql-transport-ws", &[office]).await.unwrap();
+        accepted.greet(json!({ "Authorization": bearer })).await;
         // A value that the client itself adds to the header has no effect; another address has a limit of its own.
         let pretending = ("x-forwarded-for", "198.51.100.7, 192.0.2.1");
         assert_eq!(post(&client, &[pretending], "{ __typename }").await.status, 429);
         let elsewhere = ("x-forwarded-for", "192.0.2.2");
         assert_eq!(post(&client, &[elsewhere], "{ __typename }").await.status, 200);
+        drop((socket, accepted));
         server.stop().await;
     }
 
     async fn the_number_of_sockets_of_a_user_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-user-sockets", "2"]).await;
         let ada = server.user("ada@example.com");
-        let (first, _second) = (ada.greeted().await, ada.greeted().await);
+        let (first, second) = (ada.greeted().await, ada.greeted().await);
         let mut third = ada.socket().await;
         third.send(json!({ "type": "connection_init", "payload": { "token": ada.token() } })).await;
         let Frame::Close(code, reason) = third.next().await else { panic!("no close") };
@@ -524,6 +528,7 @@ tests::on_sqlite! {
                 other => assert!(Instant::now() < deadline, "{other:?}"),
             }
         }
+        drop((second, third));
         server.stop().await;
     }
 }

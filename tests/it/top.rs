@@ -43,6 +43,7 @@ tests::on_both! {
             let mut top = Top::begin(&settings(&database.server_url(), &flags)).await.unwrap();
             assert!(top.page().await.unwrap().contains("owner's login"));
         }
+        drop(subscription);
         server.stop().await;
         let gone = top.page().await.unwrap_err();
         assert!(format!("{gone:#}").contains("METRICS_LISTEN"), "{gone:#}");

@@ -85,14 +85,20 @@ async fn soil(pooler: &PgBouncer, database: &Database, backends: usize) {
 #[test]
 fn a_pooler_in_transaction_mode_serves_with_a_direct_url() {
     run_with_database(Kind::Postgres, async |_| {
-        let pools = [&[][..], &["default_pool_size = 1"], &["default_pool_size = 4", "server_round_robin = 1"]];
-        for more in pools {
+        const SCHEMA: &[&str] = &["--database-schema", "agents"];
+        // One connection serves both schemas in turn.
+        let pools: [(&[&str], &[&[&str]]); 3] = [
+            (&[], &[&[]]),
+            (&["default_pool_size = 1"], &[&[], SCHEMA]),
+            (&["default_pool_size = 4", "server_round_robin = 1"], &[SCHEMA]),
+        ];
+        for (more, schemas) in pools {
             let database = Database::blank(Kind::Postgres).await;
             database.execute("CREATE SCHEMA agents").await;
             let Some(pooler) = start(&database, more) else { return };
             let (url, direct) = (pooler.url(&database.url()), database.url());
-            for schema in [&[][..], &["--database-schema", "agents"]] {
-                let flags = [&["--database-direct-url", &direct], schema].concat();
+            for schema in schemas {
+                let flags = [&["--database-direct-url", &direct], *schema].concat();
                 commands::migrate(&settings(&url, &flags)).await.unwrap();
                 let report = examined(&url, &flags).await;
                 assert!(!report.contains("BROKEN") && report.contains("ok       pooler"), "{more:?}: {report}");
@@ -112,7 +118,7 @@ fn a_pooler_in_transaction_mode_serves_with_a_direct_url() {
                 }
                 drop(subscription);
                 assert_eq!(project.contents().await.len(), 2);
-                let clients = (0..12).map(|n| one.user(&format!("user{n}@example.com")));
+                let clients = (0..8).map(|n| one.user(&format!("user{n}@example.com")));
                 assert_eq!(use_at_once(clients.collect()).await, [""; 0]);
                 one.stop().await;
                 other.stop().await;
@@ -179,7 +185,7 @@ fn no_caller_leaks_into_the_transaction_of_another() {
                 let (server, projects, email) = (server.clone(), projects.clone(), email(n));
                 tokio::spawn(async move {
                     let mut random = Random(7 + u64::try_from(n).unwrap());
-                    for _ in 0..rounds(25) {
+                    for _ in 0..rounds(12) {
                         let other = &projects[(n + 1 + random.below(11)) % 12];
                         act(&server, email.clone(), &projects[n], other, &mut random).await;
                     }
@@ -259,7 +265,7 @@ fn settings_and_limits_are_in_force_in_each_transaction() {
         let created = project.mutate("createAccessToken", input, "token").await.ok();
         let token = created["createAccessToken"]["token"].as_str().unwrap().to_owned();
         let machine = project.client.with_token(Some(token));
-        for n in 0..6 {
+        for n in 0..3 {
             soil(&pooler, &database, 2).await;
             // What runs without a caller does not become another one.
             machine.gql("{ viewer { isMachine } projects { totalCount } }", json!({})).await.ok();
@@ -355,7 +361,7 @@ fn nothing_is_lost_if_backends_are_killed_or_the_pooler_restarts() {
         let client = server.user("ada@example.com");
         let mut admin = admin(&database).await;
         let mut random = Random(3);
-        let (mut ledgers, mut cut, rounds) = (Vec::new(), 0, rounds(10));
+        let (mut ledgers, mut cut, rounds) = (Vec::new(), 0, rounds(6));
         for round in 0..rounds {
             let ledger = Ledger::begin(&client).await;
             let writers = tokio::spawn({
@@ -390,10 +396,10 @@ fn idle_connections_of_a_restarted_pooler_fail_no_request() {
     run_with_database(Kind::Postgres, async |database| {
         let Some(mut pooler) = start(&database, &["default_pool_size = 3"]) else { return };
         let server = serve(&database, &pooler, &[], Locks::Both).await;
-        let clients: Vec<Client> = (0..12).map(|n| server.user(&format!("user{n}@example.com"))).collect();
+        let clients: Vec<Client> = (0..8).map(|n| server.user(&format!("user{n}@example.com"))).collect();
         let mut admin = admin(&database).await;
         let name = database.url().rsplit('/').next().unwrap().to_owned();
-        for round in 0..6 {
+        for round in 0..4 {
             assert_eq!(use_at_once(clients.clone()).await, [""; 0], "{round}");
             if round % 2 == 0 {
                 pooler.restart();

@@ -230,9 +230,11 @@ tests::on_both! {
         let project = Project::create(&ada, "Knowledge").await;
         let session = project.start_session().await;
         project.add_message(&session, &knowledge, false).await;
-        let files: Vec<_> = (0..5).map(|n| json!({ "path": format!("{n}.md"), "content": format!("{n}{knowledge}") })).collect();
+        // Most of the largest body, which is read before the database is used.
+        let count = if server.database().kind() == Kind::Sqlite { 5 } else { 2 };
+        let files: Vec<_> = (0..count).map(|n| json!({ "path": format!("{n}.md"), "content": format!("{n}{knowledge}") })).collect();
         let synced = project.mutate("syncFiles", json!({ "files": files }), "created").await.ok();
-        assert_eq!(synced["syncFiles"]["created"], 5);
+        assert_eq!(synced["syncFiles"]["created"], count);
 
         // What is larger is refused by the name of the setting.
         let larger = "k".repeat((10 << 20) + 1);

@@ -17,8 +17,8 @@ use crate::webhooks::{LOCAL, hook, until};
 /// A lease of three seconds, and a sweep every second.
 const QUICK: [&str; 4] = ["--webhook-timeout-seconds", "1", "--webhook-sweep-seconds", "1"];
 
-const ROUNDS: usize = 5;
-const WRITES: usize = 60;
+const ROUNDS: usize = 3;
+const WRITES: usize = 40;
 
 /// What the receiver got in a round.
 #[derive(Debug, Default)]

@@ -40,6 +40,9 @@ pub fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
+/// How many mutations a server accepts in one operation by default.
+const MAX_ROOT_FIELDS: usize = 30;
+
 /// Mutations of a few ids that take them in an `input`, as all do except those that the contract defines otherwise.
 const OF_INPUTS: [&str; 6] = [
     "withdrawEmailInvitation",
@@ -75,6 +78,24 @@ impl Client {
     pub async fn mutate_with(&self, name: &str, variables: Value, select: &str) -> Response {
         let variables = if OF_INPUTS.contains(&name) { json!({ "input": variables }) } else { variables };
         self.gql(&mutation(name, &variables, &format!("{{ {select} }}")), variables).await
+    }
+
+    /// Mutations of one kind that must succeed, in order, and each with an `input`: in few requests, since a request takes
+    /// much longer than a small write. Returns their payloads.
+    pub async fn mutate_all(&self, name: &str, inputs: &[Value], select: &str) -> Vec<Value> {
+        let kind = format!("{}{}Input!", name[..1].to_uppercase(), &name[1..]);
+        let mut payloads = Vec::new();
+        for part in inputs.chunks(MAX_ROOT_FIELDS) {
+            let (mut declared, mut fields) = (String::new(), String::new());
+            for n in 0..part.len() {
+                declared.push_str(&format!("$v{n}: {kind} "));
+                fields.push_str(&format!("v{n}: {name}(input: $v{n}) {{ {select} }} "));
+            }
+            let variables: Value = part.iter().enumerate().map(|(n, input)| (format!("v{n}"), input.clone())).collect();
+            let mut data = self.gql(&format!("mutation({declared}) {{ {fields} }}"), variables).await.ok();
+            payloads.extend((0..part.len()).map(|n| data[format!("v{n}").as_str()].take()));
+        }
+        payloads
     }
 
     /// A mutation that takes one `id`.
@@ -139,6 +160,23 @@ impl Project {
             json!({ "sessionId": session, "role": "ASSISTANT", "content": content, "isCheckpoint": is_checkpoint });
         let added = self.client.mutate("addMessage", input, "message { id }").await.ok();
         text(&added["addMessage"]["message"]["id"])
+    }
+
+    /// Creates files with that text, in few requests.
+    pub async fn create_files(&self, paths: impl IntoIterator<Item = String>, content: &str) {
+        let input = |path: String| json!({ "projectId": self.id, "path": path, "content": content });
+        let inputs: Vec<Value> = paths.into_iter().map(input).collect();
+        self.client.mutate_all("createFile", &inputs, "revision").await;
+    }
+
+    /// Adds messages of the assistant, in few requests. `is_checkpoint` decides by their place.
+    pub async fn add_messages(&self, session: &str, count: usize, is_checkpoint: impl Fn(usize) -> bool) {
+        let input = |n: usize| {
+            let (content, is_checkpoint) = (n.to_string(), is_checkpoint(n));
+            json!({ "sessionId": session, "role": "ASSISTANT", "content": content, "isCheckpoint": is_checkpoint })
+        };
+        let inputs: Vec<Value> = (0..count).map(input).collect();
+        self.client.mutate_all("addMessage", &inputs, "revision").await;
     }
 
     /// Reads fields of the project; null if the client has no access.

@@ -370,7 +370,7 @@ pub fn edges(seed: u64) -> Stream {
     }
     stream.turn("Nothing changes", &files, &[]);
 
-    for n in 0..600 {
+    for n in 0..510 {
         put(&mut files, &format!("many/{n:03}.json"), &format!("{{\"n\": {}}}\n", random.below(400)));
     }
     stream.turn("More files than a page holds", &files, &[]);
