@@ -566,4 +566,32 @@ tests::on_both! {
         let updated = ada.mutate("updateProject", input, "project { name description }").await.ok();
         assert_eq!(updated["updateProject"]["project"], json!({ "name": " A  name ", "description": null }));
     }
+
+    async fn texts_that_look_like_sql_are_stored_unchanged(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Quoted").await;
+        let session = project.start_session().await;
+        let texts = ["'; COMMIT; DROP TABLE projects; --", "\\'; ROLLBACK; --", "\\", "'", "\\x00 \\u0000 \\000", "E'a' $1 $2 $$ :a ?",
+            "{\"a\",NULL}", "ARRAY[NULL]::text[])", "\"; /*", "\u{2019}\u{ff07}\u{301}"];
+        for (n, short) in texts.into_iter().enumerate() {
+            // PostgreSQL receives short values within the statement, and long ones beside it.
+            for (size, text) in [("short", short.to_owned()), ("long", short.repeat(40_000 / short.len()))] {
+                let data = json!({ short: text });
+                let input = json!({ "sessionId": session, "role": "USER", "content": text, "contextData": data, "metadata": data,
+                    "idempotencyKey": format!("{size} {short}") });
+                let added = project.client.mutate("addMessage", input, "message { id }").await.ok();
+                let id = &added["addMessage"]["message"]["id"];
+                let message = node(&project.client, "ChatMessage", id, "content contextData metadata").await;
+                assert_eq!(message, json!({ "content": text, "contextData": data, "metadata": data }), "{size} {short}");
+
+                let path = format!("it's $1; -- \"{n}\"/{size}.txt");
+                let input = json!({ "path": path, "content": text, "language": short, "changeDescription": text, "sessionId": session });
+                project.write("createFile", input, "revision").await;
+                let read = format!("file(path: {}) {{ path content language versions {{ nodes {{ changeDescription }} }} }}", json!(path));
+                let file = project.ask(&read).await["file"].take();
+                let versions = json!({ "nodes": [{ "changeDescription": text }] });
+                assert_eq!(file, json!({ "path": path, "content": text, "language": short, "versions": versions }), "{size} {short}");
+            }
+        }
+        assert_eq!(project.revision().await, 2 + 4 * i64::try_from(texts.len()).unwrap());
+    }
 }

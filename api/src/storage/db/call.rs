@@ -6,7 +6,7 @@ use sea_orm::{DbBackend, Statement, Value};
 use super::{RECOVERED_AT, TRANSACTION_ID, literal};
 use crate::storage::sql::Sql;
 
-/// The most bytes of values in a string. In it, stored bytes take twice as many, and PostgreSQL parses all of it.
+/// The most bytes of values in a string, all of which PostgreSQL parses. A byte takes two digits in it.
 const MAX_TEXT: usize = 32 << 10;
 
 /// A call of a function.
@@ -49,7 +49,7 @@ impl Call {
 
     /// Whether the values fit into a string unchanged.
     pub(super) fn fits_text(&self) -> bool {
-        /// Bytes of a value; `None` for a text with NUL, which PostgreSQL refuses as a parameter, and a literal cannot have.
+        /// Its bytes in a string. `None` for a text with NUL: a literal cannot have it, and PostgreSQL refuses it as a parameter.
         fn size(value: &Value) -> Option<usize> {
             match value {
                 Value::String(Some(text)) => (!text.contains('\0')).then_some(text.len()),
@@ -74,5 +74,34 @@ impl Call {
         } else {
             format!("SELECT {signature}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last<const N: usize>(values: [Value; N]) -> Call {
+        Call::last("add_message", values)
+    }
+
+    #[test]
+    fn a_call_is_executed_by_name_where_it_is_prepared() {
+        let call = last([1.into(), "it's $1".into()]);
+        assert_eq!(call.prepare(), "PREPARE add_message AS SELECT add_message($1, $2)");
+        assert_eq!(call.text(true).unwrap(), "EXECUTE add_message('1'::integer, E'it''s $1'::text)");
+        assert_eq!(call.text(false).unwrap(), "SELECT add_message('1'::integer, E'it''s $1'::text)");
+        assert!(last([1.5_f64.into()]).text(true).is_err());
+    }
+
+    #[test]
+    fn long_values_and_nul_are_sent_as_parameters() {
+        let fits = |value: Value| last([value]).fits_text();
+        assert!(fits("a".repeat(MAX_TEXT).into()) && !fits("a".repeat(MAX_TEXT + 1).into()));
+        // A byte takes two digits.
+        assert!(fits(vec![0_u8; MAX_TEXT / 2].into()) && !fits(vec![0_u8; MAX_TEXT / 2 + 1].into()));
+        assert!(!fits(vec!["a".repeat(MAX_TEXT), "a".to_owned()].into()));
+        assert!(!fits("a\0b".into()) && !fits(vec!["a\0b".to_owned()].into()));
+        assert!(fits(None::<String>.into()));
     }
 }
