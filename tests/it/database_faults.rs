@@ -161,9 +161,9 @@ fn survive(fault: Fault, path: &str) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if path == LOG {
-                // PostgreSQL stops if it cannot write its log; it starts again while the writers wait.
+                // PostgreSQL crashes if it cannot write its log; it starts again while the writers wait.
                 disk.repair();
-                database.restart().await;
+                database.crash().await;
             }
             for writer in writers {
                 writer.await.unwrap();
