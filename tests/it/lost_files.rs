@@ -1,24 +1,32 @@
 //! Given a server on a SQLite file, when the file or one beside it is deleted, replaced or overwritten, then no write is
-//! acknowledged that would be lost.
+//! acknowledged that would be lost, and wrong contents are an outage.
 
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    slice,
+    sync::Arc,
+    time::Duration,
 };
 
 use antiphon::commands;
+use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use tests::{
+    client::Client,
     database::{Database, Kind},
     ledger::{Fate, Ledger},
+    project::{each, text},
     server::{ChildServer, run_with_database, settings},
 };
+use tokio::{sync::Barrier, time::timeout};
 
 use super::disk_faults::{compare, recover, says_read_only, wrong};
 
 const WRITERS: usize = 4;
 const WRITES: usize = 6;
+const READERS: usize = 4;
 
 fn beside(file: &Path, end: &str) -> PathBuf {
     PathBuf::from(format!("{}{end}", file.display()))
@@ -174,9 +182,117 @@ async fn run_overwrite(source: fn(&Path, &Path) -> PathBuf, other: &Path) {
         assert_eq!(ledger.write(&client).await, Fate::Refused("READ_ONLY".to_owned()));
     }
     says_read_only(&client, true).await;
+    assert_eq!(client.send("GET", "/readyz", &[], "").await.unwrap().status, 503);
     let before = fs::read(&file).unwrap();
     server.stop();
     assert!(fs::read(&file).unwrap() == before, "the server wrote to a foreign file");
+}
+
+/// The contents of the ledger's files, or the codes of the errors.
+async fn read(ledger: &Ledger, client: &Client) -> Result<Vec<Value>, Vec<String>> {
+    let query = "query($id: ID!) { project(id: $id) { files(first: 500) { nodes { content } } } }";
+    let response = client.gql(query, json!({ "id": ledger.project() })).await;
+    if response.errors.is_empty() {
+        return Ok(each(&response.data["project"]["files"]["nodes"], "content"));
+    }
+    Err(response.errors.iter().map(|error| text(&error["extensions"]["code"])).collect())
+}
+
+/// While readers read, `spoil` makes the contents wrong: then all writes are refused, and reads are an outage.
+async fn refuses_once_spoiled(ledger: &Ledger, client: &Client, spoil: impl FnOnce()) {
+    let stored = read(ledger, client).await.expect("a read");
+    let begun = Arc::new(Barrier::new(READERS + 1));
+    let reader = |_| {
+        let (ledger, client, begun, stored) = (ledger.clone(), client.clone(), begun.clone(), stored.clone());
+        tokio::spawn(async move {
+            begun.wait().await;
+            let mut refused = 0;
+            while refused < 5 {
+                match read(&ledger, &client).await {
+                    // Of the pages that SQLite still has.
+                    Ok(found) => assert_eq!(found, stored),
+                    Err(codes) => {
+                        assert!(codes.iter().all(|code| code == "UNAVAILABLE"), "{codes:?}");
+                        refused += 1;
+                    }
+                }
+            }
+        })
+    };
+    let readers: Vec<_> = (0..READERS).map(reader).collect();
+    begun.wait().await;
+    spoil();
+    let refused = || ledger.codes().iter().filter(|code| *code == "READ_ONLY").count();
+    let before = refused();
+    ledger.write_at_once(client, WRITERS, 2).await;
+    assert_eq!(refused(), before + WRITERS * 2, "{:?}", ledger.codes());
+    for reader in readers {
+        timeout(Duration::from_secs(60), reader).await.expect("reads are refused").unwrap();
+    }
+}
+
+/// A database of another program.
+async fn create_without_tables(path: &Path) {
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE other (n); DROP TABLE other").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+fn open_to_write(path: &Path) -> File {
+    fs::OpenOptions::new().write(true).open(path).unwrap()
+}
+
+/// Damages a file; the second path is the database of another program.
+type Damage = fn(&Path, &Path);
+
+#[test]
+fn wrong_contents_are_an_outage_until_the_right_ones_are_back() {
+    // With the end of the file's name.
+    let spoils: [(&str, Damage); 5] = [
+        ("", |file, other| assert!(fs::copy(other, file).unwrap() > 0)),
+        ("", |file, _| open_to_write(file).write_all_at(&[7; 4096], 0).unwrap()),
+        ("", |file, _| fs::write(file, "").unwrap()),
+        ("-wal", |log, _| open_to_write(log).set_len(fs::metadata(log).unwrap().len() / 2).unwrap()),
+        ("-wal", |log, _| fs::write(log, "").unwrap()),
+    ];
+    run_with_database(Kind::Sqlite, async |database| {
+        let (file, log) = (database.file().unwrap(), database.file().unwrap().with_extension("log"));
+        let other = file.with_extension("other");
+        create_without_tables(&other).await;
+        let mut server = ChildServer::start_logging(&database, &[], File::create(&log).unwrap());
+        let client = server.user("ada@example.com");
+        let ledger = Ledger::begin(&client).await;
+        ledger.write_at_once(&client, WRITERS, WRITES).await;
+        for (end, spoil) in spoils {
+            let spoiled = beside(&file, end);
+            if end.is_empty() {
+                // Otherwise SQLite reads most pages from the WAL.
+                checkpoint(&file).await;
+            }
+            let (mut right, mut foreign) = (Vec::new(), Vec::new());
+            let spoil = || {
+                right = fs::read(&spoiled).unwrap();
+                spoil(&spoiled, &other);
+                foreign = fs::read(&spoiled).unwrap();
+            };
+            refuses_once_spoiled(&ledger, &client, spoil).await;
+            assert!(fs::read(&spoiled).unwrap() == foreign, "the server wrote to a foreign file");
+            fs::write(&spoiled, right).unwrap();
+            recover(&ledger, &client).await;
+            compare(slice::from_ref(&ledger), &client, "while serving", 1).await;
+        }
+        server.kill();
+        let logged = fs::read_to_string(&log).unwrap();
+        assert!(logged.contains("the database's file was overwritten while it was open"), "{logged}");
+        assert!(logged.contains("(-wal) was truncated or overwritten while it was open"), "{logged}");
+        server = ChildServer::start(&database);
+        let client = server.user("ada@example.com");
+        recover(&ledger, &client).await;
+        compare(&[ledger], &client, "after a restart", 1).await;
+        server.stop();
+        assert_eq!(wrong(&database).await, [""; 0]);
+    });
 }
 
 /// Copies a backup over the file of the server that has created it.

@@ -56,12 +56,7 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
         _ => return Error::Internal(format!("database: {error}")),
     };
     let code = database.code().unwrap_or_default();
-    // SQLite's codes are numbers of up to four digits; PostgreSQL's SQLSTATEs have five characters.
-    let kind = match code.parse::<i32>() {
-        Ok(number) if code.len() < 5 => classify_sqlite(number),
-        _ => classify_sqlstate(&code),
-    };
-    match kind {
+    match classify(&code) {
         Kind::ReadOnly(why) => {
             tracing::warn!(code = &*code, %error, "the database refused a write as read-only");
             Error::ReadOnly(format!("Only reads are possible at the moment: {why}."))
@@ -81,6 +76,12 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
         Kind::Busy(why) => Error::RateLimited { message: format!("{why}: try again."), retry_after: Some(1) },
         Kind::Defect => Error::Internal(format!("database: {error}")),
     }
+}
+
+/// Whether a SQLite file with the wrong contents can be the cause: the error is an outage or a defect.
+pub fn can_be_of_the_file(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(classify(&code), Kind::Outage | Kind::Defect))
 }
 
 /// Whether the database refuses a connection because there are too many.
@@ -111,6 +112,14 @@ enum Kind {
 const IS_READ_ONLY: &str = "the database is read-only";
 const IS_FULL: &str = "the database's disk is full";
 const IS_BROKEN: &str = "the database's disk has errors";
+
+fn classify(code: &str) -> Kind {
+    // SQLite's codes are numbers of up to four digits; PostgreSQL's SQLSTATEs have five characters.
+    match code.parse::<i32>() {
+        Ok(number) if code.len() < 5 => classify_sqlite(number),
+        _ => classify_sqlstate(code),
+    }
+}
 
 /// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 fn classify_sqlstate(code: &str) -> Kind {

@@ -1,10 +1,12 @@
-//! The file of a SQLite database: only its owner can read it, and writes go only to the file that is at its path.
+//! The file of a SQLite database: only its owner can read it, writes go only to the file that is at its path, and nothing is
+//! read from a file that others have overwritten.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -14,6 +16,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::writer::beside;
 use crate::model::error::{Error, Result};
+use crate::storage::failure::can_be_of_the_file;
 
 /// The URL of a SQLite file.
 ///
@@ -48,6 +51,9 @@ pub async fn vacuum_into(from: &Path, to: &Path) -> anyhow::Result<()> {
 /// Largest file that SQLite checks if a log was left next to it, which takes about a second.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Longest time between two checks of the file while it is only read.
+const CHECK_PERIOD: Duration = Duration::from_millis(100);
+
 /// Device and inode.
 type Identity = (u64, u64);
 
@@ -58,7 +64,41 @@ pub(super) struct OpenFile {
     /// Reads the header. It stays open as long as SQLite has the file: closing any descriptor of a file drops the locks that the
     /// process holds on it.
     file: Option<File>,
+    /// The `application_id` that the file had when it was opened; 0 if it had none.
+    id: u32,
     opened: OnceLock<Opened>,
+    checks: Mutex<Checks>,
+}
+
+/// What is wrong with the files.
+#[derive(Clone, Copy)]
+struct Flaw {
+    what: &'static str,
+    /// Whether the contents are wrong. Otherwise the open connections still read the right ones.
+    spoils_reads: bool,
+}
+
+const MOVED: Flaw =
+    Flaw { what: "the database's file was moved, deleted or replaced while it was open", spoils_reads: false };
+
+const MOVED_BESIDE: Flaw = Flaw {
+    what: "a file beside the database's file (-wal, -shm) was moved, deleted or replaced while it was open",
+    spoils_reads: false,
+};
+
+const LOG_OVERWRITTEN: Flaw =
+    Flaw { what: "the log of the database (-wal) was truncated or overwritten while it was open", spoils_reads: true };
+
+const OVERWRITTEN: Flaw = Flaw { what: "the database's file was overwritten while it was open", spoils_reads: true };
+
+/// The results of the checks of the files.
+#[derive(Default)]
+struct Checks {
+    last: Option<Instant>,
+    /// Whether the last check has found wrong contents.
+    is_spoiled: bool,
+    /// When a check last found wrong contents.
+    last_spoiled: Option<Instant>,
 }
 
 /// State of the files once SQLite has opened them.
@@ -214,7 +254,9 @@ impl OpenFile {
     /// The file at the path now.
     pub(super) fn at(path: &Path) -> Self {
         let identity = fs::metadata(path).ok().as_ref().map(identity);
-        Self { path: path.to_owned(), identity, file: File::open(path).ok(), opened: OnceLock::new() }
+        let file = File::open(path).ok();
+        let id = file.as_ref().and_then(Header::read).map_or(0, |header| header.application_id());
+        Self { path: path.to_owned(), identity, file, id, opened: OnceLock::new(), checks: Mutex::default() }
     }
 
     /// Remembers what belongs to the file, once SQLite has opened it. `application_id` is the id of the database, and `committed` the
@@ -245,21 +287,86 @@ impl OpenFile {
         self.flaw().is_none()
     }
 
-    /// Why a write would be lost.
-    fn flaw(&self) -> Option<&'static str> {
-        if !is_at(&self.path, self.identity) {
-            return Some("the database's file was moved, deleted or replaced while it was open");
+    /// As [`OpenFile::is_there`], for a new connection.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn check_connection(&self) -> sqlx::Result<()> {
+        self.flaw().map_or(Ok(()), |flaw| Err(sqlx::Error::Io(io::Error::other(flaw.what))))
+    }
+
+    /// Checks that the right contents are read. Examines the files if the last check was not just before, or has failed.
+    ///
+    /// # Errors
+    /// `Unavailable` if they are not.
+    pub(super) fn check_read(&self) -> Result<()> {
+        let is_due = {
+            let checks = self.checks.lock();
+            checks.is_spoiled || checks.last.is_none_or(|last| last.elapsed() >= CHECK_PERIOD)
+        };
+        match is_due.then(|| self.spoiling_flaw()).flatten() {
+            Some(flaw) => Err(Error::Unavailable(format!("database: {}", flaw.what))),
+            None => Ok(()),
         }
-        let opened = self.opened.get()?;
+    }
+
+    /// Whether wrong contents were found at this time or later. A connection from before can keep some in its cache.
+    pub(super) fn was_spoiled_since(&self, time: Instant) -> bool {
+        self.checks.lock().last_spoiled.is_some_and(|spoiled| spoiled >= time)
+    }
+
+    /// The error of a statement; or that of the files, if they are its cause: a database without the tables, for example.
+    pub(super) fn explain(&self, error: sqlx::Error) -> sqlx::Error {
+        match can_be_of_the_file(&error).then(|| self.spoiling_flaw()).flatten() {
+            Some(flaw) => sqlx::Error::Io(io::Error::other(format!("{} ({error})", flaw.what))),
+            None => error,
+        }
+    }
+
+    fn spoiling_flaw(&self) -> Option<Flaw> {
+        self.flaw().filter(|flaw| flaw.spoils_reads)
+    }
+
+    /// Why a write would be lost.
+    fn flaw(&self) -> Option<Flaw> {
+        let flaw = self.find_flaw();
+        let spoiling = flaw.filter(|flaw| flaw.spoils_reads);
+        let now = Instant::now();
+        let mut checks = self.checks.lock();
+        let was_spoiled = checks.is_spoiled;
+        checks.is_spoiled = spoiling.is_some();
+        checks.last = Some(now);
+        if spoiling.is_some() {
+            checks.last_spoiled = Some(now);
+        }
+        drop(checks);
+        let path = self.path.display();
+        match spoiling {
+            Some(Flaw { what, .. }) if !was_spoiled => {
+                tracing::error!(%path, "{what}: nothing is read or written; put back what was there, or restart");
+            }
+            None if was_spoiled => tracing::info!(%path, "the database's files have their contents again"),
+            _ => {}
+        }
+        flaw
+    }
+
+    fn find_flaw(&self) -> Option<Flaw> {
+        if !is_at(&self.path, self.identity) {
+            return Some(MOVED);
+        }
+        let Some(opened) = self.opened.get() else {
+            // A database that is only read keeps its id.
+            let id = || self.file.as_ref().and_then(Header::read).map(|header| header.application_id());
+            return (self.id != 0 && id() != Some(self.id)).then_some(OVERWRITTEN);
+        };
         if !opened.beside.iter().all(|(path, identity)| is_at(path, *identity)) {
-            return Some(
-                "a file beside the database's file (-wal, -shm) was moved, deleted or replaced while it was open",
-            );
+            return Some(MOVED_BESIDE);
         }
         if opened.log.as_ref().is_some_and(|log| !log.is_whole()) {
-            return Some("the log of the database (-wal) was truncated or overwritten while it was open");
+            return Some(LOG_OVERWRITTEN);
         }
-        self.was_overwritten(opened).then_some("the database's file was overwritten while it was open")
+        self.was_overwritten(opened).then_some(OVERWRITTEN)
     }
 
     /// Whether something other than SQLite has changed the file.
@@ -288,17 +395,20 @@ impl OpenFile {
     /// # Errors
     /// `ReadOnly` if the write would be lost.
     pub(super) fn check(&self) -> Result<()> {
-        let Some(flaw) = self.flaw() else { return Ok(()) };
+        let Some(Flaw { what, spoils_reads }) = self.flaw() else { return Ok(()) };
+        if spoils_reads {
+            return Err(Error::ReadOnly(format!("Nothing can be read or written at the moment: {what}.")));
+        }
         let path = self.path.display();
-        tracing::error!(%path, "{flaw}: nothing is written; put back what was there, or restart");
-        Err(Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {flaw}.")))
+        tracing::error!(%path, "{what}: nothing is written; put back what was there, or restart");
+        Err(Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {what}.")))
     }
 }
 
 fn is_at(path: &Path, expected: Option<Identity>) -> bool {
     match fs::metadata(path) {
         Ok(metadata) => Some(identity(&metadata)) == expected,
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Err(error) => expected.is_none() || error.kind() != io::ErrorKind::NotFound,
     }
 }
 

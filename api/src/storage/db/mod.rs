@@ -293,6 +293,11 @@ impl Db {
         self.operator().await?.rows(Sql::new("SELECT 1")).await.map(drop)
     }
 
+    /// Whether the open file of a SQLite database is at its path, with its own contents.
+    pub fn has_its_file(&self) -> bool {
+        self.pool.manager().file().is_none_or(|file| file.is_there())
+    }
+
     /// The number of connections that read; on PostgreSQL they also write.
     pub fn readers(&self) -> usize {
         self.readers
@@ -371,6 +376,9 @@ impl Db {
     }
 
     async fn begin_read(&self, actor: Option<&Actor>, deadline: Instant) -> Result<Session> {
+        if let Some(file) = self.pool.manager().file() {
+            file.check_read()?;
+        }
         let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { self.read_as(actor) };
         // Boxed, since callers are deep in resolvers.
         let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), deadline, &self.metrics));

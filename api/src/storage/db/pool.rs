@@ -104,6 +104,14 @@ impl Connector {
         self.outage.lock().clone()
     }
 
+    /// The file of a SQLite database.
+    pub(super) fn file(&self) -> Option<&Arc<OpenFile>> {
+        match &self.place {
+            Place::Postgres { .. } => None,
+            Place::Sqlite { file, .. } => Some(file),
+        }
+    }
+
     /// When an opening that begins now must have a backend. Without a pooler a connection has one.
     pub(super) fn backend_deadline(&self, deadline: Instant) -> Option<Instant> {
         match &self.place {
@@ -188,22 +196,29 @@ impl Connector {
                 timeout(self.acquire, connect).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             }
             Place::Sqlite { options, file } => {
-                let mut connection = Connection::Sqlite(options.connect().await?);
-                // The first read opens the files next to the database by their names.
-                connection.run("SELECT count(*) FROM sqlite_schema").await?;
+                // A connection that writes would change another program's database (`journal_mode`).
+                file.check_connection()?;
+                let connect = async {
+                    let mut connection = Connection::Sqlite(options.connect().await?);
+                    // The first read opens the files next to the database by their names.
+                    connection.run("SELECT count(*) FROM sqlite_schema").await?;
+                    Ok::<_, sqlx::Error>(connection)
+                };
+                let connection = connect.await.map_err(|error| file.explain(error))?;
                 // The file was opened by its name, so check that it is the expected one.
-                if file.is_there() {
-                    Ok(connection)
-                } else {
-                    Err(sqlx::Error::Io(std::io::Error::other("the database file was moved, deleted or replaced")))
-                }
+                file.check_connection()?;
+                Ok(connection)
             }
         }
     }
 
-    /// Connections to a file are few and are kept: they work even if there is no file at its path any more.
+    /// Connections to a file are few and are kept: they work even if there is no file at its path any more. One that was open
+    /// while the file had wrong contents can have some in its cache.
     fn keeps(&self, metrics: &Metrics) -> bool {
-        matches!(self.place, Place::Sqlite { .. }) || metrics.last_used() < self.idle && metrics.age() < self.lifetime
+        match self.file() {
+            Some(file) => !file.was_spoiled_since(metrics.created),
+            None => metrics.last_used() < self.idle && metrics.age() < self.lifetime,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::Call;
 use super::connection::{Connection, DbResult, breaks, budget_error, db_err};
+use super::file::OpenFile;
 use super::pool::{self, Connector, Pool};
 use super::wal::{PRIMARY_POSITION, WalPosition};
 use super::writer::Turn;
@@ -287,6 +288,15 @@ impl Leased {
         })
     }
 
+    /// The file of a SQLite database.
+    fn file(&self) -> Option<Arc<OpenFile>> {
+        match &self.lease {
+            Lease::Pooled(object) => Object::pool(object)?.manager().file().cloned(),
+            Lease::Turn(turn) => Some(turn.file().clone()),
+            Lease::Closed => None,
+        }
+    }
+
     fn connection(&mut self) -> DbResult<&mut Connection> {
         match &mut self.lease {
             Lease::Pooled(object) => Ok(pool::alone(object)),
@@ -317,6 +327,10 @@ impl Leased {
 
     fn ended<T>(&mut self, started: Instant, result: sqlx::Result<T>, metrics: &Metrics) -> DbResult<T> {
         metrics.statement(started.elapsed(), result.is_err());
+        let result = result.map_err(|error| match self.file() {
+            Some(file) => file.explain(error),
+            None => error,
+        });
         match &result {
             Ok(_) if self.state == State::Busy => self.state = State::Ready,
             Ok(_) => {}

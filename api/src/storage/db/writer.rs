@@ -103,18 +103,23 @@ impl Slot {
         self.connection.as_mut().ok_or_else(|| DbErr::Custom("the connection of this transaction was lost".to_owned()))
     }
 
+    /// Closes the connection, which can have read wrong contents, and tells the group why nothing is written.
+    fn refuse(&mut self, error: Error) -> Error {
+        self.connection = None;
+        self.group.tell(&Err(error.clone()));
+        error
+    }
+
     async fn run(&mut self, text: impl Into<String>) -> Result<()> {
-        self.connection().map_err(fail)?.run(text).await.map_err(|error| fail_of(&error))?;
-        Ok(())
+        let ran = self.connection().map_err(fail)?.run(text).await;
+        ran.map(drop).map_err(|error| fail_of(&self.file.explain(error)))
     }
 
     /// Commits the open transaction and sends the result to all of the group.
     async fn commit(&mut self) -> Result<()> {
         if let Err(error) = self.file.check() {
             // A COMMIT can also write to the file (a checkpoint).
-            self.connection = None;
-            self.group.tell(&Err(error.clone()));
-            return Err(error);
+            return Err(self.refuse(error));
         }
         let stamp = self.stamp.next();
         let outcome = self.run(format!("PRAGMA user_version = {}; COMMIT", stamp.user_version())).await;
@@ -243,7 +248,9 @@ impl Writer {
     }
 
     async fn begin(&self, slot: &mut Slot, size: Size, deadline: Deadline) -> Result<()> {
-        self.file.check()?;
+        if let Err(error) = self.file.check() {
+            return Err(slot.refuse(error));
+        }
         if !slot.group.is_empty() && (size == Size::Large || slot.group.is_due()) {
             // The writers of the group receive the error; it does not affect this write.
             let _ = slot.commit().await;
@@ -263,6 +270,7 @@ impl Writer {
                     return Ok(());
                 }
                 Err(error) => {
+                    let error = self.file.explain(error);
                     let is_broken = breaks(&error);
                     let error = fail_of(&error);
                     // Another process writes: the wait is over, and the connection is as before.
@@ -275,7 +283,7 @@ impl Writer {
         }
         // The file was just checked, so a new connection opens the same one.
         let mut connection = slot.connector.connect().await.map_err(|error| fail_of(&error))?;
-        let rows = connection.run(begin_until(deadline)).await.map_err(|error| fail_of(&error))?;
+        let rows = connection.run(begin_until(deadline)).await.map_err(|error| fail_of(&self.file.explain(error)))?;
         slot.stamp = stamp_of(&rows);
         slot.connection = Some(connection);
         Ok(())
@@ -348,6 +356,10 @@ pub(super) struct Turn {
 impl Turn {
     fn slot(&mut self) -> Result<&mut Slot> {
         self.slot.as_deref_mut().ok_or_else(|| Error::internal("this turn to write is over"))
+    }
+
+    pub(super) fn file(&self) -> &Arc<OpenFile> {
+        &self.writer.file
     }
 
     pub(super) fn connection(&mut self) -> DbResult<&mut Connection> {
