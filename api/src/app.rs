@@ -95,7 +95,7 @@ impl App {
         let nats = nats.transpose().map_err(for_operator)?;
         let (listen, schema) = (&settings.listen, schema::build(&settings.limits));
         let documents =
-            Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
+            Documents::load(|| schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
         let (webhooks, bound) = (webhooks(&settings)?, Bound::bind(&settings).await?);
 
@@ -299,7 +299,8 @@ fn services(db: &Db, settings: &Settings, webhooks: Option<Webhooks>, channels: 
 fn git(settings: &Settings) -> Option<Arc<Git>> {
     let git = &settings.git;
     let cache = GitCache::new(git.git_cache.as_deref(), git.git_cache_bytes);
-    (git.git_cache_bytes > 0).then(|| Arc::new(Git::new(cache, git.max_push_bytes)))
+    let wait = Duration::from_secs(settings.database.database_acquire_seconds);
+    (git.git_cache_bytes > 0).then(|| Arc::new(Git::new(cache, git.max_push_bytes, wait)))
 }
 
 /// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.

@@ -146,6 +146,8 @@ tests::on_both! {
         push(&clone).await.ok();
         let before = project.ask("revision").await;
         fs::write(clone.join("zeros.bin"), vec![0; 2_500_000]).unwrap();
+        // A file that follows would be refused for its own size, but is not read any more.
+        fs::write(clone.join("zz.bin"), vec![0; 11 * 1024 * 1024]).unwrap();
         commit(&clone, "Too large").await;
         let refused = push(&clone).await.refused();
         assert!(refused.contains("--max-memory-bytes"), "{refused}");

@@ -160,7 +160,7 @@ tests::on_both! {
 tests::on_sqlite! {
     async fn the_requests_of_a_user_at_once_are_limited(database: Database) {
         const LIMIT: usize = 8;
-        let pushing = Pushing::start(&database, &[]).await;
+        let pushing = Pushing::start(&database, &["--database-acquire-seconds=3"]).await;
         let (server, project) = (&pushing.server, &pushing.project);
         let (ada, bob) = (&project.client, server.user(BOB));
         let hers = Project::create(&bob, "Hers").await;
@@ -178,7 +178,7 @@ tests::on_sqlite! {
         let address = url(&bob, server, &hers.id);
         let (refused, _) = tokio::join!(ask(), clone(&pushing.folder, "hers", &address));
         let said = String::from_utf8(refused.body.to_vec()).unwrap();
-        assert_eq!((refused.status, refused.header("retry-after")), (503, "30"), "{said}");
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "3"), "{said}");
         assert!(said.contains("A user can run 8 git requests at once"), "{said}");
         // … or served when one of them ends.
         let waiting = tokio::join!(ask(), async { drop(running.pop()) }).0;

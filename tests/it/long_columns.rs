@@ -235,6 +235,64 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn an_object_reads_only_what_its_own_field_selects(database: Database) {
+        let server = Server::start_with(&database, &[&format!("--max-operation-bytes={BUDGET}")]).await;
+        let ada = server.user("ada@example.com");
+        let short = Project::create(&ada, "Short").await;
+        short.create_file("a", "1").await;
+        let session = short.start_session().await;
+        let message = short.add_message(&session, "Hello", true).await;
+        let change = json!({ "path": "a", "content": "2", "changeDescription": "why" });
+        let changed = short.write("updateFile", change, "file { versions(first: 1) { nodes { id } } }").await;
+        let version = text(&changed["file"]["versions"]["nodes"][0]["id"]);
+        let named = json!({ "name": "named", "description": "short" });
+        let snapshot = text(&short.write("createSnapshot", named, "snapshot { id }").await["snapshot"]["id"]);
+        let saved = short.write("saveAgentConfiguration", settings("Agent"), "agentConfiguration { id }").await;
+        let agent = text(&saved["agentConfiguration"]["id"]);
+        let now = short.revision().await;
+        let rows = write_rows(&Project::create(&ada, "Long").await).await;
+        for (kind, long, short, fields) in [
+            ("Project", &rows.project, &short.id, PROJECT),
+            ("ChatSession", &rows.session, &session, &["metadata"][..]),
+            ("ChatMessage", &rows.message, &message, MESSAGE),
+            ("AgentConfiguration", &rows.configuration, &agent, AGENT),
+            ("ProjectSnapshot", &rows.snapshot, &snapshot, &["description"][..]),
+            ("FileSnapshot", &rows.version, &version, CHANGE),
+        ] {
+            let fields = fields.join(" ");
+            let node = |name: &str, id: &str, fields: &str| {
+                format!("{name}: node(id: \"{id}\") {{ ... on {kind} {{ {fields} }} }}")
+            };
+            let alone = read(&ada, &format!("{{ {} }}", node("b", short, &fields))).await.unwrap();
+            let mut counts = Vec::new();
+            for (a, b) in [
+                (node("a", short, "id"), node("b", short, "id")),
+                (node("a", short, &fields), node("b", short, &fields)),
+                (node("a", short, "id"), node("b", short, &fields)),
+                (node("a", long, "id"), node("b", short, &fields)),
+            ] {
+                let before = server.statements();
+                let data = read(&ada, &format!("{{ {a} {b} }}")).await.unwrap();
+                counts.push(server.statements() - before);
+                if b.contains(&fields) {
+                    assert_eq!(data["b"], alone["b"], "{a} {b}");
+                }
+            }
+            assert!(counts.iter().all(|count| *count == counts[0]), "{kind}: {counts:?}");
+            if !["ProjectSnapshot", "FileSnapshot"].contains(&kind) {
+                let (a, b) = (format!("{long}@{}", rows.revision - 1), format!("{short}@{now}"));
+                let data = read(&ada, &format!("{{ {} {} }}", node("a", &a, "id"), node("b", &b, &fields))).await.unwrap();
+                assert_eq!(data["b"], alone["b"], "{kind}");
+            }
+        }
+        let files = |name: &str, id: &str, select: &str| {
+            format!("{name}: project(id: \"{id}\") {{ files {{ nodes {{ project {{ {select} }} }} }} }}")
+        };
+        let parents = format!("{{ {} {} }}", files("a", &rows.project, "id"), files("b", &short.id, "initialPrompt"));
+        assert!(read(&ada, &parents).await.is_ok());
+        server.stop().await;
+    }
+
     async fn agents_read_no_texts_that_their_tools_do_not_return(database: Database) {
         let server = Server::start_with(&database, &[&format!("--max-operation-bytes={BUDGET}")]).await;
         let ada = server.user("ada@example.com");

@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -15,6 +16,7 @@ use tests::{
 };
 
 use crate::git_http::{checked_clone, start, url};
+use crate::git_push::tree;
 use crate::import_export::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
 
 impl Repository {
@@ -214,6 +216,52 @@ tests::on_both! {
         }
     }
 
+    async fn a_repository_that_cannot_be_read_leaves_no_project(database: Database) {
+        let folder = Folder::new();
+        let nothing = folder.path("nothing");
+        fs::create_dir(&nothing).unwrap();
+        let empty = Repository::init(folder.path("empty"));
+        // A file of the first commit ends early, …
+        let damaged = Repository::init(folder.path("damaged"));
+        damaged.write("a", "text\n").commit("One");
+        let object = |name: &str| {
+            let id = damaged.git(&["rev-parse", name]);
+            let (start, rest) = id.split_at(2);
+            (damaged.0.join(".git/objects").join(start).join(rest), id)
+        };
+        let ((file, id), (folder_of_files, _)) = (object("HEAD:a"), object("HEAD^{tree}"));
+        let whole = fs::read(&file).unwrap();
+        let damage = |content: &[u8]| {
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, content).unwrap();
+        };
+        damage(&whole[..12]);
+        let refuse = async |path: &Path| try_import(&database, path, "none", &[]).await.unwrap_err().to_string();
+        for (path, part) in [
+            (&nothing, "Git cannot read a repository in".to_owned()),
+            (&empty.0, "no commits".to_owned()),
+            (&damaged.0, format!("cannot read the object {id}")),
+        ] {
+            let refused = refuse(path).await;
+            assert!(refused.contains(&part), "{refused}");
+        }
+        // … and its folder is missing.
+        damage(&whole);
+        let saved = fs::read(&folder_of_files).unwrap();
+        fs::remove_file(&folder_of_files).unwrap();
+        let refused = refuse(&damaged.0).await;
+        assert!(refused.contains("diff-tree"), "{refused}");
+
+        // None of them has left a project, until the repository is whole again.
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let projects = async || owner(&server).await.gql("{ projects { totalCount } }", json!({})).await.ok();
+        assert_eq!(projects().await["projects"]["totalCount"], 0);
+        fs::write(&folder_of_files, saved).unwrap();
+        assert_eq!(import(&database, &damaged.0, "none", &[]).await.commits, 1);
+        assert_eq!(projects().await["projects"]["totalCount"], 1);
+        server.stop().await;
+    }
+
     async fn a_missing_newest_commit_is_named(database: Database) {
         let folder = Folder::new();
         let repository = Repository::init(folder.path("torn"));
@@ -304,6 +352,40 @@ tests::on_both! {
         }
     }
 
+    async fn a_link_in_an_archive_leads_to_the_renamed_entry(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Links").await;
+        // Two paths would have the same name.
+        project.create_file("a:b/c.py", "1\n").await;
+        project.create_file("a%3Ab/c.py", "2\n").await;
+        for (path, target) in
+            [("d/link", "../a:b/c.py"), ("same", "a%3Ab/c.py"), ("a:b/near", "c.py"), ("out", "../c.py"), ("odd", "x:y")]
+        {
+            let link = json!({ "path": path, "content": target, "mode": "SYMLINK" });
+            project.write("createFile", link, "revision").await;
+        }
+        let folder = Folder::new();
+        let to = folder.path("a.zip");
+        let said = export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        let mut archive = zip::ZipArchive::new(fs::File::open(&to).unwrap()).unwrap();
+        for (name, is_link, content) in [
+            ("d/link", true, "../a%3Ab%/c.py"),
+            ("a%3Ab%/c.py", false, "1\n"),
+            ("same", true, "a%3Ab/c.py"),
+            ("a%3Ab/c.py", false, "2\n"),
+            ("a%3Ab%/near", true, "c.py"),
+            ("out", false, "../c.py"),
+            ("odd", false, "x:y"),
+        ] {
+            let mut entry = archive.by_name(name).unwrap();
+            let mut found = String::new();
+            entry.read_to_string(&mut found).unwrap();
+            assert_eq!((entry.is_symlink(), found.as_str()), (is_link, content), "{name}");
+        }
+        let links: Vec<&String> = said.iter().filter(|line| line.contains("link: ")).collect();
+        let of_a_file = |path: &str| format!("no link: {path:?} could lead out of the archive or to another entry of it");
+        assert_eq!(links, [r#"link: "d/link" leads to "../a%3Ab%/c.py""#, &of_a_file("odd"), &of_a_file("out")]);
+    }
+
     async fn an_archive_replaces_only_the_contents_of_what_is_there(server: Server) {
         use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
         let ada = server.user("ada@example.com");
@@ -383,6 +465,35 @@ tests::on_both! {
         assert!(files.keys().eq([".gitattributes", "fine.py", &long]), "{:?}", files.keys());
         // The attributes hold for the files that are checked out.
         assert_eq!(fs::read(to.join("fine.py")).unwrap(), b"x\r\n");
+    }
+}
+
+tests::on_sqlite! {
+    async fn a_commit_with_billions_of_paths_is_refused_by_the_limit_of_memory(database: Database) {
+        let folder = Folder::new();
+        let repository = Repository::init(folder.path("many"));
+        repository.write("a", "1\n").commit("One");
+        let entries = |kind: &str, id: &str| (0..2_000).map(|n| format!("{kind} {id}\t{n}\n")).collect::<String>();
+        let mut top = tree(&repository.0, &entries("100644 blob", &repository.git(&["rev-parse", "HEAD:a"])));
+        for _ in 0..2 {
+            top = tree(&repository.0, &entries("040000 tree", &top));
+        }
+        let many = repository.git(&["commit-tree", &top, "-m", "Billions"]);
+        repository.git(&["branch", "many", &many]);
+        let refused = try_import(&database, &repository.0, "many", &["--branch", "many"]).await.unwrap_err().to_string();
+        for part in ["512 MiB of memory", "too many files", &many] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        // After a commit that is imported, its project stays.
+        let second = repository.git(&["commit-tree", &top, "-p", "HEAD", "-m", "Billions"]);
+        let server = start(&database, &folder.path("cache"), &[]).await;
+        let projects = async || owner(&server).await.gql("{ projects { totalCount } }", json!({})).await.ok();
+        assert_eq!(projects().await["projects"]["totalCount"], 0);
+        repository.git(&["update-ref", "refs/heads/many", &second]);
+        let refused = try_import(&database, &repository.0, "many", &["--branch", "many"]).await.unwrap_err().to_string();
+        assert!(refused.contains(&second), "{refused}");
+        assert_eq!(projects().await["projects"]["totalCount"], 1);
+        server.stop().await;
     }
 }
 

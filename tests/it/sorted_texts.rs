@@ -1,4 +1,5 @@
-//! Given rows with long texts, when a list sorts them, then each text is read once, and only for the rows of the page.
+//! Given rows with long texts, when a list sorts or joins them, then each text is read once, and only for the rows of the
+//! page.
 
 use std::fs;
 
@@ -56,7 +57,7 @@ fn written(process: u32) -> usize {
 }
 
 #[test]
-fn lists_are_sorted_without_their_texts() {
+fn lists_are_sorted_and_joined_without_their_texts() {
     run_with_database(Kind::Sqlite, async |database| {
         // All of them are more than SQLite sorts in memory.
         const TEXT: usize = 1 << 19;
@@ -73,11 +74,13 @@ fn lists_are_sorted_without_their_texts() {
             project.write("saveAgentConfiguration", agent, "revision").await;
             let streaming = json!({ "sessionId": session, "role": "ASSISTANT", "metadata": { "text": long } });
             ada.mutate("startMessage", streaming, "messageId").await.ok();
+            project.add_message(&session, &long, false).await;
         }
         let files: Vec<Value> = (0..50).map(|n| json!({ "path": format!("{n}"), "content": "" })).collect();
         let sync = json!({ "files": files, "changeDescription": "x".repeat(TEXT) });
         project.write("syncFiles", sync, "revision").await;
         let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", project.id);
+        let messages = format!("messages(first: {}) {{ nodes {{ content }} }}", ROWS - 1);
         for (query, rows) in [
             ("{ projects(first: 5) { nodes { initialPrompt } } }".to_owned(), 5),
             ("{ projects(last: 5, orderBy: { field: NAME }) { nodes { initialPrompt } } }".to_owned(), 5),
@@ -86,6 +89,8 @@ fn lists_are_sorted_without_their_texts() {
             (of_project("sessions { nodes { streamingMessages { metadata } } }"), ROWS),
             (of_project("changes(first: 1) { nodes { changeDescription } }"), 1),
             (of_project("name config changes(first: 1) { nodes { changeDescription } }"), 1),
+            (format!("{{ node(id: \"{session}\") {{ ... on ChatSession {{ {messages} }} }} }}"), ROWS - 1),
+            (of_project(&format!("sessions {{ nodes {{ {messages} }} }}")), ROWS - 1),
         ] {
             let before = written(child.id());
             let answer = ada.gql(&query, json!({})).await.ok().to_string().len();

@@ -58,9 +58,13 @@ pub async fn export(
         (Some(to), _) => {
             let archived = export::archive(&services, (&owner, newest), project, at, to).await.map_err(for_operator)?;
             let renamed = archived.renamed.into_iter().map(|(path, name)| format!("renamed: {path:?} is {name:?}"));
-            let links =
-                archived.plain_links.into_iter().map(|path| format!("no link: {path:?} could lead out of the archive"));
-            renamed.chain(links).chain([format!("{} files written to {}", archived.files, to.display())]).collect()
+            let redirected = archived.redirected.into_iter();
+            let redirected = redirected.map(|(path, target)| format!("link: {path:?} leads to {target:?}"));
+            let plain = archived.plain_links.into_iter();
+            let plain =
+                plain.map(|path| format!("no link: {path:?} could lead out of the archive or to another entry of it"));
+            let written = format!("{} files written to {}", archived.files, to.display());
+            renamed.chain(redirected).chain(plain).chain([written]).collect()
         }
         (None, Some(folder)) => {
             let exported = export::history(&services, &owner, project, folder, report).await.map_err(for_operator)?;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
 use super::file_edit::{Content, Edit, Prepared, check_links, prepare};
 use super::project::Target;
@@ -11,7 +10,7 @@ use super::{Member, Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::enums::{ChangeType, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
-use crate::model::file::{File, FileMode, FileSnapshot, Hash};
+use crate::model::file::{ChangeDescription, File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
 use crate::model::manifest::manifest;
@@ -133,7 +132,8 @@ impl FileWrite {
         let project = locked.id;
         let Prepared { edits, new_blobs } = prepared;
         let mut changed = Vec::with_capacity(edits.len());
-        let description: Option<Arc<str>> = about.description.as_deref().map(Into::into);
+        let description = about.description.as_deref();
+        let description = description.map_or(ChangeDescription::None, |text| ChangeDescription::Text(text.into()));
         // A file can arrive at a path at which another one is deleted.
         let mut deleted: HashMap<FilePath, i32> = HashMap::new();
         for (edit, prepared) in edits {

@@ -29,6 +29,7 @@ use crate::model::ids::{
     UserId, WebhookDeliveryId, WebhookId, Within,
 };
 use crate::model::insights::{Insights, Range};
+use crate::model::long_columns::Needing;
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::presence::Presence;
@@ -208,30 +209,30 @@ macro_rules! loaders {
 }
 
 loaders! {
-    UserId => Profile, |tx, keys| Ok(index(profile::by_ids(tx, keys).await?, |row| row.id));
-    ProjectId => Project, |tx, keys| Ok(index(project::by_ids(tx, keys).await?, |row| row.id));
-    SessionId => Session, |tx, keys| Ok(index(chat::sessions_by_ids(tx, keys).await?, |row| row.id));
-    MessageId => Message, |tx, keys| Ok(index(chat::messages_by_ids(tx, keys).await?, |row| row.id));
+    Needing<UserId> => Profile, |tx, keys| Ok(each_of(keys, profile::by_ids(tx, keys).await?, |row| row.id));
+    Needing<ProjectId> => Project, |tx, keys| Ok(each_of(keys, project::by_ids(tx, keys).await?, |row| row.id));
+    Needing<SessionId> => Session, |tx, keys| Ok(each_of(keys, chat::sessions_by_ids(tx, keys).await?, |row| row.id));
+    Needing<MessageId> => Message, |tx, keys| Ok(each_of(keys, chat::messages_by_ids(tx, keys).await?, |row| row.id));
     FileId => File, |tx, keys| Ok(index(file::by_ids(tx, keys).await?, |row| row.id));
-    FileSnapshotId => FileSnapshot, |tx, keys| Ok(index(file::versions_by_ids(tx, keys).await?, |row| row.id));
-    ProjectSnapshotId => ProjectSnapshot, |tx, keys| Ok(index(snapshot::by_ids(tx, keys).await?, |row| row.id));
-    Past<ProjectId> => Project, |tx, keys| {
-        past(tx, keys, past::projects, |row| Some(Past(row.id, row.as_of?.revision))).await
+    Needing<FileSnapshotId> => FileSnapshot, |tx, keys| {
+        Ok(each_of(keys, file::versions_by_ids(tx, keys).await?, |row| row.id))
     };
-    Past<SessionId> => Session, |tx, keys| {
-        past(tx, keys, past::sessions, |row| Some(Past(row.id, row.as_of?.revision))).await
+    Needing<ProjectSnapshotId> => ProjectSnapshot, |tx, keys| {
+        Ok(each_of(keys, snapshot::by_ids(tx, keys).await?, |row| row.id))
     };
-    Past<MessageId> => Message, |tx, keys| {
-        let found = past(tx, keys, past::messages, |(at, row)| Some(Past(row.id, *at))).await?;
-        Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
-    };
+    Needing<Past<ProjectId>> => Project, |tx, keys| past(tx, keys, past::projects, |row| row.id).await;
+    Needing<Past<SessionId>> => Session, |tx, keys| past(tx, keys, past::sessions, |row| row.id).await;
+    Needing<Past<MessageId>> => Message, |tx, keys| past(tx, keys, past::messages, |row| row.id).await;
     Past<FileId> => File, |tx, keys| {
-        let found = past(tx, keys, past::files, |(at, row)| Some(Past(row.id, *at))).await?;
-        Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
+        let mut found = HashMap::new();
+        for keys in keys.chunks(PARENTS) {
+            let wanted: Vec<(FileId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+            found.extend(past::files(tx, &wanted).await?.into_iter().map(|(at, row)| (Past(row.id, at), row)));
+        }
+        Ok(found)
     };
-    Past<AgentConfigurationId> => AgentConfiguration, |tx, keys| {
-        let found = past(tx, keys, past::agent_configurations, |(at, row)| Some(Past(row.id, *at))).await?;
-        Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
+    Needing<Past<AgentConfigurationId>> => AgentConfiguration, |tx, keys| {
+        past(tx, keys, past::agent_configurations, |row| row.id).await
     };
     ActiveSession => Session, |tx, keys| {
         let projects = projects(tx, keys, |key| key.0).await?;
@@ -242,18 +243,18 @@ loaders! {
         let rows = streaming_message::of_sessions(tx, &sessions).await?;
         Ok(gather(rows, |row| StreamingIn(Within { project: row.project_id, id: row.session_id })))
     };
-    Streaming => StreamingMessage, |tx, keys| {
-        let ids: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
-        Ok(index(streaming_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
+    Needing<Streaming> => StreamingMessage, |tx, keys| {
+        let ids: Vec<Needing<MessageId>> = keys.iter().map(|key| Needing(key.0.0, key.1)).collect();
+        Ok(each_of(keys, streaming_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
     };
     InvitationInto => Invitation, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
         Ok(index(collaborator::invitations_into(tx, &projects).await?, |row| InvitationInto(row.project_id)))
     };
-    ConfigurationVersion => AgentConfiguration, |tx, keys| {
-        let versions: Vec<(AgentConfigurationId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-        let rows = agent_configuration::versions_by_numbers(tx, &versions).await?;
-        Ok(index(rows, |row| ConfigurationVersion(row.id, row.version)))
+    Needing<ConfigurationVersion> => AgentConfiguration, |tx, keys| {
+        let wanted: Vec<_> = keys.iter().map(|Needing(key, columns)| Needing((key.0, key.1), *columns)).collect();
+        let rows = agent_configuration::versions_by_numbers(tx, &wanted).await?;
+        Ok(each_of(keys, rows, |row| ConfigurationVersion(row.id, row.version)))
     };
     StreamingText => String, |tx, keys| {
         let messages = objects(tx, keys, |key| key.0).await?;
@@ -277,8 +278,8 @@ loaders! {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
         Ok(gather(access_token::of_projects(tx, &projects).await?, |row| AccessTokensOf(row.project_id)))
     };
-    AgentConfigurationId => AgentConfiguration, |tx, keys| {
-        Ok(index(agent_configuration::by_ids(tx, keys).await?, |row| row.id))
+    Needing<AgentConfigurationId> => AgentConfiguration, |tx, keys| {
+        Ok(each_of(keys, agent_configuration::by_ids(tx, keys).await?, |row| row.id))
     };
     AgentConfigurationsOf => Vec<AgentConfiguration>, |tx, keys| {
         let mut found = HashMap::new();
@@ -424,19 +425,19 @@ loaders! {
         }
         Ok(found)
     };
-    With<ProjectId, SessionFilter> => (Project, Slice<Session>), |tx, keys| {
+    With<Needing<ProjectId>, SessionFilter> => (Project, Slice<Session>), |tx, keys| {
         each(tx, keys, async |tx, key| chat::project_with_sessions(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<ProjectId, FileFilter> => (Project, Slice<File>), |tx, keys| {
+    With<Needing<ProjectId>, FileFilter> => (Project, Slice<File>), |tx, keys| {
         each(tx, keys, async |tx, key| file::project_with_page(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<ProjectId, ChangeFilter> => (Project, Slice<FileSnapshot>), |tx, keys| {
+    With<Needing<ProjectId>, ChangeFilter> => (Project, Slice<FileSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| file::project_with_changes(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<ProjectId, SnapshotFilter> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
+    With<Needing<ProjectId>, SnapshotFilter> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| snapshot::project_with_page(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<SessionId, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
+    With<Needing<SessionId>, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
         each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
     };
     With<FileId, VersionFilter> => (File, Slice<FileSnapshot>), |tx, keys| {
@@ -490,19 +491,29 @@ loaders! {
 }
 
 /// Reads objects as of revisions, with one statement per [`PARENTS`] keys.
-async fn past<I: Copy + Eq + Hash, T>(
+async fn past<I: Copy + Eq + Hash, T: Clone>(
     tx: &Tx,
-    keys: &[Past<I>],
-    read: impl AsyncFn(&Tx, &[(I, i32)]) -> Result<Vec<T>>,
-    key: impl Fn(&T) -> Option<Past<I>>,
-) -> Result<HashMap<Past<I>, T>> {
-    let mut found = HashMap::new();
-    for keys in keys.chunks(PARENTS) {
-        let wanted: Vec<(I, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-        let rows = read(tx, &wanted).await?;
-        found.extend(rows.into_iter().filter_map(|row| Some((key(&row)?, row))));
+    keys: &[Needing<Past<I>>],
+    read: impl AsyncFn(&Tx, &[Needing<(I, i32)>]) -> Result<Vec<(i32, T)>>,
+    id: impl Fn(&T) -> I,
+) -> Result<HashMap<Needing<Past<I>>, T>> {
+    let wanted = Needing::merged(keys.iter().map(|Needing(key, columns)| Needing((key.0, key.1), *columns)));
+    let mut found = Vec::with_capacity(wanted.len());
+    for wanted in wanted.chunks(PARENTS) {
+        found.extend(read(tx, wanted).await?);
     }
-    Ok(found)
+    let found = each_of(keys, found, |(at, row)| Past(id(row), *at));
+    Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
+}
+
+/// The rows of keys that may need different columns of the same row.
+fn each_of<K: Copy + Eq + Hash, T: Clone>(
+    keys: &[Needing<K>],
+    rows: Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> HashMap<Needing<K>, T> {
+    let rows = index(rows, key);
+    keys.iter().filter_map(|key| Some((*key, rows.get(&key.0)?.clone()))).collect()
 }
 
 fn index<K: Eq + Hash, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {

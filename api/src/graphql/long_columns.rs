@@ -7,18 +7,19 @@ use crate::model::long_columns::{LongColumn, LongColumns};
 /// The long columns that a list selects of its rows, which have this type.
 pub fn of_rows(list: &Lookahead<'_>, row: &str) -> LongColumns {
     let rows = [list.field("nodes"), list.field("edges").field("node")];
-    let message = |rows: &Lookahead<'_>| match row {
-        "ChatActivity" => of_object(&rows.field("message"), "ChatMessage"),
-        _ => LongColumns::NONE,
-    };
-    rows.iter().fold(LongColumns::NONE, |columns, rows| columns.or(of_object(rows, row)).or(message(rows)))
+    rows.iter().fold(LongColumns::NONE, |columns, rows| columns.or(of_object(rows, row)))
 }
 
 /// The long columns that an operation selects of an object of this type.
 pub fn of_object(object: &Lookahead<'_>, kind: &str) -> LongColumns {
     let fields = object.selection_fields();
     let fields = fields.iter().flat_map(|field| field.selection_set());
-    LongColumns::of(fields.filter_map(|field| of_field(kind, field.name())))
+    let own = LongColumns::of(fields.filter_map(|field| of_field(kind, field.name())));
+    match kind {
+        // Both are made of the same row.
+        "ChatActivity" => own.or(of_object(&object.field("message"), "ChatMessage")),
+        _ => own,
+    }
 }
 
 /// The long column that a field of a type returns, if it is one.

@@ -17,6 +17,7 @@ pub mod listening;
 mod loader;
 mod long_columns;
 mod mutation;
+mod needing;
 mod page;
 mod parent;
 mod query;

@@ -211,7 +211,7 @@ pub struct FileSnapshot {
     /// The version whose lines this one restores.
     pub restores: Option<i32>,
     /// The writer's description of the change.
-    pub change_description: Option<Arc<str>>,
+    pub change_description: ChangeDescription,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// The user who created it.
@@ -242,6 +242,27 @@ impl FileSnapshot {
     pub fn of_saves(self, count: i32) -> Option<Self> {
         let follows = self.version.checked_sub(count).filter(|follows| *follows >= 0)?;
         Some(Self { follows, ..self })
+    }
+}
+
+/// The writer's description of a change.
+#[derive(Clone, Debug)]
+pub enum ChangeDescription {
+    /// There is none.
+    None,
+    /// There is one, which is not read.
+    Unread,
+    /// The text.
+    Text(Arc<str>),
+}
+
+impl ChangeDescription {
+    /// The text, if it is read.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::None | Self::Unread => None,
+            Self::Text(text) => Some(text),
+        }
     }
 }
 

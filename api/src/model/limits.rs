@@ -24,9 +24,9 @@ pub struct DatabaseLimits {
     /// connections, one is always left for others. From 1 to 10000
     #[arg(long, env = "DATABASE_USER_CONNECTIONS", default_value_t = 4, global = true, value_name = "N", value_parser = number(1_u32..=10_000))]
     pub database_user_connections: u32,
-    /// Time that a request waits for others, in seconds: for its user's share of the connections, for a connection, or
-    /// for earlier writers of its project. Then the error is RATE_LIMITED, or UNAVAILABLE if the database cannot be
-    /// reached. From 1 to 3600
+    /// Time that a request waits for others, in seconds: for its user's share of the connections, for a connection, for
+    /// earlier writers of its project, or, if it is a request of git, for others of git. Then the error is RATE_LIMITED,
+    /// or UNAVAILABLE if the database cannot be reached. From 1 to 3600
     #[arg(long, env = "DATABASE_ACQUIRE_SECONDS", default_value_t = 10, global = true, value_name = "SECONDS", value_parser = number(1_u64..=3_600))]
     pub database_acquire_seconds: u64,
     /// Time after which an idle connection is closed, in seconds. From 1 to 86400

@@ -1,5 +1,8 @@
 //! The long columns of rows: texts and JSON that callers write. An operation reads only those that it selects.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 /// A long column.
 #[expect(missing_docs, reason = "the names say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub enum LongColumn {
 }
 
 /// A set of long columns. The default has all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LongColumns(u32);
 
 impl LongColumns {
@@ -79,6 +82,28 @@ impl LongColumns {
 impl Default for LongColumns {
     fn default() -> Self {
         Self(u32::MAX)
+    }
+}
+
+/// The key of an object to read, and the long columns that are needed of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Needing<K>(pub K, pub LongColumns);
+
+impl<K: Copy + Eq + Hash> Needing<K> {
+    /// Each key once, with all long columns that are needed of its object.
+    pub fn merged(keys: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut needs: HashMap<K, LongColumns> = HashMap::new();
+        for Self(key, columns) in keys {
+            let needed = needs.entry(key).or_insert(LongColumns::NONE);
+            *needed = needed.or(columns);
+        }
+        needs.into_iter().map(|(key, columns)| Self(key, columns)).collect()
+    }
+}
+
+impl<K> From<K> for Needing<K> {
+    fn from(key: K) -> Self {
+        Self(key, LongColumns::default())
     }
 }
 

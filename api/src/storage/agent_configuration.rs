@@ -6,7 +6,7 @@ use entity::agent_configuration_versions;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::access::{self, Member, is_member};
-use super::columns::{JSON, Long, TEXT, columns};
+use super::columns::{JSON, Long, TEXT, by_keys, columns};
 use super::db::{Tx, fail};
 use super::event;
 use super::sql::{Order, Sql, pages, union};
@@ -14,7 +14,7 @@ use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFi
 use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
 use crate::model::json::Json;
-use crate::model::long_columns::{LongColumn, LongColumns};
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 
 const LONG: [Long<agent_configuration_versions::Column>; 13] = [
@@ -122,13 +122,17 @@ async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<AgentConfiguration>> {
 }
 
 /// The configurations among `ids` in the actor's projects, as they are now.
-pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentConfiguration>> {
-    let mut sql = Sql::new("");
-    select(&mut sql, tx.needed())
-        .push("v.superseded_revision IS NULL AND v.configuration_id IN ")
-        .list(ids.iter().map(|id| id.0))
-        .push(" AND ");
-    is_member(&mut sql, "v.project_id", tx.me());
+pub async fn by_ids(
+    tx: &Tx,
+    ids: &[impl Copy + Into<Needing<AgentConfigurationId>>],
+) -> Result<Vec<AgentConfiguration>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[AgentConfigurationId]| {
+        select(sql, needed)
+            .push("v.superseded_revision IS NULL AND v.configuration_id IN ")
+            .list(ids.iter().map(|id| id.0))
+            .push(" AND ");
+        is_member(sql, "v.project_id", tx.me());
+    });
     let found = versions(tx, sql).await?;
     access::opened(tx, found.iter().map(|version| version.project_id));
     Ok(found)
@@ -136,10 +140,10 @@ pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentCo
 
 /// Configurations in the actor's projects, each as of a revision, including the revision of its deletion.
 /// Configurations that did not exist then are left out.
-pub async fn as_of(tx: &Tx, wanted: &[(AgentConfigurationId, i32)]) -> Result<Vec<(i32, AgentConfiguration)>> {
-    let sql = union(wanted, |sql, (id, at)| {
+pub async fn as_of(tx: &Tx, wanted: &[Needing<(AgentConfigurationId, i32)>]) -> Result<Vec<(i32, AgentConfiguration)>> {
+    let sql = union(wanted, |sql, Needing((id, at), columns)| {
         sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
-        select(sql, tx.needed()).push("v.configuration_id = ").bind(id.0);
+        select(sql, tx.needed().and(columns)).push("v.configuration_id = ").bind(id.0);
         valid_at(sql, at).push(" AND ");
         event::reached(sql, "v.project_id", at).push(" AND ");
         is_member(sql, "v.project_id", tx.me()).push(") AS w");
@@ -230,13 +234,17 @@ pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Resul
 }
 
 /// The versions with these configurations and numbers, in the actor's projects.
-pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32)]) -> Result<Vec<AgentConfiguration>> {
-    let mut sql = Sql::new("");
-    select(&mut sql, tx.needed())
-        .pairs("(v.configuration_id, v.version)", versions.iter().map(|(id, number)| (id.0, *number)))
-        .push(" AND ");
-    is_member(&mut sql, "v.project_id", tx.me());
-    let found = self::versions(tx, sql).await?;
+pub async fn versions_by_numbers(
+    tx: &Tx,
+    wanted: &[Needing<(AgentConfigurationId, i32)>],
+) -> Result<Vec<AgentConfiguration>> {
+    let sql = by_keys(tx, wanted, |sql, needed, wanted: &[(AgentConfigurationId, i32)]| {
+        select(sql, needed)
+            .pairs("(v.configuration_id, v.version)", wanted.iter().map(|(id, number)| (id.0, *number)))
+            .push(" AND ");
+        is_member(sql, "v.project_id", tx.me());
+    });
+    let found = versions(tx, sql).await?;
     access::opened(tx, found.iter().map(|version| version.project_id));
     Ok(found)
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
 use super::cells::Cells;
-use super::columns::{JSON, Long, TEXT, columns};
+use super::columns::{JSON, Long, TEXT, by_keys, columns};
 use super::db::{Call, Tx, fail, unknown};
 use super::door::{self, ListQuery};
 use super::revision::{self, Conversation, Counts};
@@ -19,7 +19,7 @@ use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within};
 use crate::model::json::Json;
-use crate::model::long_columns::{LongColumn, LongColumns};
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
@@ -89,10 +89,11 @@ pub(super) async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
 }
 
 /// The sessions among `ids` in the actor's projects.
-pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>> {
-    let mut sql = Sql::new("");
-    select_sessions(&mut sql, tx.needed()).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_member(&mut sql, "s.project_id", tx.me());
+pub async fn sessions_by_ids(tx: &Tx, ids: &[impl Copy + Into<Needing<SessionId>>]) -> Result<Vec<Session>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[SessionId]| {
+        select_sessions(sql, needed).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+        is_member(sql, "s.project_id", tx.me());
+    });
     let found = sessions(tx, sql).await?;
     access::opened(tx, found.iter().map(|session| session.project_id));
     Ok(found)
@@ -161,12 +162,12 @@ pub async fn sessions_page(
 /// `BadInput` for a cursor of another list.
 pub async fn project_with_sessions(
     tx: &Tx,
-    project: ProjectId,
+    project: Needing<ProjectId>,
     keep: &SessionFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<Session>)>> {
     let select = |sql: &mut Sql| {
-        select_sessions(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0);
+        select_sessions(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0.0);
         keep_sessions(sql, keep);
     };
     let read = |row: &QueryResult| {
@@ -186,10 +187,11 @@ pub async fn sessions_count(tx: &Tx, projects: &[Member<'_>], keep: &SessionFilt
 }
 
 /// The messages among `ids` in the actor's projects.
-pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>> {
-    let mut sql = Sql::new("");
-    select_messages(&mut sql, tx.needed(), None).push("WHERE m.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_member(&mut sql, "m.project_id", tx.me());
+pub async fn messages_by_ids(tx: &Tx, ids: &[impl Copy + Into<Needing<MessageId>>]) -> Result<Vec<Message>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[MessageId]| {
+        select_messages(sql, needed, None).push("WHERE m.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+        is_member(sql, "m.project_id", tx.me());
+    });
     let found = messages(tx, sql).await?;
     access::opened(tx, found.iter().map(|message| message.project_id));
     Ok(found)
@@ -217,10 +219,10 @@ fn hidden_at(sql: &mut Sql, at: i32) -> &mut Sql {
 }
 
 /// Messages of the actor's projects, each as of a revision. Messages that did not exist then are left out.
-pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<(i32, Message)>> {
-    let sql = union(wanted, |sql, (id, at)| {
+pub async fn messages_as_of(tx: &Tx, wanted: &[Needing<(MessageId, i32)>]) -> Result<Vec<(i32, Message)>> {
+    let sql = union(wanted, |sql, Needing((id, at), columns)| {
         sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
-        select_messages(sql, tx.needed(), Some(at))
+        select_messages(sql, tx.needed().and(columns), Some(at))
             .push("WHERE m.id = ")
             .bind(id.0)
             .push(" AND m.revision <= ")
@@ -303,12 +305,13 @@ pub async fn messages_page(
 /// `BadInput` for a cursor of another list.
 pub async fn session_with_messages(
     tx: &Tx,
-    session: SessionId,
+    Needing(session, long_columns): Needing<SessionId>,
     keep: &MessageFilter,
     page: &Page,
 ) -> Result<Option<(Session, Slice<Message>)>> {
     let door = |sql: &mut Sql| {
-        columns::<chat_sessions::Entity>(sql, ("s", door::PREFIX), &LONG_OF_SESSION, tx.needed());
+        let needed = tx.needed().and(long_columns);
+        columns::<chat_sessions::Entity>(sql, ("s", door::PREFIX), &LONG_OF_SESSION, needed);
         sql.push(" FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
         is_member(sql, "s.project_id", tx.me());
     };

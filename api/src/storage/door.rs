@@ -38,11 +38,20 @@ pub(super) async fn open<R, T>(
     // Rows of both, side by side: with a join on a condition, each row of the list would repeat the columns of the row.
     let mut sql = Sql::new("WITH door AS (SELECT ");
     door(&mut sql);
-    sql.push(") SELECT list.*, door.* FROM door FULL JOIN (");
-    select(&mut sql);
-    sql.push(" AND EXISTS (SELECT 1 FROM door)");
-    order.page(&mut sql, page)?;
-    sql.push(") AS list ON FALSE");
+    let list = |sql: &mut Sql| {
+        select(sql);
+        order.page(sql.push(" AND EXISTS (SELECT 1 FROM door)"), page)
+    };
+    if tx.is_sqlite() {
+        // In a full join SQLite would copy the whole list, with its long columns, before it returns the first row.
+        list(sql.push(") SELECT list.*, door.* FROM ("))?;
+        sql.push(") AS list LEFT JOIN door ON FALSE UNION ALL SELECT list.*, door.* FROM door LEFT JOIN (");
+        select(&mut sql);
+        sql.push(" LIMIT 0) AS list ON FALSE");
+    } else {
+        list(sql.push(") SELECT list.*, door.* FROM door FULL JOIN ("))?;
+        sql.push(") AS list ON FALSE");
+    }
     let (mut door, mut rows) = (None, Vec::new());
     for found in &tx.rows(sql).await? {
         if Cells::at(found, "id")?.next::<Option<Uuid>>()?.is_some() {

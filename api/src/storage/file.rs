@@ -18,6 +18,7 @@ use crate::model::error::Result;
 use crate::model::file::{Entry, File, FileFilter, FileMode, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::language::{language_of, set_language};
+use crate::model::long_columns::Needing;
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
@@ -268,12 +269,12 @@ pub async fn page(
 /// `BadInput` for a cursor of another list.
 pub async fn project_with_page(
     tx: &Tx,
-    project: ProjectId,
+    project: Needing<ProjectId>,
     keep: &FileFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<File>)>> {
     let select = |sql: &mut Sql| {
-        sql.push("SELECT ").push(FILES_NOW).push("v.project_id = ").bind(project.0);
+        sql.push("SELECT ").push(FILES_NOW).push("v.project_id = ").bind(project.0.0);
         keep_files(sql, None, keep);
     };
     let read = |row: &QueryResult| {

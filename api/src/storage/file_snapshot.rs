@@ -1,6 +1,6 @@
 //! `file_snapshots` as versions of a file, and as changes of a project.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::QueryResult;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::access::{self, Member, is_member};
 use super::cells::Cells;
+use super::columns::by_keys;
 use super::db::{Tx, fail, unknown};
 use super::door::{self, ListQuery};
 use super::file::{FILES_NOW, below, file_from, get, mode, place};
@@ -17,9 +18,9 @@ use super::snapshot::hash;
 use super::sql::{Order, ROWS_PER_STATEMENT, Sql, pages, union};
 use crate::model::enums::{ChangeType, EventKind};
 use crate::model::error::Result;
-use crate::model::file::{ChangeFilter, File, FileSnapshot};
+use crate::model::file::{ChangeDescription, ChangeFilter, File, FileSnapshot};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId, Within};
-use crate::model::long_columns::{LongColumn, LongColumns};
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
@@ -50,9 +51,6 @@ fn select_versions(needed: LongColumns, has_contents: bool) -> String {
 /// Descriptions of up to this many bytes are read with their rows.
 const SHORT_BYTES: usize = 1000;
 
-/// Stands for a description until it is read.
-const UNREAD: &str = "";
-
 const NEWEST_CHANGE_FIRST: Order =
     Order { columns: &[("v.revision", KeyKind::Number), ("v.id", KeyKind::Id)], descending: true };
 const NEWEST_VERSION_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
@@ -77,8 +75,9 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         session_id: cells.next::<Option<Uuid>>()?.map(SessionId),
         message_id: cells.next::<Option<Uuid>>()?.map(MessageId),
         change_description: match (cells.next::<Option<&str>>()?, cells.next::<bool>()?) {
-            (None, true) => Some(UNREAD.into()),
-            (text, _) => text.map(Into::into),
+            (Some(text), _) => ChangeDescription::Text(text.into()),
+            (None, true) => ChangeDescription::Unread,
+            (None, false) => ChangeDescription::None,
         },
         created_at: cells.next()?,
         // The others are null in a list without contents.
@@ -102,7 +101,8 @@ async fn describe(tx: &Tx, rows: impl IntoIterator<Item = &mut FileSnapshot>, ne
     if !needed.has(LongColumn::ChangeDescription) {
         return Ok(());
     }
-    let mut rows: Vec<_> = rows.into_iter().filter(|row| row.change_description.as_deref() == Some(UNREAD)).collect();
+    let is_unread = |row: &&mut FileSnapshot| matches!(row.change_description, ChangeDescription::Unread);
+    let mut rows: Vec<_> = rows.into_iter().filter(is_unread).collect();
     let write = |row: &FileSnapshot| (row.project_id.0, row.revision);
     let writes: BTreeSet<(Uuid, i32)> = rows.iter().map(|row| write(row)).collect();
     let mut texts: HashMap<(Uuid, i32), Arc<str>> = HashMap::new();
@@ -116,7 +116,9 @@ async fn describe(tx: &Tx, rows: impl IntoIterator<Item = &mut FileSnapshot>, ne
         }
     }
     for row in &mut rows {
-        row.change_description = texts.get(&write(row)).cloned();
+        if let Some(text) = texts.get(&write(row)) {
+            row.change_description = ChangeDescription::Text(text.clone());
+        }
     }
     Ok(())
 }
@@ -137,11 +139,16 @@ async fn joined(
 }
 
 /// The versions among `ids` in the actor's projects.
-pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(&select_versions(tx.needed(), true));
-    sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_member(&mut sql, "v.project_id", tx.me());
-    let found = versions(tx, sql, tx.needed()).await?;
+pub async fn versions_by_ids(tx: &Tx, ids: &[Needing<FileSnapshotId>]) -> Result<Vec<FileSnapshot>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[FileSnapshotId]| {
+        sql.push(&select_versions(needed, true)).push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+        is_member(sql, "v.project_id", tx.me());
+    });
+    let mut found = tx.rows(sql).await?.iter().map(version).collect::<Result<Vec<_>>>()?;
+    let described = ids.iter().filter(|Needing(_, columns)| columns.has(LongColumn::ChangeDescription));
+    let described: HashSet<FileSnapshotId> = described.map(|Needing(id, _)| *id).collect();
+    let described: Vec<_> = found.iter_mut().filter(|row| described.contains(&row.id)).collect();
+    describe(tx, described, tx.needed()).await?;
     access::opened(tx, found.iter().map(|version| version.project_id));
     Ok(found)
 }
@@ -331,12 +338,12 @@ fn place_of_change(row: &FileSnapshot) -> Cursor {
 /// `BadInput` for a cursor of another list.
 pub async fn project_with_changes(
     tx: &Tx,
-    project: ProjectId,
+    project: Needing<ProjectId>,
     keep: &ChangeFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<FileSnapshot>)>> {
     let select = |sql: &mut Sql| {
-        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project, keep)
+        keep_changes(sql.push(&select_versions(tx.needed_of(page), true)).push("WHERE "), tx, project.0, keep)
     };
     let read = |row: &QueryResult| {
         let row = version(row)?;

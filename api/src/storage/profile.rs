@@ -5,13 +5,13 @@ use entity::user_preferences;
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::columns::{JSON, Long, TEXT, columns};
+use super::columns::{JSON, Long, TEXT, by_keys, columns};
 use super::db::Tx;
 use super::sql::Sql;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
 use crate::model::json::Json;
-use crate::model::long_columns::LongColumn;
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 
 /// The columns of a profile that are read.
@@ -42,8 +42,8 @@ impl From<Row> for Profile {
 
 /// The columns of a profile. Row-level security hides the e-mail column from everyone; a function returns the caller's
 /// own.
-fn profile_columns(sql: &mut Sql, tx: &Tx) {
-    let avatar = if tx.needed().has(LongColumn::AvatarUrl) { "avatar_url" } else { TEXT };
+fn profile_columns(sql: &mut Sql, tx: &Tx, needed: LongColumns) {
+    let avatar = if needed.has(LongColumn::AvatarUrl) { "avatar_url" } else { TEXT };
     sql.push("id, full_name, ")
         .push(avatar)
         .push(" AS avatar_url, created_at, updated_at, is_machine, CASE WHEN id = ")
@@ -140,9 +140,15 @@ pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
 
 /// The profiles among `ids` that the actor can see: their own, and without e-mail those of everyone with whom they
 /// share a project.
-pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
-    let mut sql = Sql::new("SELECT ");
-    profile_columns(&mut sql, tx);
+pub async fn by_ids(tx: &Tx, ids: &[impl Copy + Into<Needing<UserId>>]) -> Result<Vec<Profile>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[UserId]| select(sql, tx, needed, ids));
+    let rows: Vec<Row> = tx.all(sql).await?;
+    Ok(rows.into_iter().map(Profile::from).collect())
+}
+
+/// Adds `SELECT …` of the profiles among `ids` that the actor can see.
+fn select(sql: &mut Sql, tx: &Tx, needed: LongColumns, ids: &[UserId]) {
+    profile_columns(sql.push("SELECT "), tx, needed);
     sql.push(" FROM user_profiles u WHERE u.id IN ")
         .list(ids.iter().map(|id| id.0))
         .push(" AND (u.id = ")
@@ -155,11 +161,9 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
         ("chat_sessions", "project_id"),
     ] {
         sql.push(&format!(" OR EXISTS (SELECT 1 FROM {table} s WHERE s.user_id = u.id AND s.{project} IN "));
-        super::access::memberships(&mut sql, tx.me()).push(")");
+        super::access::memberships(sql, tx.me()).push(")");
     }
     sql.push(")");
-    let rows: Vec<Row> = tx.all(sql).await?;
-    Ok(rows.into_iter().map(Profile::from).collect())
 }
 
 /// The actor's preferences; `None` if they have no profile.
@@ -199,7 +203,7 @@ pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Res
         sql.push(", own_avatar_url = true, avatar_url = ").bind(avatar_url);
     }
     sql.push(" WHERE id = ").bind(tx.me()).push(" RETURNING ");
-    profile_columns(&mut sql, tx);
+    profile_columns(&mut sql, tx, tx.needed());
     let rows: Vec<Row> = tx.all(sql).await?;
     let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no profile"))?;
     Ok(row.into())

@@ -7,7 +7,7 @@ use entity::{project_versions, projects};
 use sea_orm::{FromQueryResult, Value};
 
 use super::access::{self, Member, is_member, memberships, role, role_of};
-use super::columns::{JSON, Long, TEXT, columns};
+use super::columns::{JSON, Long, TEXT, by_keys, columns};
 use super::db::{Tx, fail, unknown};
 use super::door::{self, ListQuery};
 use super::revision::{self, Target};
@@ -17,7 +17,7 @@ use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Event};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::json::Json;
-use crate::model::long_columns::{LongColumn, LongColumns};
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::{
     ActivitySummary, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
@@ -47,11 +47,11 @@ fn project_columns<'s>(sql: &'s mut Sql, tx: &Tx, needed: LongColumns) -> &'s mu
 /// `BadInput` for a cursor of another list.
 pub(super) async fn with_list<T>(
     tx: &Tx,
-    id: ProjectId,
+    Needing(id, long_columns): Needing<ProjectId>,
     list: ListQuery<'_, T>,
 ) -> Result<Option<(Project, Slice<T>)>> {
     let door = |sql: &mut Sql| {
-        columns::<projects::Entity>(sql, ("p", door::PREFIX), &LONG, tx.needed());
+        columns::<projects::Entity>(sql, ("p", door::PREFIX), &LONG, tx.needed().and(long_columns));
         role_of(sql.push(", "), "p", tx.me());
         sql.push(" AS door_viewer_role FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
         is_member(sql, "p.id", tx.me());
@@ -90,13 +90,14 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
 }
 
 /// The projects among `ids` of which the actor is a member.
-pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
-    let mut sql = Sql::new("SELECT ");
-    project_columns(&mut sql, tx, tx.needed())
-        .push(" FROM projects p WHERE p.id IN ")
-        .list(ids.iter().map(|id| id.0))
-        .push(" AND ");
-    is_member(&mut sql, "p.id", tx.me());
+pub async fn by_ids(tx: &Tx, ids: &[impl Copy + Into<Needing<ProjectId>>]) -> Result<Vec<Project>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[ProjectId]| {
+        project_columns(sql.push("SELECT "), tx, needed)
+            .push(" FROM projects p WHERE p.id IN ")
+            .list(ids.iter().map(|id| id.0))
+            .push(" AND ");
+        is_member(sql, "p.id", tx.me());
+    });
     let projects = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
     access::opened(tx, projects.iter().map(|project| project.id));
     Ok(projects)
@@ -341,12 +342,15 @@ pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
 }
 
 /// Projects as of moments, with the fields that they had then.
-pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<Vec<Project>> {
-    let numbered: Vec<(usize, Member<'_>, AsOf)> =
-        wanted.iter().enumerate().map(|(index, (member, _, as_of))| (index, *member, *as_of)).collect();
-    let sql = union(&numbered, |sql, (index, member, as_of)| {
+pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Needing<Project>, AsOf)>) -> Result<Vec<Project>> {
+    let numbered: Vec<(usize, Member<'_>, LongColumns, AsOf)> = wanted
+        .iter()
+        .enumerate()
+        .map(|(index, (member, project, as_of))| (index, *member, project.1, *as_of))
+        .collect();
+    let sql = union(&numbered, |sql, (index, member, long_columns, as_of)| {
         sql.push(&format!("SELECT {index} AS n, "));
-        columns::<project_versions::Entity>(sql, ("v", ""), &LONG_OF_VERSION, tx.needed());
+        columns::<project_versions::Entity>(sql, ("v", ""), &LONG_OF_VERSION, tx.needed().and(long_columns));
         sql.push(" FROM project_versions v WHERE v.project_id = ").bind(member);
         sql.push(" AND v.superseded_revision > ").bind(as_of.revision);
         sql.push(" ORDER BY v.superseded_revision LIMIT 1");
@@ -357,7 +361,7 @@ pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<
         let index: i32 = row.try_get("", "n").map_err(fail)?;
         then.insert(index, project_versions::Model::from_query_result(&row, "").map_err(fail)?);
     }
-    let past = |(index, (_, project, as_of)): (i32, (Member<'_>, Project, AsOf))| {
+    let past = |(index, (_, Needing(project, _), as_of)): (i32, (Member<'_>, Needing<Project>, AsOf))| {
         let project = Project { as_of: Some(as_of), ..project };
         match then.remove(&index) {
             Some(then) => with_fields(project, then),

@@ -4,7 +4,7 @@ use entity::project_snapshots;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::access::{self, Member, is_member};
-use super::columns::{Long, TEXT, columns};
+use super::columns::{Long, TEXT, by_keys, columns};
 use super::db::{Tx, fail};
 use super::door::ListQuery;
 use super::project;
@@ -12,7 +12,7 @@ use super::sql::{Order, Sql, pages};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use crate::model::long_columns::{LongColumn, LongColumns};
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
@@ -74,10 +74,11 @@ fn select(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
 }
 
 /// The snapshots among `ids` in the actor's projects that are not deleted.
-pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
-    let mut sql = Sql::new("");
-    select(&mut sql, tx.needed()).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_member(&mut sql, "s.project_id", tx.me());
+pub async fn by_ids(tx: &Tx, ids: &[impl Copy + Into<Needing<ProjectSnapshotId>>]) -> Result<Vec<ProjectSnapshot>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[ProjectSnapshotId]| {
+        select(sql, needed).push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+        is_member(sql, "s.project_id", tx.me());
+    });
     let found = tx.rows(sql).await?.iter().map(snapshot).collect::<Result<Vec<_>>>()?;
     access::opened(tx, found.iter().map(|snapshot| snapshot.project_id));
     Ok(found)
@@ -170,12 +171,12 @@ pub async fn page(
 /// `BadInput` for a cursor of another list.
 pub async fn project_with_page(
     tx: &Tx,
-    project: ProjectId,
+    project: Needing<ProjectId>,
     filter: &SnapshotFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<ProjectSnapshot>)>> {
     let select = |sql: &mut Sql| {
-        select(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0);
+        select(sql, tx.needed_of(page)).push("s.project_id = ").bind(project.0.0);
         keep(tx, sql, filter);
     };
     let read = |row: &QueryResult| {

@@ -6,14 +6,14 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::access::{self, Member, is_member, role, role_of};
-use super::columns::{JSON, Long, columns};
+use super::columns::{JSON, Long, by_keys, columns};
 use super::db::{Tx, fail, unknown};
 use super::sql::Sql;
 use crate::model::enums::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
-use crate::model::long_columns::LongColumn;
+use crate::model::long_columns::{LongColumn, LongColumns, Needing};
 use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
 fn streaming(row: streaming_messages::Model) -> Result<StreamingMessage> {
@@ -36,12 +36,10 @@ const LONG: [Long<streaming_messages::Column>; 2] = [
     (streaming_messages::Column::Metadata, LongColumn::StreamingMetadata, JSON),
 ];
 
-/// `SELECT …` of the streaming messages `g`, up to the `WHERE`.
-fn select(tx: &Tx) -> Sql {
-    let mut sql = Sql::new("SELECT ");
-    columns::<streaming_messages::Entity>(&mut sql, ("g", ""), &LONG, tx.needed());
-    sql.push(" FROM streaming_messages g WHERE ");
-    sql
+/// Adds `SELECT …` of the streaming messages `g`, up to the `WHERE`.
+fn select(sql: &mut Sql, needed: LongColumns) -> &mut Sql {
+    columns::<streaming_messages::Entity>(sql.push("SELECT "), ("g", ""), &LONG, needed);
+    sql.push(" FROM streaming_messages g WHERE ")
 }
 
 /// The selected messages, oldest first. SQLite would sort them with their long columns.
@@ -53,10 +51,11 @@ async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
 }
 
 /// The streaming messages among `ids` that the actor can see.
-pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
-    let mut sql = select(tx);
-    sql.push("g.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    is_member(&mut sql, "g.project_id", tx.me());
+pub async fn by_ids(tx: &Tx, ids: &[impl Copy + Into<Needing<MessageId>>]) -> Result<Vec<StreamingMessage>> {
+    let sql = by_keys(tx, ids, |sql, needed, ids: &[MessageId]| {
+        select(sql, needed).push("g.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+        is_member(sql, "g.project_id", tx.me());
+    });
     let found = all(tx, sql).await?;
     access::opened(tx, found.iter().map(|message| message.project_id));
     Ok(found)
@@ -64,14 +63,16 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>>
 
 /// The streaming messages of these sessions, oldest first.
 pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
-    let mut sql = select(tx);
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed());
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
     all(tx, sql).await
 }
 
 /// The streaming messages of a project of the actor, oldest first.
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
-    let mut sql = select(tx);
+    let mut sql = Sql::new("");
+    select(&mut sql, tx.needed());
     sql.push("g.project_id = ").bind(project.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me());
     all(tx, sql).await

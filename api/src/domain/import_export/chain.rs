@@ -215,7 +215,7 @@ impl Batch {
 
     fn description(&self, event: &Event) -> String {
         let changes = self.described.get(&event.revision).map_or(&[][..], Vec::as_slice);
-        let given = changes.iter().find_map(|change| change.change_description.as_deref().map(str::to_owned));
+        let given = changes.iter().find_map(|change| change.change_description.text().map(str::to_owned));
         given.unwrap_or_else(|| match (event.kind, changes) {
             (EventKind::ProjectRestored, _) => "Restore an earlier state".to_owned(),
             (_, [one]) => format!("{} {}", verb(one.change_type), one.path),

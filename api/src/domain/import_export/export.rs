@@ -89,7 +89,9 @@ pub struct Archived {
     pub files: usize,
     /// Renamed paths, with the names of their entries: some extractors would misinterpret the paths.
     pub renamed: Vec<(String, String)>,
-    /// Symbolic links to targets outside the archive, which are stored as plain files.
+    /// Symbolic links to renamed paths, with their targets in the archive.
+    pub redirected: Vec<(String, String)>,
+    /// Symbolic links that could lead out of the archive or to another entry, which are stored as plain files.
     pub plain_links: Vec<String>,
 }
 
@@ -156,26 +158,42 @@ fn is_device(name: &str) -> bool {
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || is_numbered(&stem)
 }
 
-/// Whether a link at a path has a target inside the archive, even if it is unpacked next to other files: a relative
-/// path that never leaves the archive, with unambiguous names. All `..` must come first, since a name before them could
-/// be another link.
-fn stays_inside(path: &str, target: &str) -> bool {
+/// The target of a link at a path in an archive with these names: the entry of the file that it leads to. `None` if it could
+/// lead out of the archive, also if that is unpacked next to other files, or to another entry. All `..` must come first,
+/// since a name before them could be another link. What is not in the archive must have unambiguous names.
+fn target_in(names: &HashMap<&str, String>, taken: &HashSet<&str>, path: &str, target: &str) -> Option<String> {
     if target.is_empty() || target.starts_with('/') || target.contains('\0') {
-        return false;
+        return None;
     }
-    let (mut depth, mut goes_down) = (path.matches('/').count(), false);
-    target.split('/').all(|part| match part {
-        "" | "." => true,
-        ".." => {
-            let is_inside = depth > 0 && !goes_down;
-            depth = depth.saturating_sub(1);
-            is_inside
+    let folder_of = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let inside =
+        |folder: &str, name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    // A path and its entry.
+    let mut place = folder_of(path);
+    let mut entry = names.get(place.as_str()).cloned().unwrap_or_default();
+    let (mut goes_down, mut parts) = (false, Vec::new());
+    for part in target.split('/') {
+        match part {
+            "" | "." => parts.push(part.to_owned()),
+            ".." if goes_down || place.is_empty() => return None,
+            ".." => {
+                (place, entry) = (folder_of(&place), folder_of(&entry));
+                parts.push(part.to_owned());
+            }
+            part => {
+                goes_down = true;
+                place = inside(&place, part);
+                let as_it_is = inside(&entry, part);
+                entry = match names.get(place.as_str()) {
+                    Some(name) => name.clone(),
+                    None if entry_name(part) == part && !taken.contains(as_it_is.as_str()) => as_it_is,
+                    None => return None,
+                };
+                parts.push(entry.rsplit('/').next().unwrap_or_default().to_owned());
+            }
         }
-        part => {
-            goes_down = true;
-            entry_name(part) == part
-        }
-    })
+    }
+    Some(parts.join("/"))
 }
 
 /// Writes the files and folders as of a revision to a zip archive, ordered by path and without times, so that the same
@@ -206,32 +224,36 @@ pub async fn archive(
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default());
     let mut archived = Archived::default();
-    let mut names = entry_names(files.iter().map(|file| file.path.as_str()));
+    let names = entry_names(files.iter().map(|file| file.path.as_str()));
+    let taken: HashSet<&str> = names.values().map(String::as_str).collect();
     for group in groups(&files, |file| file.size_bytes) {
         let contents = contents(&tx, project, group.iter().filter_map(|file| file.hash)).await?;
         for file in group {
             let path = file.path.as_str();
-            let name = names.remove(path).ok_or_else(|| Error::internal(format!("{path:?} has no name")))?;
+            let name = names.get(path).ok_or_else(|| Error::internal(format!("{path:?} has no name")))?;
             if name != path {
                 archived.renamed.push((path.to_owned(), name.clone()));
             }
             if file.file_type == FileType::Folder {
-                zip.add_directory(name, options.unix_permissions(0o755)).map_err(|error| cannot(&error))?;
+                zip.add_directory(name.as_str(), options.unix_permissions(0o755)).map_err(|error| cannot(&error))?;
                 continue;
             }
             let content = file.hash.and_then(|hash| contents.get(&(project, hash)));
             let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
             archived.files += 1;
-            let target = std::str::from_utf8(content).ok().filter(|_| file.mode == FileMode::Symlink);
-            if let Some(target) = target.filter(|target| stays_inside(path, target)) {
-                zip.add_symlink(name, target, options).map_err(|error| cannot(&error))?;
+            let given = std::str::from_utf8(content).ok().filter(|_| file.mode == FileMode::Symlink);
+            if let Some(target) = given.and_then(|given| target_in(&names, &taken, path, given)) {
+                zip.add_symlink(name, &target, options).map_err(|error| cannot(&error))?;
+                if given != Some(target.as_str()) {
+                    archived.redirected.push((path.to_owned(), target));
+                }
                 continue;
             }
             if file.mode == FileMode::Symlink {
                 archived.plain_links.push(path.to_owned());
             }
             let permissions = if file.mode == FileMode::Executable { 0o755 } else { 0o644 };
-            zip.start_file(name, options.unix_permissions(permissions)).map_err(|error| cannot(&error))?;
+            zip.start_file(name.as_str(), options.unix_permissions(permissions)).map_err(|error| cannot(&error))?;
             zip.write_all(content).map_err(|error| cannot(&error))?;
         }
     }
@@ -395,11 +417,11 @@ impl History<'_> {
 
     async fn commit_write(&mut self, event: &Event, changes: &[FileSnapshot]) -> Result<()> {
         let author = self.person(event.actor_id, event.created_at).await?;
-        let description = changes.iter().find_map(|change| change.change_description.clone());
+        let description = changes.iter().find_map(|change| change.change_description.text().map(str::to_owned));
         let description = description.unwrap_or_else(|| match (event.kind, changes) {
-            (EventKind::ProjectRestored, _) => "Restore an earlier state".into(),
-            (_, [one]) => format!("{} {}", verb(one.change_type), one.path).into(),
-            (_, many) => format!("Change {} files", many.len()).into(),
+            (EventKind::ProjectRestored, _) => "Restore an earlier state".to_owned(),
+            (_, [one]) => format!("{} {}", verb(one.change_type), one.path),
+            (_, many) => format!("Change {} files", many.len()),
         });
         self.commit(&author, &author, &description).await
     }
@@ -466,8 +488,10 @@ mod tests {
 
     #[test]
     fn a_link_stays_inside_or_is_none() {
+        let names = entry_names(["a/link"].into_iter());
+        let target_in = |target| target_in(&names, &HashSet::new(), "a/link", target);
         for target in ["b", "./b", "../b", "../a/b", "b/"] {
-            assert!(stays_inside("a/link", target), "{target}");
+            assert_eq!(target_in(target).as_deref(), Some(target));
         }
         for target in [
             "",
@@ -482,7 +506,28 @@ mod tests {
             "nul",
             ".git/hooks",
         ] {
-            assert!(!stays_inside("a/link", target), "{target:?}");
+            assert_eq!(target_in(target), None, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_leads_to_the_entry_of_its_target() {
+        let names = entry_names(["a%3Ab", "a:b/link", "a:b/c|", "d/link", "t:u"].into_iter());
+        let taken = names.values().map(String::as_str).collect();
+        for (path, target, expected) in [
+            ("link", "a:b/c|", Some("a%3Ab%/c%7C")),
+            ("link", "a:b", Some("a%3Ab%")),
+            ("link", "a%3Ab", Some("a%3Ab")),
+            ("d/link", ".././a:b//c|/", Some(".././a%3Ab%//c%7C/")),
+            ("a:b/link", "c|", Some("c%7C")),
+            ("a:b/link", "../a:b/missing", Some("../a%3Ab%/missing")),
+            ("a:b/link", "..", Some("..")),
+            ("a:b/link", "../../d", None),
+            ("link", "a:b/mis:sing", None),
+            // The entry of another path.
+            ("link", "t%3Au", None),
+        ] {
+            assert_eq!(target_in(&names, &taken, path, target).as_deref(), expected, "{path}: {target}");
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::commit::Signature;
 use crate::model::error::{Error, Result};
+use crate::model::memory::{Memory, Taken};
 
 /// Overrides for settings of the repository that run programs or protect file systems of other machines. Settings on
 /// the command line take precedence over the repository's.
@@ -52,7 +53,7 @@ pub(super) fn command(folder: &Path) -> Command {
 /// Memory of a git process. A repository of a few kilobytes can have trees with billions of paths, which git would list.
 const MAX_MEMORY: u64 = 512 * 1024 * 1024;
 
-/// Files that a commit can change.
+/// Maximum number of files that a commit can change.
 const MAX_DIFFERENCES: usize = 500_000;
 
 /// Limits the memory of a process and its children. Call it right after the start.
@@ -102,11 +103,14 @@ pub(super) struct Step {
 /// The first-parent commits of a branch, or of `HEAD`, oldest first.
 ///
 /// # Errors
-/// `NotFound` for a missing branch, `BadInput` for a repository without commits or without the newest one.
+/// `NotFound` for a missing branch, `BadInput` for a folder without a repository, and for a repository without commits or
+/// without the newest one.
 pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Result<Vec<Step>> {
     let tip = branch.map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
-    // If this fails, the repository itself is invalid.
-    run(repository, &["rev-parse", "--git-dir"]).await?;
+    if let Err(error) = run(repository, &["rev-parse", "--git-dir"]).await {
+        let (folder, why) = (repository.display(), error.cause().unwrap_or_default());
+        return Err(Error::bad_input("git", format!("Git cannot read a repository in {folder}: {why}")));
+    }
     let resolve =
         async |name: &str| run(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", name]).await.ok();
     if resolve(&format!("{tip}^{{commit}}")).await.is_none() {
@@ -151,6 +155,8 @@ pub(super) struct Difference {
 pub(super) struct Differences {
     process: Child,
     output: BufReader<ChildStdout>,
+    /// Reads the error output while the process runs; `None` after it has ended.
+    errors: Option<JoinHandle<String>>,
 }
 
 impl Differences {
@@ -158,7 +164,8 @@ impl Differences {
     pub(super) fn start(repository: &Path, steps: &[Step], renames: &'static str) -> Result<Self> {
         let mut command = command(repository);
         command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", renames, "--no-abbrev"]);
-        let (process, mut input, output) = spawn(command, "diff-tree")?;
+        let (mut process, mut input, output) = spawn(command, "diff-tree", Stdio::piped())?;
+        let errors = process.stderr.take().map(|errors| tokio::spawn(end_of(errors)));
         let asked: String = steps
             .iter()
             .map(|step| match &step.parent {
@@ -170,12 +177,33 @@ impl Differences {
         tokio::spawn(async move {
             let _ = input.write_all(asked.as_bytes()).await;
         });
-        Ok(Self { process, output })
+        Ok(Self { process, output, errors })
     }
 
     /// The differences of the next commit, which must be this one.
+    ///
+    /// # Errors
+    /// `BadInput` for a commit that changes too many files.
     pub(super) async fn next(&mut self, commit: &str) -> Result<Vec<Difference>> {
-        differences(&mut self.output, commit).await
+        match differences(&mut self.output, commit).await {
+            Err(error @ Error::Internal(_)) => Err(self.cause(commit).await.unwrap_or(error)),
+            read => read,
+        }
+    }
+
+    /// Stops the process, and returns its own error.
+    async fn cause(&mut self, commit: &str) -> Option<Error> {
+        let _ = self.process.kill().await;
+        let said = self.errors.take()?.await.ok().filter(|said| !said.is_empty())?;
+        if !said.to_ascii_lowercase().contains("out of memory") {
+            return Some(failed("diff-tree", said));
+        }
+        let message = format!(
+            "Git needs more than {} MiB of memory, its limit here, to compare commit {commit} with its parent: the \
+             commit changes too many files, or too large ones.",
+            MAX_MEMORY / (1024 * 1024)
+        );
+        Some(Error::bad_input("git", message))
     }
 
     /// Stops the process and ignores the rest of its output.
@@ -185,6 +213,9 @@ impl Differences {
 }
 
 /// Reads the differences of a commit.
+///
+/// # Errors
+/// `BadInput` for more than [`MAX_DIFFERENCES`].
 pub(super) async fn differences(output: &mut (impl AsyncBufRead + Unpin), commit: &str) -> Result<Vec<Difference>> {
     let id = token(output).await?;
     if id.as_deref() != Some(commit.as_bytes()) {
@@ -193,7 +224,8 @@ pub(super) async fn differences(output: &mut (impl AsyncBufRead + Unpin), commit
     let mut differences = Vec::new();
     while output.fill_buf().await.map_err(|error| failed("diff-tree", error))?.first() == Some(&b':') {
         if differences.len() >= MAX_DIFFERENCES {
-            return Err(failed("diff-tree", format!("commit {commit} changes more than {MAX_DIFFERENCES} files")));
+            let message = format!("Commit {commit} changes more than {MAX_DIFFERENCES} files, the limit for a commit.");
+            return Err(Error::bad_input("git", message));
         }
         let head = token(output).await?.unwrap_or_default();
         let head = String::from_utf8_lossy(&head).into_owned();
@@ -230,7 +262,7 @@ impl NewTrees {
         let mut command = command(repository);
         command.args(["rev-list", "--objects", "--filter=blob:none", new]);
         command.args(old.map(|old| format!("^{old}"))).arg("--");
-        let (process, _, output) = spawn(command, "rev-list")?;
+        let (process, _, output) = spawn(command, "rev-list", Stdio::inherit())?;
         Ok(Self { process, output })
     }
 
@@ -256,6 +288,30 @@ pub(super) struct Objects {
     _process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    held: Option<Held>,
+}
+
+/// Memory is reserved in steps of this size.
+const STEP: usize = 64 * 1024;
+
+/// The memory of the objects that are held at once.
+struct Held {
+    memory: Memory,
+    taken: Taken,
+    reserved: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, bytes: usize) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.reserved {
+            let more = (self.bytes - self.reserved).max(STEP);
+            self.memory.take(&mut self.taken, more)?;
+            self.reserved += more;
+        }
+        Ok(())
+    }
 }
 
 /// An object of the repository.
@@ -272,35 +328,55 @@ impl Objects {
     pub(super) fn start(repository: &Path) -> Result<Self> {
         let mut command = command(repository);
         command.args(["cat-file", "--batch"]);
-        let (process, input, output) = spawn(command, "cat-file")?;
-        Ok(Self { _process: process, input, output })
+        let (process, input, output) = spawn(command, "cat-file", Stdio::inherit())?;
+        Ok(Self { _process: process, input, output, held: None })
+    }
+
+    /// Counts the objects in the memory of all requests before they are read.
+    pub(super) fn counted_in(self, memory: Memory) -> Self {
+        Self { held: Some(Held { memory, taken: Taken::default(), reserved: 0, bytes: 0 }), ..self }
+    }
+
+    /// No object is held any more. The memory of the next ones remains reserved.
+    pub(super) fn release(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.bytes = 0;
+        }
     }
 
     /// An object's bytes, up to `max`.
+    ///
+    /// # Errors
+    /// Those of [`Memory::take`] if the objects are counted.
     pub(super) async fn read(&mut self, id: &str, max: usize) -> Result<Object> {
-        self.ask(id, max).await.map_err(|error| failed("cat-file", error))
+        self.ask(id, max).await.map_err(|error| failed("cat-file", format!("cannot read the object {id}: {error}")))?
     }
 
-    async fn ask(&mut self, id: &str, max: usize) -> std::io::Result<Object> {
+    async fn ask(&mut self, id: &str, max: usize) -> std::io::Result<Result<Object>> {
         self.input.write_all(format!("{id}\n").as_bytes()).await?;
         self.input.flush().await?;
         let mut head = String::new();
         self.output.read_line(&mut head).await?;
         let Some(size) = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<u64>().ok()) else {
             if head.trim_end().ends_with(" missing") {
-                return Ok(Object::Missing);
+                return Ok(Ok(Object::Missing));
             }
             return Err(std::io::Error::other(format!("cannot read {head:?}")));
         };
         // The object is followed by a line feed.
         if size > max as u64 {
             tokio::io::copy(&mut (&mut self.output).take(size + 1), &mut tokio::io::sink()).await?;
-            return Ok(Object::TooLarge(size));
+            return Ok(Ok(Object::TooLarge(size)));
         }
-        let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
+        let length = usize::try_from(size).map_err(std::io::Error::other)?;
+        if let Some(Err(error)) = self.held.as_mut().map(|held| held.add(length)) {
+            tokio::io::copy(&mut (&mut self.output).take(size + 1), &mut tokio::io::sink()).await?;
+            return Ok(Err(error));
+        }
+        let mut bytes = vec![0; length];
         self.output.read_exact(&mut bytes).await?;
         self.output.read_u8().await?;
-        Ok(Object::Bytes(bytes))
+        Ok(Ok(Object::Bytes(bytes)))
     }
 }
 
@@ -370,8 +446,8 @@ impl Process {
     }
 }
 
-fn spawn(mut command: Command, what: &str) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+fn spawn(mut command: Command, what: &str, errors: Stdio) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
     let mut process = command.spawn().map_err(|error| failed(what, error))?;
     limit_memory(&process);
     match (process.stdin.take(), process.stdout.take()) {
@@ -472,4 +548,17 @@ impl FastImport {
 /// A quoted path for fast-import, without control characters.
 fn quoted(path: &str) -> String {
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_with_too_many_files_is_refused_by_the_limit() {
+        let file = b":000000 100644 0 1 A\0a\0";
+        let printed = [b"c\0".as_slice(), &file.repeat(MAX_DIFFERENCES + 1)].concat();
+        let refused = differences(&mut printed.as_slice(), "c").await.unwrap_err();
+        assert_eq!(refused.message(), "Commit c changes more than 500000 files, the limit for a commit.");
+    }
 }

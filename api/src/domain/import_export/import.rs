@@ -108,8 +108,9 @@ pub struct Imported {
 /// runs at once each continues after the commits of the others. The files changed by one commit are held in memory.
 ///
 /// # Errors
-/// `Internal` with git's own message; `NotFound` or `Forbidden` for a given project; `Conflict` if the project was not
-/// made by an import, or if the repository lacks the imported commits; the errors of writes to the project.
+/// `BadInput` if there is no repository or commit, and for a commit that changes too many files; `Internal` with git's own
+/// message; `NotFound` or `Forbidden` for a given project; `Conflict` if the project was not made by an import, or if the
+/// repository lacks the imported commits; the errors of writes to the project.
 pub async fn import(
     services: &Arc<Services>,
     actor: &Actor,
@@ -118,7 +119,7 @@ pub async fn import(
 ) -> Result<Imported> {
     let repository = import.repository.as_path();
     let steps = first_parents(repository, import.branch.as_deref()).await?;
-    let (project, created) = find_or_create(services, actor, &import.destination, &steps).await?;
+    let (project, created) = find_or_create(services, actor, &import.destination, (repository, &steps)).await?;
     if let Some(created) = created {
         report(Progress::Created(created));
     }

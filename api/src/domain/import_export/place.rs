@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::git::{Differences, Objects, Step};
-use super::present::{Present, Sources};
-use super::reading::read_changes;
+use super::present::{Present, Sources, Theirs};
+use super::reading::{read_changes, read_commit};
 use super::record::COMMIT;
 use crate::domain::{Services, Tx, access, chat, file, policy, project};
 use crate::model::actor::Actor;
@@ -53,12 +53,13 @@ pub struct Created {
 /// Finds or creates the project.
 ///
 /// # Errors
-/// `NotFound` or `Forbidden` for a given id; `Conflict` if there are several projects.
+/// `NotFound` or `Forbidden` for a given id; `Conflict` if there are several projects; the errors of reading the first
+/// commit if there is none.
 pub(super) async fn find_or_create(
     services: &Arc<Services>,
     actor: &Actor,
     destination: &Destination,
-    steps: &[Step],
+    (repository, steps): (&Path, &[Step]),
 ) -> Result<(ProjectId, Option<Created>)> {
     let name = match destination {
         Destination::Id(id) => return Ok((writable(services, actor, *id).await?, None)),
@@ -68,6 +69,10 @@ pub(super) async fn find_or_create(
         Found::One(project) => return Ok((project, None)),
         Found::None { others } => others,
     };
+    // A repository that cannot be imported must not leave an empty project.
+    if let Some(first) = steps.first() {
+        read(services, repository, first).await?;
+    }
     let new = NewProject {
         name: name.clone(),
         description: Some(TITLE.to_owned()),
@@ -250,12 +255,19 @@ async fn is_applied(
     repository: &Path,
     step: &Step,
 ) -> Result<bool> {
-    let mut differences = Differences::start(repository, std::slice::from_ref(step), "--find-renames")?;
-    let mut objects = Objects::start(repository)?;
-    let differences = differences.next(&step.commit).await?;
     // Skipped files were reported the first time.
-    let theirs = read_changes(&mut objects, differences, services.limits.max_file_bytes, usize::MAX).await?.theirs;
+    let (theirs, mut objects) = read(services, repository, step).await?;
     let present = Present::read(services, actor, project).await?;
     let change = present.merge(&mut Sources { services, actor, objects: &mut objects }, &theirs).await?;
     Ok(change.is_empty())
+}
+
+/// Reads a commit and the files that it changes.
+async fn read(services: &Services, repository: &Path, step: &Step) -> Result<(Vec<Theirs>, Objects)> {
+    let mut differences = Differences::start(repository, std::slice::from_ref(step), "--find-renames")?;
+    let mut objects = Objects::start(repository)?;
+    read_commit(&mut objects, step).await?;
+    let differences = differences.next(&step.commit).await?;
+    let read = read_changes(&mut objects, differences, services.limits.max_file_bytes, usize::MAX).await?;
+    Ok((read.theirs, objects))
 }

@@ -31,7 +31,6 @@ use crate::model::enums::{FileType, MessageRole};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::json::Json;
-use crate::model::memory::Taken;
 use crate::model::path::FilePath;
 
 /// The title of the session of a push.
@@ -69,8 +68,8 @@ pub struct Checked {
     /// The revision of the files on which the first commit is based.
     revision: i32,
     steps: Vec<Step>,
-    /// For the contents of the largest commit.
-    _memory: Taken,
+    /// Has the memory of the largest commit.
+    objects: Objects,
 }
 
 /// Why a push is refused, in one line, with an explanation.
@@ -178,20 +177,15 @@ impl Received {
             Err(error) => return Ok(Err(Refused::because(unreadable(&error)))),
         }
         let obstacles = Obstacles::read(services, actor, project).await?;
-        let mut reader = Reader::start(services, self.folder.path(), &steps)?;
-        let (mut memory, mut largest) = (Taken::default(), 0);
+        let objects = Objects::start(self.folder.path())?.counted_in(services.memory.clone());
+        let mut reader = Reader::start(services, self.folder.path(), &steps, objects)?;
         for step in &steps {
-            let read = reader.next(step).await;
-            if let Ok(Ok(ready)) = &read {
-                let bytes = ready.bytes();
-                if let Err(error) = services.memory.take(&mut memory, bytes.saturating_sub(largest)) {
-                    return Ok(Err(Refused::of(&error)));
-                }
-                largest = largest.max(bytes);
-            }
-            let why = match read {
+            let why = match reader.next(step).await {
                 Ok(Ok(ready)) => ready.theirs.iter().find_map(|theirs| obstacles.find(&theirs.after.as_ref()?.path)),
                 Ok(Err(why)) => Some(why),
+                Err(error @ (Error::RateLimited { .. } | Error::PayloadTooLarge { .. })) => {
+                    return Ok(Err(Refused::of(&error)));
+                }
                 Err(error) => Some(unreadable(&error).to_owned()),
             };
             if let Some(why) = why {
@@ -199,7 +193,8 @@ impl Received {
                 return Ok(Err(Refused::because(format!("commit {short}: {why}"))));
             }
         }
-        Ok(Ok(Checked { received: self, project, revision: repository.tip.revision, steps, _memory: memory }))
+        let objects = reader.objects;
+        Ok(Ok(Checked { received: self, project, revision: repository.tip.revision, steps, objects }))
     }
 }
 
@@ -341,26 +336,16 @@ struct Ready {
     is_empty: bool,
 }
 
-impl Ready {
-    /// The size of its contents.
-    fn bytes(&self) -> usize {
-        self.theirs.iter().filter_map(|theirs| Some(theirs.after.as_ref()?.content.len())).sum()
-    }
-}
-
 impl<'r> Reader<'r> {
-    fn start(services: &'r Services, folder: &Path, steps: &[Step]) -> Result<Self> {
+    fn start(services: &'r Services, folder: &Path, steps: &[Step], objects: Objects) -> Result<Self> {
         // The writes do not use renames.
-        Ok(Self {
-            services,
-            differences: Differences::start(folder, steps, "--no-renames")?,
-            objects: Objects::start(folder)?,
-        })
+        Ok(Self { services, differences: Differences::start(folder, steps, "--no-renames")?, objects })
     }
 
     /// The next commit, which must be this one, or why it cannot be written.
     async fn next(&mut self, step: &Step) -> Result<std::result::Result<Ready, String>> {
         let limits = &self.services.limits;
+        self.objects.release();
         let differences = self.differences.next(&step.commit).await?;
         let written = differences.iter().filter(|difference| difference.new_mode != ABSENT);
         let mut paths = written.map(|difference| String::from_utf8_lossy(&difference.path));
@@ -417,25 +402,26 @@ impl Checked {
     /// # Errors
     /// The refusal, with the number of stored commits.
     pub async fn write(self, services: &Arc<Services>, actor: &Actor) -> std::result::Result<(), Refused> {
-        let mut at = Position { files: self.revision, imports: self.revision };
+        let Self { received, project, revision, steps, objects } = self;
+        let count = steps.len();
+        let mut at = Position { files: revision, imports: revision };
         let metadata = Some(Json::of(&json!({ IMPORT: "git push" })));
-        let new = NewSession { project_id: self.project, title: Some(TITLE.to_owned()), metadata };
+        let new = NewSession { project_id: project, title: Some(TITLE.to_owned()), metadata };
         let begun = services.write(actor, |writer| add_ended_session(at.of(writer), new)).await;
         let session = match begun {
             Ok((session, revision)) => {
                 at.imports = revision;
                 session.id
             }
-            Err(error) => return Err(refused(&error, 0, self.count())),
+            Err(error) => return Err(refused(&error, 0, count)),
         };
-        let folder = self.received.folder.path();
-        let mut reader =
-            Reader::start(services, folder, &self.steps).map_err(|error| refused(&error, 0, self.count()))?;
-        for (done, step) in self.steps.iter().enumerate() {
-            let failed = |error: Error| refused(&error, done, self.count());
+        let folder = received.folder.path();
+        let mut reader = Reader::start(services, folder, &steps, objects).map_err(|error| refused(&error, 0, count))?;
+        for (done, step) in steps.iter().enumerate() {
+            let failed = |error: Error| refused(&error, done, count);
             let ready = reader.next(step).await.map_err(failed)?;
-            let ready = ready.map_err(|why| Refused::because(why).explained(stored(done, self.count())))?;
-            at.write(services, actor, (self.project, session), ready).await.map_err(failed)?;
+            let ready = ready.map_err(|why| Refused::because(why).explained(stored(done, count)))?;
+            at.write(services, actor, (project, session), ready).await.map_err(failed)?;
         }
         Ok(())
     }

@@ -23,8 +23,8 @@ pub(super) struct Read {
     pub(super) skipped: Vec<(String, String)>,
 }
 
-/// Reads the changes of a commit. Leaves out what cannot be imported, as if it were not in the commit. Stops at the file
-/// with which the contents have more than `max_all` bytes.
+/// Reads the changes of a commit. Leaves out what cannot be imported, as if it were not in the commit. Stops before the
+/// file with which the contents have more than `max_all` bytes.
 pub(super) async fn read_changes(
     objects: &mut Objects,
     differences: Vec<Difference>,
@@ -47,27 +47,28 @@ pub(super) async fn read_changes(
             let content = match parse_path(&difference.path) {
                 Err(why) => Err(why),
                 Ok(_) if difference.new_mode == SUBMODULE => Err("It is a submodule.".to_owned()),
-                Ok(path) => match objects.read(&difference.object, max_bytes).await? {
+                Ok(path) => match objects.read(&difference.object, max_bytes.min(max_all - all)).await? {
                     Object::Bytes(bytes) if mode == FileMode::Symlink && !is_link_target(&bytes) => {
                         Err(NO_LINK_TARGET.to_owned())
                     }
                     Object::Bytes(bytes) => Ok((path, Arc::new(bytes))),
+                    Object::TooLarge(size) if size <= max_bytes as u64 => {
+                        let why =
+                            format!("The changed files have more than {max_all} bytes together (MAX_BODY_BYTES).");
+                        read.skipped.push((String::from_utf8_lossy(&difference.path).into_owned(), why));
+                        return Ok(read);
+                    }
                     Object::TooLarge(size) => Err(format!("It has {size} bytes; MAX_FILE_BYTES allows {max_bytes}.")),
                     Object::Missing => Err("Its contents are missing in the repository.".to_owned()),
                 },
             };
             match content {
                 Ok((path, content)) => {
-                    all = all.saturating_add(content.len());
+                    all += content.len();
                     after = Some(After { path, content, mode });
                 }
                 Err(why) => read.skipped.push((String::from_utf8_lossy(&difference.path).into_owned(), why)),
             }
-        }
-        if all > max_all {
-            let why = format!("The changed files have more than {max_all} bytes together (MAX_BODY_BYTES).");
-            read.skipped.push((String::from_utf8_lossy(&difference.path).into_owned(), why));
-            return Ok(read);
         }
         if before.is_some() || after.is_some() {
             read.theirs.push(Theirs { before, after });

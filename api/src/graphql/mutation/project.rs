@@ -6,6 +6,7 @@ use crate::domain::project;
 use crate::graphql::context::caller;
 use crate::graphql::enums::ProjectStatus;
 use crate::graphql::error::{Attempt, attempt};
+use crate::graphql::needing::selected;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::project::Project;
 use crate::model::error::Result;
@@ -142,8 +143,9 @@ impl ProjectMutation {
 
 /// The project of a payload, read back only if the operation selects it.
 pub(super) async fn project_of(ctx: &Context<'_>, id: ProjectId) -> Result<Option<Project>> {
-    if !ctx.look_ahead().field("project").exists() {
+    let project = ctx.look_ahead().field("project");
+    if !project.exists() {
         return Ok(None);
     }
-    Ok(caller(ctx)?.load(id).await?.map(Project))
+    Ok(caller(ctx)?.load(selected(&project, id)).await?.map(Project))
 }

@@ -8,6 +8,7 @@ use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::loader::Streaming;
 use crate::graphql::mutation::chat::MessagePayload;
+use crate::graphql::needing::selected;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::Result;
@@ -81,8 +82,9 @@ struct StreamingMessagePayload {
 impl StreamingMessagePayload {
     async fn of(ctx: &Context<'_>, progress: Progress) -> Result<Self> {
         // A writer that appends often does not need to read the message back.
-        let streaming_message = if ctx.look_ahead().field("streamingMessage").exists() {
-            caller(ctx)?.load(Streaming(progress.message_id)).await?.map(StreamingMessage)
+        let message = ctx.look_ahead().field("streamingMessage");
+        let streaming_message = if message.exists() {
+            caller(ctx)?.load(selected(&message, Streaming(progress.message_id))).await?.map(StreamingMessage)
         } else {
             None
         };

@@ -13,6 +13,8 @@ use crate::graphql::loader::{
     CollaboratorsOf, ConfigurationVersion, EmailInvitationsOf, EventAt, FileAt, InvitationInto, MomentOf, Past,
     Streaming,
 };
+use crate::graphql::long_columns::of_object;
+use crate::graphql::needing::{selected, without};
 use crate::graphql::page::rows;
 use crate::graphql::types::Node;
 use crate::graphql::types::access_token::AccessToken;
@@ -35,6 +37,7 @@ use crate::model::ids::{
     AccessTokenId, AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId,
     ProjectSnapshotId, ReadId, SessionId, UserId, WebhookDeliveryId, WebhookId,
 };
+use crate::model::long_columns::Needing;
 use crate::model::node_id::NodeId;
 
 #[derive(Default)]
@@ -59,7 +62,7 @@ impl NodeQuery {
                 }
             }
             let kinds = kinds(caller, [&id]).await?;
-            load(caller, &id, &kinds).await
+            load(caller, &ctx.look_ahead(), &id, &kinds).await
         })
         .await
     }
@@ -76,7 +79,8 @@ impl NodeQuery {
         let parse = |(at, id): (usize, &ID)| NodeId::parse(id, &format!("ids[{at}]"));
         let ids: Vec<Result<NodeId>> = ids.iter().enumerate().map(parse).collect();
         let kinds = kinds(caller, ids.iter().flatten()).await?;
-        let nodes = ids.into_iter().map(|id| or_null(async { load(caller, &id?, &kinds).await }));
+        let fields = ctx.look_ahead();
+        let nodes = ids.into_iter().map(|id| or_null(async { load(caller, &fields, &id?, &kinds).await }));
         Ok(futures::future::join_all(nodes).await)
     }
 }
@@ -112,12 +116,12 @@ fn expected(ctx: &Context<'_>) -> Option<Kind> {
 }
 
 /// An object of the expected kind, with the selected list.
-async fn find(caller: &Caller, selected: &Lookahead<'_>, id: Uuid, kind: Kind) -> Result<Option<Node>> {
+async fn find(caller: &Caller, fields: &Lookahead<'_>, id: Uuid, kind: Kind) -> Result<Option<Node>> {
     Ok(match kind {
-        Kind::Project => Project::find(caller, selected, ProjectId(id)).await?.map(|row| Project(row).into()),
-        Kind::Session => ChatSession::find(caller, selected, SessionId(id)).await?.map(|row| ChatSession(row).into()),
-        Kind::File => ProjectFile::find(caller, selected, FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
-        kind => of_kind(caller, ReadId { id, at: None }, kind).await?,
+        Kind::Project => Project::find(caller, fields, ProjectId(id)).await?.map(|row| Project(row).into()),
+        Kind::Session => ChatSession::find(caller, fields, SessionId(id)).await?.map(|row| ChatSession(row).into()),
+        Kind::File => ProjectFile::find(caller, fields, FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
+        kind => of_kind(caller, fields, ReadId { id, at: None }, kind).await?,
     })
 }
 
@@ -131,39 +135,32 @@ async fn kinds<'i>(caller: &Caller, ids: impl IntoIterator<Item = &'i NodeId>) -
     Ok(node::kinds(&*caller.reader.tx().await?, &ids).await?.into_iter().collect())
 }
 
-async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Result<Option<Node>> {
+async fn load(
+    caller: &Caller,
+    fields: &Lookahead<'_>,
+    id: &NodeId,
+    kinds: &HashMap<Uuid, Kind>,
+) -> Result<Option<Node>> {
     Ok(match id {
         NodeId::Row(id) => match kinds.get(&id.id) {
-            Some(kind) => of_kind(caller, *id, *kind).await?,
+            Some(kind) => of_kind(caller, fields, *id, *kind).await?,
             // User ids come from the issuer and can have any UUID version, so they are tried last.
             None if CodeChangeId::is_one(id.id) && id.at.is_none() => {
                 let version: FileSnapshotId = CodeChangeId(id.id).into();
-                caller.load(version).await?.map(|row| CodeChange(row).into())
+                caller.load(selected(fields, version)).await?.map(|row| CodeChange(row).into())
             }
             None => None,
         },
-        NodeId::Folder(FolderId { project, path }) => {
-            if let Some(at) = project.at
-                && caller.load(MomentOf(project.id, Moment::Revision(at))).await?.is_none()
-            {
-                return Ok(None);
-            }
-            let found = caller.load(FileAt(project.at, project.id, path.clone())).await?;
-            // An entry with a row has another id.
-            found.filter(|entry| entry.file().is_none()).map(|entry| ProjectFile(entry, project.at).into())
-        }
+        NodeId::Folder(id) => folder(caller, id).await?,
         NodeId::Preferences(user) => {
-            let profile = caller.load(*user).await?;
+            let profile = caller.load(without(*user)).await?;
             let preferences = match profile {
                 Some(profile) => UserPreferences::of_profile(caller, &profile).await?,
                 None => None,
             };
             preferences.map(Into::into)
         }
-        NodeId::Activity(ReadId { id, at: None }) => caller.load(*id).await?.map(|row| ChatActivity(row, None).into()),
-        NodeId::Activity(ReadId { id, at: Some(at) }) => {
-            caller.load(Past(*id, *at)).await?.map(|row| ChatActivity(row, Some(*at)).into())
-        }
+        NodeId::Activity(id) => activity(caller, fields, *id).await?,
         NodeId::Collaborator(project, user) => {
             let parts = caller.load(CollaboratorsOf(*project)).await?.unwrap_or_default();
             parts.into_iter().find(|part| part.user_id == *user).map(|part| Collaborator(part).into())
@@ -183,35 +180,74 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
         NodeId::Event(project, revision) => {
             caller.load(EventAt(*project, *revision)).await?.map(|event| ProjectEvent(event).into())
         }
-        NodeId::StreamingMessage(id) => caller.load(Streaming(*id)).await?.map(|row| StreamingMessage(row).into()),
+        NodeId::StreamingMessage(id) => {
+            caller.load(selected(fields, Streaming(*id))).await?.map(|row| StreamingMessage(row).into())
+        }
         NodeId::AgentConfigurationVersion(id, version) => {
-            let row = caller.load(ConfigurationVersion(*id, *version)).await?;
+            let row = caller.load(selected(fields, ConfigurationVersion(*id, *version))).await?;
             row.map(|row| AgentConfigurationVersion::from(row).into())
         }
         NodeId::CoalescedVersion(id, count) => {
-            let row = caller.load(*id).await?.and_then(|row| row.of_saves(*count));
+            let row = caller.load(selected(fields, *id)).await?.and_then(|row| row.of_saves(*count));
             row.map(|row| FileSnapshot(row).into())
         }
         NodeId::CoalescedChange(id, count) => {
-            let row = caller.load(*id).await?.and_then(|row| row.of_saves(*count));
+            let row = caller.load(selected(fields, *id)).await?.and_then(|row| row.of_saves(*count));
             row.map(|row| CodeChange(row).into())
         }
     })
 }
 
+/// A folder without a row.
+async fn folder(caller: &Caller, FolderId { project, path }: &FolderId) -> Result<Option<Node>> {
+    if let Some(at) = project.at
+        && caller.load(MomentOf(project.id, Moment::Revision(at))).await?.is_none()
+    {
+        return Ok(None);
+    }
+    let found = caller.load(FileAt(project.at, project.id, path.clone())).await?;
+    // An entry with a row has another id.
+    Ok(found.filter(|entry| entry.file().is_none()).map(|entry| ProjectFile(entry, project.at).into()))
+}
+
+/// A message in the list of recent ones.
+async fn activity(
+    caller: &Caller,
+    fields: &Lookahead<'_>,
+    ReadId { id, at }: ReadId<MessageId>,
+) -> Result<Option<Node>> {
+    let columns = of_object(fields, "ChatActivity");
+    let row = match at {
+        None => caller.load(Needing(id, columns)).await?,
+        Some(at) => caller.load(Needing(Past(id, at), columns)).await?,
+    };
+    Ok(row.map(|row| ChatActivity(row, at).into()))
+}
+
 /// An object with a row, now or as of a revision. Immutable objects have no ids as of a revision.
-async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -> Result<Option<Node>> {
+async fn of_kind(
+    caller: &Caller,
+    fields: &Lookahead<'_>,
+    ReadId { id, at }: ReadId<Uuid>,
+    kind: Kind,
+) -> Result<Option<Node>> {
     let Some(at) = at else {
         return Ok(match kind {
-            Kind::User => caller.load(UserId(id)).await?.map(|row| User(row).into()),
-            Kind::Project => caller.load(ProjectId(id)).await?.map(|row| Project(row).into()),
-            Kind::Session => caller.load(SessionId(id)).await?.map(|row| ChatSession(row).into()),
-            Kind::Message => caller.load(MessageId(id)).await?.map(|row| ChatMessage::from(row).into()),
+            Kind::User => caller.load(selected(fields, UserId(id))).await?.map(|row| User(row).into()),
+            Kind::Project => caller.load(selected(fields, ProjectId(id))).await?.map(|row| Project(row).into()),
+            Kind::Session => caller.load(selected(fields, SessionId(id))).await?.map(|row| ChatSession(row).into()),
+            Kind::Message => {
+                caller.load(selected(fields, MessageId(id))).await?.map(|row| ChatMessage::from(row).into())
+            }
             Kind::File => caller.load(FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
-            Kind::FileSnapshot => caller.load(FileSnapshotId(id)).await?.map(|row| FileSnapshot(row).into()),
-            Kind::ProjectSnapshot => caller.load(ProjectSnapshotId(id)).await?.map(|row| ProjectSnapshot(row).into()),
+            Kind::FileSnapshot => {
+                caller.load(selected(fields, FileSnapshotId(id))).await?.map(|row| FileSnapshot(row).into())
+            }
+            Kind::ProjectSnapshot => {
+                caller.load(selected(fields, ProjectSnapshotId(id))).await?.map(|row| ProjectSnapshot(row).into())
+            }
             Kind::AgentConfiguration => {
-                let row = caller.load(AgentConfigurationId(id)).await?;
+                let row = caller.load(selected(fields, AgentConfigurationId(id))).await?;
                 row.map(|row| AgentConfiguration { row: Box::new(row), until: None }.into())
             }
             Kind::Webhook => caller.load(WebhookId(id)).await?.map(|row| Webhook(row).into()),
@@ -220,15 +256,19 @@ async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -
         });
     };
     Ok(match kind {
-        Kind::Project => caller.load(Past(ProjectId(id), at)).await?.map(|row| Project(row).into()),
-        Kind::Session => caller.load(Past(SessionId(id), at)).await?.map(|row| ChatSession(row).into()),
-        Kind::Message => caller.load(Past(MessageId(id), at)).await?.map(|row| ChatMessage(row, Some(at)).into()),
+        Kind::Project => caller.load(selected(fields, Past(ProjectId(id), at))).await?.map(|row| Project(row).into()),
+        Kind::Session => {
+            caller.load(selected(fields, Past(SessionId(id), at))).await?.map(|row| ChatSession(row).into())
+        }
+        Kind::Message => {
+            caller.load(selected(fields, Past(MessageId(id), at))).await?.map(|row| ChatMessage(row, Some(at)).into())
+        }
         Kind::File => {
             let row = caller.load(Past(FileId(id), at)).await?;
             row.map(|row| ProjectFile(Entry::File(row), Some(at)).into())
         }
         Kind::AgentConfiguration => {
-            let row = caller.load(Past(AgentConfigurationId(id), at)).await?;
+            let row = caller.load(selected(fields, Past(AgentConfigurationId(id), at))).await?;
             row.map(|row| AgentConfiguration { row: Box::new(row), until: Some(at) }.into())
         }
         Kind::User

@@ -4,6 +4,7 @@ use async_graphql::{Context, Object};
 
 use crate::domain::profile;
 use crate::graphql::context::caller;
+use crate::graphql::needing::needing;
 use crate::graphql::types::profile::User;
 use crate::model::error::Result;
 
@@ -15,7 +16,7 @@ impl ProfileQuery {
     /// The caller.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<User> {
         let caller = caller(ctx)?;
-        let profile = caller.load(caller.actor.user_id).await?;
+        let profile = caller.load(needing(ctx, caller.actor.user_id)).await?;
         Ok(User(profile.unwrap_or_else(|| profile::of_claims(&caller.services, &caller.actor))))
     }
 }

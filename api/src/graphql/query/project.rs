@@ -8,6 +8,7 @@ use crate::graphql::enums::{OrderDirection, ProjectOrderField};
 use crate::graphql::error::{Attempt, attempt, or_null};
 use crate::graphql::loader::{MomentOf, Past};
 use crate::graphql::long_columns::of_rows;
+use crate::graphql::needing::{needing, without};
 use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
@@ -49,7 +50,7 @@ impl ProjectQuery {
                 }
                 (ReadId { id, at: Some(at) }, None) => Past(id, at),
                 (ReadId { id, at: None }, Some(at)) => {
-                    if caller.load(id).await?.is_none() {
+                    if caller.load(without(id)).await?.is_none() {
                         return Ok(None);
                     }
                     Past(id, at.resolve(caller, id).await?.revision)
@@ -61,7 +62,7 @@ impl ProjectQuery {
                     ));
                 }
             };
-            Ok(caller.load(at).await?.map(Project))
+            Ok(caller.load(needing(ctx, at)).await?.map(Project))
         })
         .await
     }

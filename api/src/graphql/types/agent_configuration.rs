@@ -10,6 +10,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{AgentConfigurationsOf, Part, VersionsUntil};
 use crate::graphql::long_columns::of_rows;
+use crate::graphql::needing::needing;
 use crate::graphql::page::{Page, Total, connection, cut_by_id};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Text, Time};
@@ -183,7 +184,7 @@ impl AgentConfiguration {
     /// The configuration as it is now; null if it is deleted.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<AgentConfiguration>> {
         or_null(async {
-            let row = caller(ctx)?.load(self.row.id).await?.filter(|row| !row.is_deleted);
+            let row = caller(ctx)?.load(needing(ctx, self.row.id)).await?.filter(|row| !row.is_deleted);
             Ok(row.map(|row| AgentConfiguration { row: Box::new(row), until: None }))
         })
         .await

@@ -12,6 +12,7 @@ use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
 use crate::graphql::long_columns::{of_object, of_rows};
+use crate::graphql::needing::{needing, selected, without};
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
@@ -44,7 +45,7 @@ impl ChatSession {
 
     /// The session as it is now; null if the caller no longer has access.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
-        or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(ChatSession)) }).await
+        or_null(async { Ok(caller(ctx)?.load(needing(ctx, self.0.id)).await?.map(ChatSession)) }).await
     }
 
     /// Its project, as of the same revision.
@@ -129,7 +130,7 @@ impl ChatSession {
             let mut page = PageArguments::first(part(&caller.services.limits, first)?)
                 .needing(of_object(&ctx.look_ahead(), "ChatMessage"));
             if let Some(after) = after {
-                let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
+                let message = caller.load(without(ReadId::<MessageId>::parse(&after, "after")?.id)).await?;
                 let message = message.filter(|message| message.session_id == self.0.id);
                 let message = message.ok_or_else(|| Error::bad_input("after", "No row of this list has this id."))?;
                 page.after = Some(Cursor(vec![Key::Number(message.revision.into())]));
@@ -172,9 +173,9 @@ impl Messages {
 
 impl ChatSession {
     /// A session by its id, together with its messages if the operation selects them.
-    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
-        let messages =
-            arguments(selected, "messages").map(|(messages, list): (Messages, _)| messages.read(None, &list));
+    pub async fn find(caller: &Caller, fields: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
+        let id = selected(fields, id);
+        let messages = arguments(fields, "messages").map(|(messages, list): (Messages, _)| messages.read(None, &list));
         match messages {
             Some(Ok((keep, page))) => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };

@@ -148,7 +148,7 @@ impl CodeChange {
 
     /// Why the file changed, as the writer described it.
     async fn change_description(&self) -> Option<Text<'_>> {
-        self.0.change_description.as_deref().map(Text)
+        self.0.change_description.text().map(Text)
     }
 
     /// When it was created.

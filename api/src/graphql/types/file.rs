@@ -414,7 +414,7 @@ impl FileSnapshot {
 
     /// Why the file changed, as the writer described it.
     async fn change_description(&self) -> Option<Text<'_>> {
-        self.0.change_description.as_deref().map(Text)
+        self.0.change_description.text().map(Text)
     }
 
     /// Unified diff (3 lines of context) from the previous version, in git's format for `git apply` and `patch -p1`,

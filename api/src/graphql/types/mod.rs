@@ -4,6 +4,7 @@ use async_graphql::{Context, ID, Interface};
 
 use super::context::caller;
 use super::loader::{Past, UndosOf};
+use super::needing::needing;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
@@ -100,38 +101,38 @@ macro_rules! required {
 }
 
 async fn user(ctx: &Context<'_>, id: UserId) -> Result<User> {
-    Ok(User(required!(ctx, id, "user")?))
+    Ok(User(required!(ctx, needing(ctx, id), "user")?))
 }
 
 /// A project, now or as of a revision.
 async fn project(ctx: &Context<'_>, id: ProjectId, at: Option<i32>) -> Result<Project> {
     match at {
-        Some(at) => Ok(Project(required!(ctx, Past(id, at), "project")?)),
-        None => Ok(Project(required!(ctx, id, "project")?)),
+        Some(at) => Ok(Project(required!(ctx, needing(ctx, Past(id, at)), "project")?)),
+        None => Ok(Project(required!(ctx, needing(ctx, id), "project")?)),
     }
 }
 
 /// A session, now or as of a revision.
 async fn session(ctx: &Context<'_>, id: SessionId, at: Option<i32>) -> Result<ChatSession> {
     match at {
-        Some(at) => Ok(ChatSession(required!(ctx, Past(id, at), "session")?)),
-        None => Ok(ChatSession(required!(ctx, id, "session")?)),
+        Some(at) => Ok(ChatSession(required!(ctx, needing(ctx, Past(id, at)), "session")?)),
+        None => Ok(ChatSession(required!(ctx, needing(ctx, id), "session")?)),
     }
 }
 
 async fn optional_user(ctx: &Context<'_>, id: Option<UserId>) -> Result<Option<User>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(caller(ctx)?.load(id).await?.map(User))
+    Ok(caller(ctx)?.load(needing(ctx, id)).await?.map(User))
 }
 
 async fn optional_session(ctx: &Context<'_>, id: Option<SessionId>) -> Result<Option<ChatSession>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(caller(ctx)?.load(id).await?.map(ChatSession))
+    Ok(caller(ctx)?.load(needing(ctx, id)).await?.map(ChatSession))
 }
 
 async fn optional_message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<ChatMessage>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(caller(ctx)?.load(id).await?.map(ChatMessage::from))
+    Ok(caller(ctx)?.load(needing(ctx, id)).await?.map(ChatMessage::from))
 }
 
 /// The revisions that a revision undoes.

@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 use super::profile::User;
 use crate::graphql::context::Caller;
 use crate::graphql::loader::PresencesOf;
+use crate::graphql::needing::without;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::ids::ProjectId;
@@ -43,7 +44,7 @@ impl Presence {
         let presences = caller.load(PresencesOf(project)).await?.unwrap_or_default();
         let people = caller.live.present(project, &presences);
         // Leaves out a user who was removed in the meantime.
-        let known = try_join_all(people.iter().map(|person| caller.load(person.user_id))).await?;
+        let known = try_join_all(people.iter().map(|person| caller.load(without(person.user_id)))).await?;
         let found = people.into_iter().zip(known);
         Ok(found.filter_map(|(person, known)| known.map(|_| Self { project, person })).collect())
     }

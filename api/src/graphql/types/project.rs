@@ -26,6 +26,7 @@ use crate::graphql::loader::{
     AccessTokensOf, ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf,
     EventsAfter, FileAt, InsightsOf, Part,
 };
+use crate::graphql::needing::needing;
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, connection, cut_by_place, rows, weigh, weigh_part};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -72,7 +73,7 @@ impl Project {
 
     /// The project as it is now; null if the caller is no longer a member of it.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<Project>> {
-        or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(Project)) }).await
+        or_null(async { Ok(caller(ctx)?.load(needing(ctx, self.0.id)).await?.map(Project)) }).await
     }
 
     /// The user who owns it; a project has exactly one owner.

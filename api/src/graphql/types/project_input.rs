@@ -10,6 +10,7 @@ use crate::graphql::context::Caller;
 use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectStatus};
 use crate::graphql::loader::{MomentOf, Past, With};
 use crate::graphql::long_columns::{of_object, of_rows};
+use crate::graphql::needing::{selected, without};
 use crate::graphql::page::{Paging, arguments};
 use crate::graphql::scalar::Time;
 use crate::model::agent_configuration::AgentConfigurationFilter;
@@ -126,7 +127,8 @@ impl MomentInput {
             Self::MessageId(id) => {
                 let ReadId { id, at } = ReadId::<MessageId>::parse(&id, "messageId")?;
                 if let Some(at) = at {
-                    let then = caller.load(Past(id, at)).await?.filter(|message| message.project_id == project);
+                    let then =
+                        caller.load(without(Past(id, at))).await?.filter(|message| message.project_id == project);
                     then.ok_or_else(|| Error::not_found("message", "messageId"))?;
                     until = Some(Moment::Revision(at));
                 }
@@ -136,7 +138,7 @@ impl MomentInput {
                 let ReadId { id, at } = ReadId::<ProjectSnapshotId>::parse(&id, "snapshotId")?;
                 if let Some(at) = at {
                     let then = caller
-                        .load(id)
+                        .load(without(id))
                         .await?
                         .filter(|snapshot| snapshot.project_id == project && snapshot.created_revision <= at);
                     then.ok_or_else(|| Error::not_found("snapshot", "snapshotId"))?;
@@ -159,7 +161,7 @@ impl MomentInput {
 pub async fn read_session(caller: &Caller, project: ProjectId, id: &ID) -> Result<SessionId> {
     let ReadId { id, at } = ReadId::<SessionId>::parse(id, "sessionId")?;
     if let Some(at) = at {
-        let then = caller.load(Past(id, at)).await?.filter(|session| session.project_id == project);
+        let then = caller.load(without(Past(id, at))).await?.filter(|session| session.project_id == project);
         then.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;
     }
     Ok(id)
@@ -215,25 +217,26 @@ impl TryFrom<ProjectFilter> for model::ProjectFilter {
 
 impl Project {
     /// A project by its id, together with the first of these lists that the operation selects.
-    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
-        let files = arguments::<Files>(selected, "files").filter(|(files, _)| files.at.is_none());
+    pub async fn find(caller: &Caller, fields: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
+        let id = selected(fields, id);
+        let files = arguments::<Files>(fields, "files").filter(|(files, _)| files.at.is_none());
         if let Some(Ok((keep, page))) = files.map(|(files, _)| files.read()) {
             return caller.load_with(With { id, keep, page }, |row| FilesOf { project: row.id, at: None }).await;
         }
         if let Some(Ok((keep, page))) =
-            arguments(selected, "changes").map(|(changes, list): (Changes, _)| changes.read(caller, None, &list))
+            arguments(fields, "changes").map(|(changes, list): (Changes, _)| changes.read(caller, None, &list))
             && keep.autosave_coalesce_seconds == 0
             && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
         if let Some(Ok((keep, page))) =
-            arguments(selected, "sessions").map(|(sessions, list): (Sessions, _)| sessions.read(None, &list))
+            arguments(fields, "sessions").map(|(sessions, list): (Sessions, _)| sessions.read(None, &list))
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
         if let Some(Ok((keep, page))) =
-            arguments(selected, "snapshots").map(|(snapshots, list): (Snapshots, _)| snapshots.read(None, &list))
+            arguments(fields, "snapshots").map(|(snapshots, list): (Snapshots, _)| snapshots.read(None, &list))
             && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;

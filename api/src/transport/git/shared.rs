@@ -8,9 +8,6 @@ use crate::transport::slots::Slots;
 /// Requests of all users, and of one user, that run at once.
 const MAX_RUNNING: (usize, usize) = (32, 8);
 
-/// How long a request waits for the others.
-const WAIT_TIME: Duration = Duration::from_secs(30);
-
 /// Git over HTTP at a server.
 pub struct Git {
     /// The repositories.
@@ -22,8 +19,9 @@ pub struct Git {
 }
 
 impl Git {
-    /// Serves the repositories of a cache, and accepts pushes of at most so many bytes.
-    pub fn new(cache: GitCache, max_push_bytes: u64) -> Self {
-        Self { cache, slots: Slots::new(MAX_RUNNING, WAIT_TIME, "git request"), max_push_bytes }
+    /// Serves the repositories of a cache, and accepts pushes of at most so many bytes. A request waits so long for the
+    /// others.
+    pub fn new(cache: GitCache, max_push_bytes: u64, wait: Duration) -> Self {
+        Self { cache, slots: Slots::new(MAX_RUNNING, wait, "git request"), max_push_bytes }
     }
 }

@@ -291,7 +291,7 @@ impl Names {
             version: row.number(),
             additions: row.additions,
             deletions: row.deletions,
-            description: row.change_description.as_deref().map(str::to_owned),
+            description: row.change_description.text().map(str::to_owned),
             author: self.author(row),
             created_at: clock::rfc3339(row.created_at),
             message_id: row.message_id.map(|id| id.0.to_string()),
