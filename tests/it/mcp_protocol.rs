@@ -101,6 +101,16 @@ tests::on_both! {
         let discovered = parsed(&ask("server/discover", "", json!({})).await);
         let versions = discovered["result"]["supportedVersions"].as_array().cloned().unwrap_or_default();
         assert!(versions.contains(&json!("2026-07-28")), "{discovered}");
+        let capabilities = json!({ "tools": {}, "resources": { "subscribe": true, "listChanged": true } });
+        assert_eq!(discovered["result"]["capabilities"], capabilities, "{discovered}");
+        for (method, why) in [
+            ("prompts/list", "Unknown method: prompts/list."),
+            ("ping", "The protocol version of the request has no method ping."),
+        ] {
+            let unknown = ask(method, "", json!({})).await;
+            let error = parsed(&unknown)["error"].clone();
+            assert_eq!((unknown.status, &error["code"], &error["message"]), (404, &json!(-32601), &json!(why)), "{error}");
+        }
         let arguments = json!({ "projectId": project.id, "path": "b.py", "content": "" });
         let written = parsed(&ask("tools/call", "write_file", json!({ "name": "write_file", "arguments": arguments })).await);
         assert_eq!(written["result"]["structuredContent"]["version"], 1, "{written}");
@@ -173,6 +183,38 @@ tests::on_both! {
         assert_eq!(agent.send("DELETE", &[], String::new()).await.status, 204);
         assert!(next(&mut again).await.is_none());
         assert_refused(&agent.send("DELETE", &[], String::new()).await, 404, -32600, "NOT_FOUND");
+    }
+
+    async fn many_watching_clients_cost_the_statements_of_one(database: Database) {
+        let server = Server::start_with(&database, &["--sweep-seconds", "3600", "--notify", "false"]).await;
+        let (ada, bob) = (server.user(ADA), server.user(BOB));
+        let project = Project::create(&ada, "Shared").await;
+        project.create_file("a.py", "").await;
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        database.add_collaborator(&project.id, BOB, "viewer", true).await;
+        let uri = format!("antiphon://{}/a.py", project.id);
+        let (mut streams, mut costs) = (Vec::new(), Vec::new());
+        for wanted in [1, 10] {
+            while streams.len() < wanted {
+                let agent = Agent::start([&ada, &bob][streams.len() % 2]).await;
+                streams.push(agent.listen(&[]).await);
+                agent.get("resources/subscribe", json!({ "uri": uri })).await;
+            }
+            // A client that has just begun can still read the past when the first of these is written.
+            let mut fewest = u64::MAX;
+            for n in 0..5 {
+                let before = server.statements();
+                project.update_file("a.py", &format!("{wanted} {n}")).await;
+                for stream in &mut streams {
+                    assert_eq!(updated(stream).await, uri);
+                }
+                fewest = fewest.min(server.statements() - before);
+            }
+            costs.push(fewest);
+        }
+        assert_eq!(costs[0], costs[1]);
+        drop(streams);
+        server.stop().await;
     }
 
     async fn a_cancelled_call_stops_and_writes_nothing(server: Server) {
@@ -352,10 +394,14 @@ tests::on_sqlite! {
         let answer = agent.send("POST", &[("content-type", "text/plain"), ACCEPT], ping.clone()).await;
         assert_refused(&answer, 415, -32600, "BAD_USER_INPUT");
         let answer = agent.send("POST", &[("content-type", "application/json"), ("accept", "text/html")], ping.clone()).await;
-        assert_eq!(answer.status, 406, "{answer:?}");
+        let error = parsed(&answer);
+        assert_eq!((answer.status, &error["id"], &error["error"]["data"]["field"]), (406, &json!(1), &json!("accept")), "{error}");
         let json = ("content-type", "application/json");
         let answer = agent.send("POST", &[json, ACCEPT, ("mcp-protocol-version", "1999-01-01")], ping.clone()).await;
-        assert_eq!(answer.status, 400, "{answer:?}");
+        let error = parsed(&answer);
+        assert_eq!((answer.status, &error["id"], &error["error"]["code"]), (400, &json!(1), &json!(-32600)), "{error}");
+        let versions = "The MCP-Protocol-Version must be one of 2024-11-05, 2025-06-18, 2025-11-25, 2026-07-28.";
+        assert_eq!(error["error"]["message"], versions, "{error}");
         let answer = agent.send("POST", &[json, ACCEPT, ("origin", "https://evil.example")], ping).await;
         assert_refused(&answer, 403, -32600, "FORBIDDEN");
         for method in ["PUT", "HEAD", "PATCH"] {
@@ -363,7 +409,11 @@ tests::on_sqlite! {
             assert_eq!((answer.status, answer.header("allow")), (405, "POST, GET, DELETE"), "{method}");
         }
         let bare = Agent { session: None, ..agent.clone() };
-        assert_eq!(bare.send("GET", &[("accept", "text/event-stream")], String::new()).await.status, 405);
+        let answer = bare.send("GET", &[("accept", "text/event-stream")], String::new()).await;
+        assert_refused(&answer, 405, -32600, "BAD_USER_INPUT");
+        let answer = bare.send("DELETE", &[], String::new()).await;
+        assert_refused(&answer, 400, -32600, "BAD_USER_INPUT");
+        assert_eq!(parsed(&answer)["error"]["data"]["field"], "mcp-session-id", "{answer:?}");
         let unknown = Agent { session: Some("0".repeat(32)), ..agent.clone() };
         assert_refused(&unknown.send("GET", &[], String::new()).await, 404, -32600, "NOT_FOUND");
         let others = Agent { client: server.user(BOB), ..agent.clone() };
@@ -408,10 +458,47 @@ tests::on_sqlite! {
             let method = text(&message["method"]);
             assert!(text(&error["message"]).starts_with(&format!("The parameters of {method} do not have its form: ")), "{answer}");
         }
-        for method in ["none/such", "notifications/initialized", "prompts/list", "prompts/get", "logging/setLevel"] {
-            let error = agent.ask(method, json!({ "name": "x", "level": "info" })).await["error"].clone();
+        for (method, why) in [
+            ("none/such", "Unknown method: none/such."),
+            ("prompts/list", "Unknown method: prompts/list."),
+            ("prompts/get", "Unknown method: prompts/get."),
+            ("logging/setLevel", "Unknown method: logging/setLevel."),
+            ("notifications/initialized", "notifications/initialized is a notification: send it without an `id`."),
+            ("subscriptions/listen", "The protocol version of the request has no method subscriptions/listen."),
+        ] {
+            let error = agent.ask(method, json!({ "name": "x", "level": "info", "notifications": {} })).await["error"].clone();
             assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32601), &json!("BAD_USER_INPUT")), "{error}");
+            assert_eq!(error["message"], why);
         }
+    }
+
+    async fn the_mistake_in_a_message_is_named(server: Server) {
+        let agent = Agent::start(&server.user(ADA)).await;
+        let no_responses = "This server sends no requests, so it accepts no responses.";
+        let no_id = "`id` must be a string, or an integer of at most 64 bits.";
+        for (message, id, why) in [
+            (json!([{ "id": 1, "method": "ping" }]), Value::Null, "Send one message: the protocol versions of this server have no batches."),
+            (json!({ "id": 1, "result": {} }), Value::Null, no_responses),
+            (json!({ "id": null, "error": { "code": 1, "message": "x" } }), Value::Null, no_responses),
+            (json!({ "id": 1, "method": "ping", "result": {} }), json!(1), "A message has either a `method`, or a `result` or `error`."),
+            (json!({ "id": 1 }), json!(1), "`method` is missing."),
+            (json!({ "id": "a", "method": 5 }), json!("a"), "`method` must be a string."),
+            (json!({ "id": 1, "method": "ping", "jsonrpc": "1.0" }), Value::Null, "`jsonrpc` must be \"2.0\"."),
+            (json!({ "id": null, "method": "ping" }), Value::Null, no_id),
+            (json!({ "id": 1.5, "method": "ping" }), Value::Null, no_id),
+            (json!({ "method": "tools/list" }), Value::Null, "tools/list is a request: send it with an `id`."),
+        ] {
+            let message = if message.is_object() { with(json!({ "jsonrpc": "2.0" }), message) } else { message };
+            let answer = agent.post(&message).await;
+            let error = parsed(&answer);
+            assert_eq!((answer.status, &error["error"]["code"]), (400, &json!(-32600)), "{message}: {error}");
+            assert_eq!((&error["id"], &error["error"]["message"]), (&id, &json!(why)), "{message}");
+        }
+        // A notification gets no message: it is refused as a whole, or accepted.
+        let progress = json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": 5 });
+        assert_refused(&agent.post(&progress).await, 400, -32602, "BAD_USER_INPUT");
+        let unknown = agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/none" })).await;
+        assert_eq!((unknown.status, unknown.body.len()), (202, 0), "{unknown:?}");
     }
 
     async fn parameters_of_another_form_are_named(server: Server) {

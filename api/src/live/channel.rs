@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::bus::{Notification, PendingNotifications};
+use super::changed_files::ChangedFiles;
 use super::drafts::Drafts;
 use super::log_tail::LogTail;
 use super::presence::ProjectPresence;
@@ -37,6 +38,7 @@ struct Inner {
 pub struct Channel {
     pub project: ProjectId,
     pub tail: LogTail,
+    pub changed_files: ChangedFiles,
     pub drafts: Drafts,
     pub presence: Arc<ProjectPresence>,
     channels: Arc<Inner>,
@@ -109,6 +111,7 @@ impl Channels {
             let channel = Arc::new(Channel {
                 project,
                 tail: LogTail::new(project),
+                changed_files: ChangedFiles::new(project),
                 drafts: Drafts::new(project),
                 presence: Arc::new(ProjectPresence::new(project)),
                 channels: self.0.clone(),

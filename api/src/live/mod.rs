@@ -6,6 +6,7 @@
 //! results with others (`fan_out`).
 
 pub mod bus;
+mod changed_files;
 pub mod channel;
 mod drafts;
 pub mod fan_out;

@@ -1,6 +1,6 @@
 //! The HTTP side of `/mcp`: authentication, limits and sessions. Everything that is refused here is a JSON-RPC error.
 
-use std::{borrow::Cow, fmt::Display, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Json,
@@ -14,17 +14,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rmcp::{
-    model::{CancelledNotificationParam, RequestId as MessageId, SubscriptionFilter},
+    model::{ErrorCode, ProtocolVersion},
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
     },
 };
-use serde::Deserialize;
-use serde_json::{Value, json, map::Entry, value::RawValue};
+use serde_json::{Value, json, map::Entry};
 
 use super::{
     answer,
-    handler::{Effects, Handler},
+    handler::{Effects, Handler, PROTOCOL_VERSIONS},
+    message::{INTERNAL_ERROR, Refused, check},
     metadata, parameters,
     sessions::{McpSession, SESSION_ID},
     stream,
@@ -43,15 +43,8 @@ use crate::{
         sse::Format,
         state::{AppState, RequestId},
         throttle::Address,
-        values,
     },
 };
-
-/// Error codes of JSON-RPC.
-const PARSE_ERROR: i32 = -32_700;
-const INVALID_REQUEST: i32 = -32_600;
-const INVALID_PARAMS: i32 = -32_602;
-const INTERNAL_ERROR: i32 = -32_603;
 
 /// The longest response that is read to find an error of the SDK in it. Our own errors, which can be longer, have a code.
 const MAX_ERROR_BYTES: usize = 4 * 1024;
@@ -74,28 +67,6 @@ pub async fn mcp(
             state.services.metrics().ended("none", None, false, refused.refusal.error.code(), None);
             refuse(&state, &headers, &uri, &refused, &request_id)
         }
-    }
-}
-
-/// A request that was refused before its method ran.
-struct Refused {
-    /// The code of JSON-RPC.
-    code: i32,
-    /// The id of the message, if it was read.
-    id: Option<MessageId>,
-    refusal: Box<Refusal>,
-}
-
-impl Refused {
-    fn bad(code: i32, message: String) -> Self {
-        Self { code, id: None, refusal: Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", message)) }
-    }
-}
-
-impl From<Box<Refusal>> for Refused {
-    fn from(refusal: Box<Refusal>) -> Self {
-        let code = if refusal.status.is_server_error() { INTERNAL_ERROR } else { INVALID_REQUEST };
-        Self { code, id: None, refusal }
     }
 }
 
@@ -135,6 +106,10 @@ async fn answer(
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         (&Method::POST, session) => post(state, parts, body, actor, session, request_id).await,
+        (&Method::DELETE, None) => {
+            let error = Error::bad_input("mcp-session-id", "Send the Mcp-Session-Id of the session to end.");
+            Err(Refusal::new(StatusCode::BAD_REQUEST, error).into())
+        }
         _ => Err(not_allowed("Only a session has a stream: send its Mcp-Session-Id.", "POST").into()),
     }
 }
@@ -193,7 +168,7 @@ async fn post(
         return Ok(Format::Events.respond(futures::stream::empty::<Bytes>()));
     }
     budgets.iter().for_each(|budget| budget.only_answers());
-    let mut response = sendable(response.map(Body::new), budgets).await?;
+    let mut response = sendable(response.map(Body::new), budgets).await.map_err(|refused| refused.of(message.id))?;
     match started {
         Some(Ok(session)) => {
             if let Ok(id) = HeaderValue::from_str(&session.id) {
@@ -223,65 +198,6 @@ fn config(state: &AppState) -> StreamableHttpServerConfig {
         .with_sse_retry(None)
 }
 
-/// What a message asks of this module, before the SDK handles it.
-struct Checked {
-    /// The filter of a `subscriptions/listen`.
-    filter: Option<SubscriptionFilter>,
-    /// The request that a `notifications/cancelled` cancels.
-    cancelled: Option<MessageId>,
-}
-
-/// Checks that a body is one JSON-RPC message. `take` reserves memory for it.
-fn check(body: &Bytes, max_values: usize, take: impl FnOnce(usize) -> Result<(), Error>) -> Result<Checked, Refused> {
-    #[derive(Deserialize)]
-    struct Message<'m> {
-        id: Option<MessageId>,
-        #[serde(borrow)]
-        method: Option<Cow<'m, str>>,
-        #[serde(borrow)]
-        params: Option<&'m RawValue>,
-    }
-
-    #[derive(Deserialize)]
-    struct Listen {
-        notifications: SubscriptionFilter,
-    }
-
-    let unreadable = |error: &dyn Display| Refused::bad(PARSE_ERROR, format!("The body is not usable JSON: {error}."));
-    let json = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
-    values::check(json, max_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
-    take(values::memory(json)).map_err(Refusal::failed)?;
-    let json = serde_json::from_str::<&RawValue>(json).map_err(|error| unreadable(&error))?.get();
-    if json.starts_with('[') {
-        let message = "Send one message: the protocol versions of this server have no batches.";
-        return Err(Refused::bad(INVALID_REQUEST, message.to_owned()));
-    }
-    if !json.starts_with('{') {
-        return Err(Refused::bad(INVALID_REQUEST, "A message is an object of JSON.".to_owned()));
-    }
-    let wrong = |error: serde_json::Error| {
-        Refused::bad(INVALID_REQUEST, format!("The body is not a message of JSON-RPC: {error}."))
-    };
-    let message: Message = serde_json::from_str(json).map_err(wrong)?;
-    if let (Some(method), Some(id), Some(params)) = (&message.method, &message.id, message.params)
-        && let Some(error) = parameters::malformed(method, params)
-    {
-        return Err(Refused {
-            code: INVALID_PARAMS,
-            id: Some(id.clone()),
-            refusal: Refusal::new(StatusCode::OK, error),
-        });
-    }
-    let params = |method: &str| message.params.filter(|_| message.method.as_deref() == Some(method)).map(RawValue::get);
-    let listen = params("subscriptions/listen").and_then(|params| serde_json::from_str::<Listen>(params).ok());
-    let cancelled = params("notifications/cancelled")
-        .and_then(|params| serde_json::from_str::<CancelledNotificationParam>(params).ok());
-    Ok(Checked {
-        filter: listen.map(|listen| listen.notifications),
-        cancelled: cancelled.and_then(|cancelled| cancelled.request_id),
-    })
-}
-
 /// Converts a response of the SDK. A refusal becomes a JSON-RPC error with the code that the API has for it. A result
 /// holds `budgets` until it is sent, and a client that stops reading it loses the connection.
 async fn sendable(response: Response, budgets: Budgets) -> Result<Response, Refused> {
@@ -305,26 +221,42 @@ async fn sendable(response: Response, budgets: Budgets) -> Result<Response, Refu
     if parts.status.is_server_error() {
         return Err(Refusal::internal(Error::internal(text)).into());
     }
-    Err(match text.strip_prefix("fail to deserialize request body") {
-        Some(why) => Refused::bad(INVALID_REQUEST, format!("The body is not a message of MCP:{why}.")),
-        None => Refusal::new(parts.status, Error::bad_input("", text)).into(),
-    })
+    if let Some(why) = text.strip_prefix("fail to deserialize request body") {
+        return Err(Refused::invalid("", format!("The body is not a message of MCP:{why}.")));
+    }
+    let error = match parts.status {
+        StatusCode::NOT_ACCEPTABLE => {
+            Error::bad_input("accept", "The Accept header must name application/json and text/event-stream.")
+        }
+        StatusCode::BAD_REQUEST => {
+            let versions: Vec<&str> = PROTOCOL_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
+            let message = format!("The MCP-Protocol-Version must be one of {}.", versions.join(", "));
+            Error::bad_input("mcp-protocol-version", message)
+        }
+        _ => Error::bad_input("", text),
+    };
+    Err(Refusal::new(parts.status, error).into())
 }
 
 /// The JSON-RPC error of the SDK with the code of the API. `None` if this is a result, or if it has a code.
 fn with_code(text: &[u8]) -> Option<Bytes> {
     let mut message: Value = serde_json::from_slice(text).ok()?;
     let error = message.get_mut("error")?.as_object_mut()?;
-    let is_internal = error.get("code").and_then(Value::as_i64) == Some(INTERNAL_ERROR.into());
+    let kind = error.get("code").and_then(Value::as_i64);
     let data = error.entry("data").or_insert(Value::Null);
     if data.is_null() {
         *data = json!({});
     }
-    if let Entry::Vacant(code) = data.as_object_mut()?.entry("code") {
-        code.insert(if is_internal { "INTERNAL" } else { "BAD_USER_INPUT" }.into());
-        return Some(message.to_string().into());
+    let Entry::Vacant(code) = data.as_object_mut()?.entry("code") else { return None };
+    code.insert(if kind == Some(INTERNAL_ERROR.into()) { "INTERNAL" } else { "BAD_USER_INPUT" }.into());
+    // The text of the SDK is only the name of the method.
+    if kind == Some(ErrorCode::METHOD_NOT_FOUND.0.into())
+        && let Some(method) = error.get("message").and_then(Value::as_str)
+    {
+        let text = parameters::unknown(method);
+        error.insert("message".to_owned(), text.into());
     }
-    None
+    Some(message.to_string().into())
 }
 
 /// The response to a request that was refused.

@@ -42,6 +42,14 @@ read as `expectedVersion` to write_file; if somebody has changed the file since,
 present version. Pass a short reason as `message` to tools that write. history, blame and diff show what was done and \
 why; undo and restore take it back.";
 
+/// The versions of the protocol. 2025-03-26 is left out: it requires batches, which the SDK cannot read.
+pub const PROTOCOL_VERSIONS: &[ProtocolVersion] = &[
+    ProtocolVersion::V_2024_11_05,
+    ProtocolVersion::V_2025_06_18,
+    ProtocolVersion::V_2025_11_25,
+    ProtocolVersion::V_2026_07_28,
+];
+
 /// What the response needs besides its body.
 #[derive(Default)]
 pub struct Effects {
@@ -368,21 +376,14 @@ impl ServerHandler for Handler {
         Err(match parameters::mistake(&method, params) {
             Some(mistake) => self.protocol_error(&mistake),
             None => {
-                let unknown = Error::bad_input("", format!("Unknown method: {method}."));
+                let unknown = Error::bad_input("", parameters::unknown(&method));
                 ErrorData { code: ErrorCode::METHOD_NOT_FOUND, ..self.protocol_error(&unknown) }
             }
         })
     }
 
-    /// The version 2025-03-26 is left out: it requires batches, which the SDK cannot read.
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        const SUPPORTED: &[ProtocolVersion] = &[
-            ProtocolVersion::V_2024_11_05,
-            ProtocolVersion::V_2025_06_18,
-            ProtocolVersion::V_2025_11_25,
-            ProtocolVersion::V_2026_07_28,
-        ];
-        Cow::Borrowed(SUPPORTED)
+        Cow::Borrowed(PROTOCOL_VERSIONS)
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

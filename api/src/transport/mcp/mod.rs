@@ -19,6 +19,7 @@ mod chat_sessions;
 mod endpoint;
 mod following;
 mod handler;
+mod message;
 mod metadata;
 mod parameters;
 mod reads;

@@ -14,6 +14,37 @@ use crate::model::error::Error;
 /// The largest integer up to which all integers have a number of their own in JavaScript.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
+/// The methods of requests.
+const METHODS: &[&str] = &[
+    "initialize",
+    "ping",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "server/discover",
+    "subscriptions/listen",
+    "tools/call",
+    "tools/list",
+];
+
+/// Whether requests have this method, in some version of the protocol.
+pub fn is_method(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
+/// The text for a request whose method is unknown, or unknown in its version of the protocol.
+pub fn unknown(method: &str) -> String {
+    if is_method(method) {
+        format!("The protocol version of the request has no method {method}.")
+    } else if method.starts_with("notifications/") {
+        format!("{method} is a notification: send it without an `id`.")
+    } else {
+        format!("Unknown method: {method}.")
+    }
+}
+
 /// Parses the arguments of a tool.
 ///
 /// # Errors
@@ -53,6 +84,9 @@ pub fn malformed(method: &str, params: &RawValue) -> Option<Error> {
 /// The error for a request of which the SDK does not recognize the method and the `params`; `None` if the method is
 /// unknown.
 pub fn mistake(method: &str, params: Option<Value>) -> Option<Error> {
+    if !is_method(method) {
+        return None;
+    }
     let params = params.unwrap_or_else(|| Value::Object(JsonObject::new()));
     let wrong = match method {
         "initialize" => parse::<InitializeRequestParams>(params).err(),
@@ -61,8 +95,7 @@ pub fn mistake(method: &str, params: Option<Value>) -> Option<Error> {
         "resources/subscribe" => parse::<SubscribeRequestParams>(params).err(),
         "resources/unsubscribe" => parse::<UnsubscribeRequestParams>(params).err(),
         "subscriptions/listen" => parse::<SubscriptionsListenRequestParams>(params).err(),
-        "ping" | "server/discover" | "tools/list" | "resources/list" | "resources/templates/list" => None,
-        _ => return None,
+        _ => None,
     };
     let (field, why) = wrong.unwrap_or_else(|| (String::new(), "they have an unknown form".to_owned()));
     Some(not_valid(method, field, &why))

@@ -8,18 +8,18 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::sessions::Watched;
 use crate::{
-    domain::{Needs, Services, Size, access, file},
+    domain::Services,
     live::{
         Live,
+        channel::Channel,
         fan_out::Failures,
         source::{Item, Next, Source, Topic},
     },
     metrics,
     model::{
         actor::Actor,
-        enums::{ChangeType, EventKind},
+        enums::EventKind,
         error::{Error, Result},
-        file::FileSnapshot,
         ids::ProjectId,
     },
 };
@@ -173,7 +173,7 @@ impl Follower {
             match source.next().await {
                 Ok(Next::Item((item, _))) => {
                     if let Item::Event(event) = &*item {
-                        self.notify(event.revision).await?;
+                        self.notify(source.channel(), event.revision).await?;
                         *after = event.revision;
                     }
                 }
@@ -196,26 +196,12 @@ impl Follower {
     }
 
     /// Notifies the client of the changes of a revision.
-    async fn notify(&self, revision: i32) -> Result<()> {
-        let tx = self.services.read_with(&self.actor, Needs::Known, Size::Small).await?;
-        let member = access::required(&tx, self.project).await?;
-        let changes = file::changes_of_revisions(&tx, &[(member, revision)]).await?;
-        let is_gone = |change: &&FileSnapshot| {
-            matches!(change.change_type, ChangeType::Rename | ChangeType::Delete) && change.version > 1
-        };
-        let before: Vec<_> =
-            changes.iter().filter(is_gone).map(|change| (member, (change.file_id, change.version - 1))).collect();
-        let before = if before.is_empty() { Vec::new() } else { file::versions_by_numbers(&tx, &before).await? };
-        drop(tx);
+    async fn notify(&self, channel: &Channel, revision: i32) -> Result<()> {
+        let changed = channel.changed_files.at(&self.services, &channel.tail, &self.actor, revision).await?;
         let mut notices = Vec::new();
         if let Some(watched) = self.watched.borrow().0.get(&self.project) {
-            // A folder is not in the list; it has no content.
-            let is_listed = |change: &FileSnapshot| change.change_type != ChangeType::Update && change.hash.is_some();
-            if watched.lists && (changes.iter().any(is_listed) || before.iter().any(|file| file.hash.is_some())) {
-                notices.push(Notice::ListChanged);
-            }
-            let paths: BTreeSet<_> = changes.iter().chain(&before).map(|change| &change.path).collect();
-            let uris = paths.into_iter().filter_map(|path| watched.files.get(path));
+            notices.extend((watched.lists && changed.changes_list).then_some(Notice::ListChanged));
+            let uris = changed.paths.iter().filter_map(|path| watched.files.get(path));
             notices.extend(uris.cloned().map(Notice::Updated));
         }
         self.send(notices).await;
