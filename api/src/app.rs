@@ -94,8 +94,9 @@ impl App {
         let nats = settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose()));
         let nats = nats.transpose().map_err(for_operator)?;
         let (listen, schema) = (&settings.listen, schema::build(&settings.limits));
+        let front_end = schema::front_end(&schema)?;
         let documents =
-            Documents::load(|| schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
+            Documents::load(front_end, listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
         let (webhooks, bound) = (webhooks(&settings)?, Bound::bind(&settings).await?);
 

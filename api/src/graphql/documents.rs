@@ -8,7 +8,7 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -36,17 +36,6 @@ const KEPT_BYTES: usize = 256;
 
 /// Approximate memory for a token of a parsed document, in bytes.
 const TOKEN_BYTES: usize = 100;
-
-/// The servers of a process serve the same schema, and parsing it takes most of the time of a start.
-static FRONT_END: OnceLock<FrontEnd> = OnceLock::new();
-
-fn front_end(sdl: impl FnOnce() -> String) -> anyhow::Result<&'static FrontEnd> {
-    if let Some(front_end) = FRONT_END.get() {
-        return Ok(front_end);
-    }
-    let front_end = FrontEnd::new(&sdl())?;
-    Ok(FRONT_END.get_or_init(|| front_end))
-}
 
 /// A request's reference to a document. Attached to a request by [`Name::attach`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +72,7 @@ pub enum Missing {
 /// Registered and stored documents, and the cache of parsed ones.
 pub struct Documents {
     /// The parser and validator.
-    pub front_end: &'static FrontEnd,
+    pub front_end: Arc<FrontEnd>,
     registered: HashMap<String, Arc<str>>,
     registered_only: bool,
     kept: Option<Arc<Kept>>,
@@ -225,17 +214,16 @@ impl Keep {
 
 impl Documents {
     /// Loads the registered documents from a JSON file or a folder, if given, and creates the caches for stored and
-    /// parsed documents. `sdl` prints the schema. With `registered_only`, all other documents are refused.
+    /// parsed documents. With `registered_only`, all other documents are refused.
     ///
     /// # Errors
     /// For the operator: a file is unreadable, or a document is invalid.
     pub fn load(
-        sdl: impl FnOnce() -> String,
+        front_end: Arc<FrontEnd>,
         source: Option<&Path>,
         registered_only: bool,
         limits: &Limits,
     ) -> anyhow::Result<Self> {
-        let front_end = front_end(sdl)?;
         let mut registered = HashMap::new();
         let found = source.map(read).transpose()?.unwrap_or_default();
         for (id, text) in found {

@@ -1,7 +1,10 @@
 //! The schema, built without a database.
 
+use std::sync::{Arc, OnceLock};
+
 use async_graphql::{SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
+use super::document::FrontEnd;
 use super::guard;
 use super::mutation::Mutation;
 use super::page::Page;
@@ -39,6 +42,19 @@ fn build_with(limits: &Limits, validation: ValidationMode) -> AppSchema {
     let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(guard::NESTING));
     // Suggestions for misspelt names would reveal the schema.
     if limits.introspection { schema } else { schema.disable_introspection().disable_suggestions() }.finish()
+}
+
+/// The front end for the schema. The servers of a process share it: parsing the schema takes most of the time of a start.
+///
+/// # Errors
+/// What is wrong with the schema.
+pub fn front_end(schema: &AppSchema) -> anyhow::Result<Arc<FrontEnd>> {
+    static SHARED: OnceLock<Arc<FrontEnd>> = OnceLock::new();
+    if let Some(front_end) = SHARED.get() {
+        return Ok(front_end.clone());
+    }
+    let front_end = Arc::new(FrontEnd::new(&schema.sdl())?);
+    Ok(SHARED.get_or_init(|| front_end).clone())
 }
 
 /// The arguments of the built-in directives, with their descriptions in introspection, which the library does not

@@ -321,7 +321,7 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
         Missing::NotSupported => vec![coded(DOCUMENTS_NOT_SUPPORTED.0, DOCUMENTS_NOT_SUPPORTED.1)],
         Missing::Refused(error) => refused(&error),
     })?;
-    let front_end = documents.front_end;
+    let front_end = &documents.front_end;
     let parsed = match documents.parsed(&request.query) {
         Some(parsed) => parsed,
         None => {
@@ -579,7 +579,8 @@ mod tests {
     async fn answer(parameters: serde_json::Value) -> serde_json::Value {
         let limits = limits(&["--max-query-depth=5"]);
         let schema = Schema::build(Query, EmptyMutation, EmptySubscription).limit_complexity(20).finish();
-        let documents = Documents::load(|| schema.sdl(), None, false, &limits).unwrap();
+        let front_end = Arc::new(FrontEnd::new(&schema.sdl()).unwrap());
+        let documents = Documents::load(front_end, None, false, &limits).unwrap();
         let mut request = read(&parameters.to_string()).unwrap();
         let outcome = match prepare(&mut request, &documents, &limits) {
             Ok((_, name)) => {
