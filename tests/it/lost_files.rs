@@ -249,10 +249,12 @@ type Damage = fn(&Path, &Path);
 #[test]
 fn wrong_contents_are_an_outage_until_the_right_ones_are_back() {
     // With the end of the file's name.
-    let spoils: [(&str, Damage); 5] = [
+    let spoils: [(&str, Damage); 7] = [
         ("", |file, other| assert!(fs::copy(other, file).unwrap() > 0)),
         ("", |file, _| open_to_write(file).write_all_at(&[7; 4096], 0).unwrap()),
         ("", |file, _| fs::write(file, "").unwrap()),
+        ("", |file, _| open_to_write(file).set_len(fs::metadata(file).unwrap().len() / 2).unwrap()),
+        ("", |file, _| open_to_write(file).set_len(fs::metadata(file).unwrap().len() - 1).unwrap()),
         ("-wal", |log, _| open_to_write(log).set_len(fs::metadata(log).unwrap().len() / 2).unwrap()),
         ("-wal", |log, _| fs::write(log, "").unwrap()),
     ];

@@ -242,6 +242,16 @@ impl Header {
     fn application_id(&self) -> u32 {
         self.number(68)
     }
+
+    /// The size of the file, in bytes.
+    fn size(&self) -> u64 {
+        // 1 stands for pages of 64 KiB, which do not fit into the two bytes.
+        let page = match self.number(16) >> 16 {
+            1 => 65_536,
+            page => page,
+        };
+        u64::from(page) * u64::from(self.number(28))
+    }
 }
 
 impl OpenFile {
@@ -374,7 +384,11 @@ impl OpenFile {
         let mut seen = opened.seen.lock();
         let copies = || opened.log.as_ref().and_then(Log::copies);
         let before = copies();
-        let Some(header) = self.file.as_ref().and_then(Header::read) else { return true };
+        let Some((header, length)) =
+            self.file.as_ref().and_then(|file| Some((Header::read(file)?, file.metadata().ok()?.len())))
+        else {
+            return true;
+        };
         // SQLite can copy between the two reads, and then the header has no certain state.
         let settled =
             before.filter(|before| !before.is_under_way() && copies().is_some_and(|after| after.are_those_of(*before)));
@@ -383,7 +397,9 @@ impl OpenFile {
         // Copies write no older header than before, and in the end that of the last commit.
         let is_older = header.stamp().is_before(seen.header.stamp())
             || before.is_some_and(Copies::are_complete) && header.stamp().is_before(seen.committed);
-        if !opened.ids.contains(&header.application_id()) || is_older || is_unexplained {
+        // While commits are only in the log, their pages can be missing in the file.
+        let is_cut = settled.is_some_and(Copies::are_complete) && length < header.size();
+        if !opened.ids.contains(&header.application_id()) || is_older || is_unexplained || is_cut {
             return true;
         }
         (seen.header, seen.copies) = (header, settled);
