@@ -358,7 +358,7 @@ tests::on_both! {
         project.create_file("a:b/c.py", "1\n").await;
         project.create_file("a%3Ab/c.py", "2\n").await;
         for (path, target) in
-            [("d/link", "../a:b/c.py"), ("same", "a%3Ab/c.py"), ("a:b/near", "c.py"), ("out", "../c.py"), ("odd", "x:y")]
+            [("d/link", "../a:b/c.py"), ("same", "a%3Ab/c.py"), ("a:b/near", "c.py"), ("out", "../c.py"), ("odd", "x:y"), ("D", "same")]
         {
             let link = json!({ "path": path, "content": target, "mode": "SYMLINK" });
             project.write("createFile", link, "revision").await;
@@ -375,6 +375,8 @@ tests::on_both! {
             ("a%3Ab%/near", true, "c.py"),
             ("out", false, "../c.py"),
             ("odd", false, "x:y"),
+            // Where case is ignored, this is the folder `d`.
+            ("D", false, "same"),
         ] {
             let mut entry = archive.by_name(name).unwrap();
             let mut found = String::new();
@@ -383,7 +385,7 @@ tests::on_both! {
         }
         let links: Vec<&String> = said.iter().filter(|line| line.contains("link: ")).collect();
         let of_a_file = |path: &str| format!("no link: {path:?} could lead out of the archive or to another entry of it");
-        assert_eq!(links, [r#"link: "d/link" leads to "../a%3Ab%/c.py""#, &of_a_file("odd"), &of_a_file("out")]);
+        assert_eq!(links, [r#"link: "d/link" leads to "../a%3Ab%/c.py""#, &of_a_file("D"), &of_a_file("odd"), &of_a_file("out")]);
     }
 
     async fn an_archive_replaces_only_the_contents_of_what_is_there(server: Server) {
@@ -469,6 +471,20 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
+    async fn a_commit_with_endless_empty_folders_is_refused_in_time(database: Database) {
+        let folder = Folder::new();
+        let repository = Repository::init(folder.path("empty"));
+        let mut top = tree(&repository.0, "");
+        for _ in 0..40 {
+            top = tree(&repository.0, &format!("040000 tree {top}\ta\n040000 tree {top}\tb\n"));
+        }
+        let endless = repository.git(&["commit-tree", &top, "-m", "Endless"]);
+        repository.git(&["branch", "endless", &endless]);
+        let limited = ["--branch", "endless", "--max-operation-seconds", "1"];
+        let refused = try_import(&database, &repository.0, "endless", &limited).await.unwrap_err().to_string();
+        assert!(refused.contains("1 seconds (MAX_OPERATION_SECONDS)") && refused.contains(&endless), "{refused}");
+    }
+
     async fn a_commit_with_billions_of_paths_is_refused_by_the_limit_of_memory(database: Database) {
         let folder = Folder::new();
         let repository = Repository::init(folder.path("many"));

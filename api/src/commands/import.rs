@@ -120,7 +120,11 @@ pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<
         }
         Progress::Replaced { commit, what } => note(&bar, &format!("commit {commit}: {what}")),
     };
-    let imported = import(settings, wanted, &mut report).await;
+    // A stop drops the unfinished import, which ends its git processes.
+    let imported = tokio::select! {
+        imported = import(settings, wanted, &mut report) => imported,
+        signal = stop_signal() => signal.and_then(|()| bail!("interrupted: the next import continues")),
+    };
     bar.finish_and_clear();
     let imported = imported?;
     print(&format!(

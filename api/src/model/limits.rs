@@ -170,7 +170,8 @@ pub struct Limits {
     /// returns: contents, diffs, messages and JSON, each counted as often as it is selected. From 1 to 100000000000
     #[arg(long, env = "MAX_OPERATION_BYTES", default_value_t = 64 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=100_000_000_000))]
     pub max_operation_bytes: usize,
-    /// Timeout for an operation, or for one event of a subscription, in seconds. From 1 to 3600
+    /// Timeout for an operation, for one event of a subscription, and for git to compare a commit with its parent in an
+    /// import or a push, in seconds. From 1 to 3600
     #[arg(long, env = "MAX_OPERATION_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = number(1_u64..=3_600))]
     pub max_operation_seconds: u64,
     /// Memory for documents that clients refer to by their hash (automatic persisted queries), in bytes; 0 disables

@@ -145,6 +145,16 @@ fn entry_names<'p>(paths: impl Iterator<Item = &'p str>) -> HashMap<&'p str, Str
     names
 }
 
+/// The entries that a file system takes for another one if it ignores case. The name of an entry in upper and then lower case is
+/// close to what such systems compare.
+fn ambiguous<'n>(entries: &HashSet<&'n str>) -> HashSet<&'n str> {
+    let mut alike: HashMap<String, Vec<&str>> = HashMap::new();
+    for entry in entries {
+        alike.entry(entry.to_uppercase().to_lowercase()).or_default().push(entry);
+    }
+    alike.into_values().filter(|entries| entries.len() > 1).flatten().collect()
+}
+
 /// Whether Windows treats a name as a device, with any extension and in any case.
 fn is_device(name: &str) -> bool {
     let stem = name.split(['.', ':']).next().unwrap_or_default().trim_end().to_ascii_uppercase();
@@ -226,6 +236,8 @@ pub async fn archive(
     let mut archived = Archived::default();
     let names = entry_names(files.iter().map(|file| file.path.as_str()));
     let taken: HashSet<&str> = names.values().map(String::as_str).collect();
+    // If case is ignored, such a link could stand in for a folder that leads to another link, and so out of the archive.
+    let ambiguous = ambiguous(&taken);
     for group in groups(&files, |file| file.size_bytes) {
         let contents = contents(&tx, project, group.iter().filter_map(|file| file.hash)).await?;
         for file in group {
@@ -241,7 +253,8 @@ pub async fn archive(
             let content = file.hash.and_then(|hash| contents.get(&(project, hash)));
             let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
             archived.files += 1;
-            let given = std::str::from_utf8(content).ok().filter(|_| file.mode == FileMode::Symlink);
+            let can_link = file.mode == FileMode::Symlink && !ambiguous.contains(name.as_str());
+            let given = std::str::from_utf8(content).ok().filter(|_| can_link);
             if let Some(target) = given.and_then(|given| target_in(&names, &taken, path, given)) {
                 zip.add_symlink(name, &target, options).map_err(|error| cannot(&error))?;
                 if given != Some(target.as_str()) {
@@ -508,6 +521,16 @@ mod tests {
         ] {
             assert_eq!(target_in(target), None, "{target:?}");
         }
+    }
+
+    #[test]
+    fn entries_that_differ_only_in_case_are_ambiguous() {
+        let names =
+            entry_names(["P/A", "P/a/l", "Straße", "STRASSE", "\u{212a}", "k", "ſ", "s", "x/y", "X.y"].into_iter());
+        let taken = names.values().map(String::as_str).collect();
+        let mut found: Vec<&str> = ambiguous(&taken).into_iter().collect();
+        found.sort_unstable();
+        assert_eq!(found, ["P/A", "P/a", "STRASSE", "Straße", "k", "s", "ſ", "\u{212a}"]);
     }
 
     #[test]

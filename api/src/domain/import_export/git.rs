@@ -7,9 +7,11 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
+use tokio::time::{Duration, timeout};
 
 use super::commit::Signature;
 use crate::model::error::{Error, Result};
+use crate::model::limits::Limits;
 use crate::model::memory::{Memory, Taken};
 
 /// Overrides for settings of the repository that run programs or protect file systems of other machines. Settings on
@@ -157,11 +159,12 @@ pub(super) struct Differences {
     output: BufReader<ChildStdout>,
     /// Reads the error output while the process runs; `None` after it has ended.
     errors: Option<JoinHandle<String>>,
+    seconds: u64,
 }
 
 impl Differences {
     /// Starts the process. `renames` is its option about renames, which it only finds by comparing contents.
-    pub(super) fn start(repository: &Path, steps: &[Step], renames: &'static str) -> Result<Self> {
+    pub(super) fn start(repository: &Path, steps: &[Step], renames: &'static str, limits: &Limits) -> Result<Self> {
         let mut command = command(repository);
         command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", renames, "--no-abbrev"]);
         let (mut process, mut input, output) = spawn(command, "diff-tree", Stdio::piped())?;
@@ -177,17 +180,26 @@ impl Differences {
         tokio::spawn(async move {
             let _ = input.write_all(asked.as_bytes()).await;
         });
-        Ok(Self { process, output, errors })
+        Ok(Self { process, output, errors, seconds: limits.max_operation_seconds })
     }
 
     /// The differences of the next commit, which must be this one.
     ///
     /// # Errors
-    /// `BadInput` for a commit that changes too many files.
+    /// `BadInput` for a commit that changes too many files, or that git does not compare in time.
     pub(super) async fn next(&mut self, commit: &str) -> Result<Vec<Difference>> {
-        match differences(&mut self.output, commit).await {
-            Err(error @ Error::Internal(_)) => Err(self.cause(commit).await.unwrap_or(error)),
-            read => read,
+        // A repository of a few kilobytes can have billions of folders without files, which git visits without a word.
+        match timeout(Duration::from_secs(self.seconds), differences(&mut self.output, commit)).await {
+            Err(_) => {
+                let _ = self.process.kill().await;
+                let message = format!(
+                    "Git needs more than {} seconds (MAX_OPERATION_SECONDS) to compare commit {commit} with its parent.",
+                    self.seconds
+                );
+                Err(Error::bad_input("git", message))
+            }
+            Ok(Err(error @ Error::Internal(_))) => Err(self.cause(commit).await.unwrap_or(error)),
+            Ok(read) => read,
         }
     }
 

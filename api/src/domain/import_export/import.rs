@@ -181,7 +181,7 @@ impl Run<'_> {
     /// `Conflict` with [`OTHER_IMPORT`] if another import writes to the project.
     async fn commits(&mut self, steps: &[Step], from: &Place, done: &mut usize) -> Result<()> {
         let Some(first) = steps.first() else { return Ok(()) };
-        let mut differences = Differences::start(self.repository, steps, "--find-renames")?;
+        let mut differences = Differences::start(self.repository, steps, "--find-renames", &self.services.limits)?;
         self.seen = from.revision;
         self.present.refresh(self.services, self.actor).await?;
         let session = match from.session {

@@ -264,7 +264,8 @@ async fn is_applied(
 
 /// Reads a commit and the files that it changes.
 async fn read(services: &Services, repository: &Path, step: &Step) -> Result<(Vec<Theirs>, Objects)> {
-    let mut differences = Differences::start(repository, std::slice::from_ref(step), "--find-renames")?;
+    let mut differences =
+        Differences::start(repository, std::slice::from_ref(step), "--find-renames", &services.limits)?;
     let mut objects = Objects::start(repository)?;
     read_commit(&mut objects, step).await?;
     let differences = differences.next(&step.commit).await?;

@@ -339,7 +339,8 @@ struct Ready {
 impl<'r> Reader<'r> {
     fn start(services: &'r Services, folder: &Path, steps: &[Step], objects: Objects) -> Result<Self> {
         // The writes do not use renames.
-        Ok(Self { services, differences: Differences::start(folder, steps, "--no-renames")?, objects })
+        let differences = Differences::start(folder, steps, "--no-renames", &services.limits)?;
+        Ok(Self { services, differences, objects })
     }
 
     /// The next commit, which must be this one, or why it cannot be written.

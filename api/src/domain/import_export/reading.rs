@@ -59,7 +59,7 @@ pub(super) async fn read_changes(
                         return Ok(read);
                     }
                     Object::TooLarge(size) => Err(format!("It has {size} bytes; MAX_FILE_BYTES allows {max_bytes}.")),
-                    Object::Missing => Err("Its contents are missing in the repository.".to_owned()),
+                    Object::Missing => Err("Its contents are missing or damaged in the repository.".to_owned()),
                 },
             };
             match content {
